@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.archiver.compact.plan import PackedPlace
 from scrubjay.archiver.compact.report import DONE, FAILED, FOUND, INCOMPLETE, REFUSED
-from scrubjay.archiver.compact.run import Compactor, CompactParts
+from scrubjay.archiver.compact.run import Assure, Compactor, CompactParts, one_archive
 from scrubjay.archiver.expire.locks import LockBook
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.writer import Writer
@@ -76,6 +76,7 @@ class CompactRuns:
         self._locks, self._gate, self._log, self._telling = locks, gate, log, telling
         self._cut_at: tuple[str, str] | None = None
         """Where the last run of the schedule was cut off: table and partition."""
+        self.assure: Assure = one_archive
         self.done = Packed()
 
     async def compact(self, *, tables: Sequence[TableId] | None, confirm: bool, progress: ProgressSink) -> Report:
@@ -116,6 +117,7 @@ class CompactRuns:
         return CompactParts(
             env=self._env, store=self._store, disk=self._disk, jobs=self._jobs, index=self._index, writer=self._writer, locks=self._locks(),
             archived=lambda: archived_here(self._control), forget=self._forget, progress=progress,
+            assure=self.assure,
         )  # fmt: skip
 
     def _over(self, answer: Report, began_us: int, *, whole: bool) -> Report:

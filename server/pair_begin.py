@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.together import within
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.paired import FIRST, Half
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
@@ -72,6 +73,15 @@ def evidence_in(disk: Disk) -> Callable[[PairDifference, bytes], None]:
             return  # a full disk keeps no archive from being mended; that it was is a line of the log
 
     return keep
+
+
+def in_both(keeper: PairKeeper, store: EncryptedStore) -> Callable[[Sequence[str]], Awaitable[None]]:
+    """`PairKeeper.assure`, of objects by the names that readers have. store: over the pair."""
+
+    async def assure(keys: Sequence[str]) -> None:
+        await keeper.assure([store.kept(key) for key in keys])
+
+    return assure
 
 
 def compare_job(keeper: PairKeeper) -> NightJob:

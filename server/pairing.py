@@ -8,7 +8,7 @@ has been compared and lacks nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from scrubjay.base.env import Env, ObjectInfo, ObjectStore, Task
 from scrubjay.base.errors import FORGED, UNREADABLE, Corrupt, Exists, Missing, ScrubjayError, Unavailable
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.base.wrap.paired import FIRST, SECOND, Half, PairedStore
+from scrubjay.base.wrap.paired import FIRST, PASSING, SECOND, Half, PairedStore
 
 LOOK_S = 1.0
 """Between two looks at whose turn it is, and at what is lacking."""
@@ -30,6 +30,8 @@ PATIENCE_S = 10.0
 PAGE = 1_000
 FOUND_MAX = 1_000
 """Differences named at a time; more are counted."""
+ASSURED_WITHIN = 4
+"""Looks at one object that must lie in both."""
 COPIED_AT_ONCE = 64
 """Objects brought between two looks whether the run must end."""
 
@@ -390,6 +392,31 @@ class PairKeeper:
         if self._paid_us > now_us:
             await self._env.tasks.sleep((self._paid_us - now_us) / 1e6)
 
+    async def assure(self, keys: Sequence[str]) -> None:
+        """Each of these lies in both, byte for byte the same, or is brought and put anew now: something is about to be deleted on their word.
+
+        Raises Unavailable; Corrupt (they differ, and nobody can say which was put)."""
+        for key in keys:
+            for left in reversed(range(ASSURED_WITHIN)):
+                try:
+                    if await self._alike_by_now(key):
+                        break
+                except Unavailable:
+                    if not left:
+                        raise
+                    await self._env.tasks.sleep(LOOK_S)
+            else:
+                raise Corrupt("the two archives do not have the same under this name", what="object", where=key)
+
+    async def _alike_by_now(self, key: str) -> bool:
+        """Mended, if that can be."""
+        if await self._judge(key, None):
+            return True
+        for half in self.pair.halves:
+            if key in half.lacking:
+                await self._mend(half, key)
+        return False
+
     # --- bytes beside bytes ---
 
     async def compare(
@@ -449,7 +476,7 @@ async def _beside(pair: PairedStore, one: Half, two: Half, *, after: str = "") -
     while here is not None or there is not None:
         key = min(info.key for info in (here, there) if info is not None)
         mine, other = (here if here is not None and here.key == key else None), (there if there is not None and there.key == key else None)
-        if not key.startswith("probe/"):
+        if not key.startswith(PASSING):
             yield key, (None if mine is None else mine.size, None if other is None else other.size)
         if mine is not None:
             here = await anext(left, None)

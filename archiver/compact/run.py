@@ -1,8 +1,8 @@
 """Carrying a plan of compaction out, one partition after the other.
 
 Look and plan; make each pack out of its parts, proven; put the object, then its manifest; look again, as everybody does; read each pack back as it lies in the store, every record of it,
-against its manifest; and only then delete what it took the place of, manifests first. A run that is cut off anywhere leaves every record in an object that counts, and the next goes on:
-what it finds made it compares and uses, what it finds replaced it proves anew and deletes.
+against its manifest, and of two archives either has it; and only then delete what it took the place of, manifests first. A run that is cut off anywhere leaves every record in an
+object that counts, and the next goes on: what it finds made it compares and uses, what it finds replaced it proves anew and deletes.
 
 Two that do the same make the same pack, whoever is first. What one of them deletes the other does not miss: it is in a pack that both have proven.
 """
@@ -47,11 +47,17 @@ from scrubjay.base.errors import FORGED, Corrupt, Exists, Fenced, Missing, Scrub
 GENERATIONS_MAX = 8
 NODE = "compact"
 """Who wrote it, in a pack's manifest."""
+Assure = Callable[[Sequence[str]], Awaitable[None]]
+
+
+async def one_archive(keys: Sequence[str]) -> None:
+    """What was read is all there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompactParts:
-    """What a run is given. jobs None: everything inline. locks: of the store, as far as is known. forget: told of keys that are gone."""
+    """What a run is given. jobs None: everything inline. locks: of the store, as far as is known. forget: told of keys that are gone. assure: of two archives, that either has
+    these objects, the same; raises Unavailable, Corrupt."""
 
     env: Env
     store: ObjectStore
@@ -63,6 +69,7 @@ class CompactParts:
     archived: Callable[[], Sequence[KnownArchived]]
     forget: Callable[[Sequence[str]], Awaitable[None]]
     progress: Callable[[dict[str, object]], None]
+    assure: Assure = one_archive
 
 
 class _Spoilt(NamedTuple):
@@ -295,6 +302,11 @@ class Compactor:
         for fault in faults:
             self._found(fault, outcome)
         if faults or manifest is None:
+            return
+        try:
+            await self._parts.assure([build(one.pack), build(one.pack.twin())])
+        except Corrupt as error:
+            outcome.held.append(Held(LEFT, build(one.pack), f"what it took the place of stays: {error}"))
             return
         held = {(part.first, part.last, part.raw.sha256[:16]) for part in manifest.parts}
         plan, index = await self._look(outcome.plan.place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
@@ -29,6 +29,7 @@ VERSION = 2
 PACK_FORMAT = "scrubjay pack"
 PACK_VERSION = 3
 PARTS_MAX = 2048
+M = TypeVar("M", bound="SegmentManifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,7 +581,7 @@ def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str
         )
 
 
-def content_of(manifest: SegmentManifest) -> SegmentManifest:
+def content_of(manifest: M) -> M:
     """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, what they knew to be bad, and
     whether it filters keys at all."""
     return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=(), keys=None)

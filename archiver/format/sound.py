@@ -20,9 +20,9 @@ from scrubjay.archiver.format.layout import (
     SegmentKey,
     parse,
 )
-from scrubjay.archiver.format.manifest import Sums, content_of, decode_manifest
+from scrubjay.archiver.format.manifest import M, PackManifest, SegmentManifest, Sums, content_of, decode_directory, decode_manifest
 from scrubjay.archiver.format.pin import decode_pin
-from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.archiver.format.segment import Segment, decode_segment
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.sealed import MAGIC
 from scrubjay.base.wrap.paired import Judging
@@ -37,7 +37,10 @@ def sound(key: str, data: bytes) -> bool | None:
         if isinstance(parsed, SegmentKey):
             if parsed.manifest:
                 return decode_manifest(data, where=key).key()._replace(manifest=True) == parsed
-            head = decode_segment(data, where=key).head
+            segment = decode_segment(data, where=key)
+            if segment.directory:
+                decode_directory(segment.directory, stored=Sums.of(data), where=key)
+            head = segment.head
             return (head.cluster, head.table, head.partition, head.first, head.last) == parsed[:5]
         if isinstance(parsed, BaseKey):
             if parsed.part is not None:
@@ -67,15 +70,27 @@ def alike(key: str, one: bytes, two: bytes) -> bool:
     parsed = parse(key)
     try:
         if isinstance(parsed, SegmentKey) and parsed.manifest:
-            first, second = (replace(content_of(decode_manifest(data, where=key)), stored=NO_SUMS) for data in (one, two))
+            first, second = (_content(decode_manifest(data, where=key)) for data in (one, two))
             return first == second
         if isinstance(parsed, SegmentKey):
-            return decode_segment(one, where=key)[::2] == decode_segment(two, where=key)[::2]
+            here, there = (decode_segment(data, where=key) for data in (one, two))
+            return (here.head, here.raw_sha256, _directory(here, key)) == (there.head, there.raw_sha256, _directory(there, key))
         if isinstance(parsed, BaseKey) and parsed.part is None:
             return base_content(decode_base(one, where=key)) == base_content(decode_base(two, where=key))
     except Corrupt:
         return False
     return False
+
+
+def _content(manifest: M) -> M:
+    """Also without what follows from how the object is compressed, in every part of a pack too."""
+    bare = replace(content_of(manifest), stored=NO_SUMS)
+    return replace(bare, parts=tuple(_content(part) for part in bare.parts)) if isinstance(bare, PackManifest) else bare
+
+
+def _directory(segment: Segment, key: str) -> SegmentManifest | None:
+    """What a pack says of its parts, as two honest writers would; None: it is no pack. Raises Corrupt."""
+    return _content(decode_directory(segment.directory, stored=NO_SUMS, where=key)) if segment.directory else None
 
 
 PLAIN = Judging(sound, alike)

@@ -40,13 +40,13 @@ class EncryptedStore:
             close()
 
     async def put(self, key: str, data: bytes) -> None:
-        kept = self._kept(key)
+        kept = self.kept(key)
         sealed = data if self._ring is None else seal(self._ring, kept, data, random=self._random)
         await self._named(self.inner.put(kept, sealed), key, kept)
 
     async def get(self, key: str) -> bytes:
         """As the port; raises NoKey too."""
-        kept = self._kept(key)
+        kept = self.kept(key)
         data = await self._named(self.inner.get(kept), key, kept)
         if self._ring is None and not data.startswith(MAGIC):
             return data  # what is rotten in a plain archive, its own formats say
@@ -85,7 +85,7 @@ class EncryptedStore:
         return data[start:end]
 
     async def head(self, key: str) -> ObjectInfo | None:
-        kept = self._kept(key)
+        kept = self.kept(key)
         found = await self._named(self.inner.head(kept), key, kept)
         return None if found is None else self._seen(found)
 
@@ -115,7 +115,7 @@ class EncryptedStore:
         return ListPage(tuple(found[:limit]), more or len(found) > limit)
 
     async def delete(self, key: str) -> None:
-        kept = self._kept(key)
+        kept = self.kept(key)
         await self._named(self.inner.delete(kept), key, kept)
 
     async def uncover(self, prefix: str) -> None:
@@ -131,10 +131,11 @@ class EncryptedStore:
         return self.inner.locks_us()
 
     async def retain(self, key: str, until_us: int) -> int:
-        kept = self._kept(key)
+        kept = self.kept(key)
         return await self._named(self.inner.retain(kept, until_us), key, kept)
 
-    def _kept(self, key: str) -> str:
+    def kept(self, key: str) -> str:
+        """The name under which an object lies in the store."""
         return key if self._ring is None else kept_name(self._ring, key)
 
     def _seen(self, info: ObjectInfo) -> ObjectInfo:

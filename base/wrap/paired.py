@@ -6,7 +6,8 @@ it (`server.pairing`), and found again by comparing the listings, so a restart f
 
 Reads ask the one that decides, then the other: if the first does not answer, lacks the object, or gives bytes that cannot be what was put. That an object is
 absent is believed of the one that decides alone. A listing is that one's, and what the other has besides. A deletion needs both: so what only one of them
-has was never deleted, and is brought back to the other.
+has was never deleted, and is brought back to the other. It also needs that either has all else: what is deleted is in a pack, or below a base, and the archive that
+lacked that would lose it.
 
 Where nobody keeps the pair (`keep` was not called) `turn` is what whoever keeps it said, as workers are told with every job (`base.paired_jobs`), and what was met is said to
 that one. Where nobody said (offline verbs), nothing is written, and a listing needs both.
@@ -35,6 +36,10 @@ COMPARE_AFTER_US = 30_000_000
 """One that did not answer for so long is compared again before it is called whole."""
 JUDGED_HERE_BYTES = 64 << 10
 """Longer objects are judged off the loop."""
+ALL_ELSE_US = 5_000_000
+"""How long a deletion waits until either archive has all else: it may hold a request's place meanwhile, and is asked for again."""
+PASSING: Final = "probe/"
+"""Names of objects that a probe puts and takes away: nobody's, never brought from one to the other."""
 
 Met = dict[str, list[list[str]]]
 """What a process met in each of the two: keys, by `lacking` and `unsound`."""
@@ -80,6 +85,10 @@ class Half:
     def whole(self) -> bool:
         """Nothing is known or feared to be lacking here."""
         return self.compared and not self.lacking
+
+    def whole_but(self, key: str) -> bool:
+        """Nothing else is."""
+        return self.compared and len(self.lacking) == (key in self.lacking)
 
 
 class PairedStore:
@@ -193,8 +202,10 @@ class PairedStore:
                 raise Exists("the object is already there", key=key)
 
     async def delete(self, key: str) -> None:
-        """As the port; it needs both, the one that decides last: what was cut off in the middle is still there, and is asked for again."""
+        """As the port; it needs both, the one that decides last: what was cut off in the middle is still there, and is asked for again. Raises Unavailable also while
+        one of them lacks something else, that may hold what is deleted."""
         decides, other = self._settled()
+        await self._all_else(key)
         await self._alone(key)
         done = self._begin(key)
         try:
@@ -205,6 +216,21 @@ class PairedStore:
                 half.unsound.pop(key, None)
         finally:
             self._end(key, done)
+
+    async def _all_else(self, key: str) -> None:
+        """Wait until either has all but this. Not alone with the key: whoever brings what is lacking may wait for that."""
+        began_us = self._clock.boot_us()
+        while not key.startswith(PASSING) and self._tasks is not None:
+            lacks = next((half for half in self.halves if not half.whole_but(key)), None)
+            if lacks is None:
+                return
+            away = any(half.error is not None for half in self.halves)
+            if away or self._clock.boot_us() - began_us >= ALL_ELSE_US:
+                why = "has not been compared" if not lacks.compared else f"lacks {len(lacks.lacking)} objects"
+                raise Unavailable(
+                    "one of two archives may lack what is deleted in another form: nothing is deleted", archive=lacks.url, cause=why
+                )
+            await self._tasks.sleep(0.25)
 
     async def copy(self, key: str, to: Half) -> bytes | None:
         """Bring one object from the other half. None: it is nowhere, or there already. The bytes that were put are returned. Raises Exists (other bytes lie

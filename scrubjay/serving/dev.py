@@ -40,6 +40,7 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import beginning_second, open_store, pair_of
 from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.base.together import within
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.paired import SECOND
 from scrubjay.base.wrap.retry import RetryingStore
@@ -52,7 +53,7 @@ from scrubjay.server.archive import claim_archive, start_agents, wrapped
 from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
-from scrubjay.server.pair_begin import begin_pair, compare_job, evidence_in
+from scrubjay.server.pair_begin import begin_pair, compare_job, evidence_in, in_both
 from scrubjay.server.pairing import PairKeeper, PairOptions
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.server.webhooks import Webhooks
@@ -95,9 +96,10 @@ _durability_log = structlog.get_logger(part="durability")
 
 @dataclass(slots=True)
 class Archive:
-    """The archive as this process uses it. answered: the store did at start. pair: whoever keeps two of them, None: there is one."""
+    """The archive as this process uses it. sealed: the same, not retried. answered: the store did at start. pair: whoever keeps two of them, None: there is one."""
 
     url: str
+    sealed: EncryptedStore
     store: RetryingStore
     meter: MeteredStore
     writer: Writer
@@ -187,6 +189,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     name_witness(jobs, archive.store, durability.archive.index, archive.writer)
     if archive.pair is not None:
         durability.schedule.add(compare_job(archive.pair))
+        durability.compact.assure = in_both(archive.pair, archive.sealed)
     drills = open_drills(
         env,
         folder,
@@ -334,7 +337,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     settings = _store_settings(config)
     if known is None or known.second != config.second.url:
         settings = beginning_second(settings)
-    bare: ObjectStore = open_store(config.archive_url, settings=settings, create=known is None or not known.attached)
+    bare = open_store(config.archive_url, settings=settings, create=known is None or not known.attached)
     store, meter = wrapped(bare, env)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
     if file.second_decides and config.second.url != file.second and config.archive_url != file.second:
@@ -387,7 +390,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
         pair.turned = turned
         if pair.pair.turn is not None:
             turned(pair.pair.turn)
-    return Archive(config.archive_url, store, meter, Writer(file.cluster_id), answered, pair), file
+    return Archive(config.archive_url, bare, store, meter, Writer(file.cluster_id), answered, pair), file
 
 
 def _pair(env: Env, store: ObjectStore, file: ClusterFile, config: Config) -> PairKeeper | None:

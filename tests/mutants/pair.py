@@ -7,6 +7,7 @@ from tests.mutants.catalogue import Mutant
 STORE = "base/wrap/paired.py"
 KEEPER = "server/pairing.py"
 UNIT = "tests/unit/server/test_pairing.py::"
+PACKS = "tests/unit/server/test_pair_packs.py::"
 OPENING = "tests/unit/real/test_pair_opening.py::"
 
 
@@ -68,10 +69,8 @@ MUTANTS: list[Mutant] = [
     _of(
         "pair-comes-back-after-a-deletion",
         STORE,
-        '        """As the port; it needs both, the one that decides last: what was cut off in the middle is still there, and is asked for again."""\n'
-        "        decides, other = self._settled()\n        await self._alone(key)\n",
-        '        """As the port; it needs both, the one that decides last: what was cut off in the middle is still there, and is asked for again."""\n'
-        "        decides, other = self._settled()\n",
+        "        await self._all_else(key)\n        await self._alone(key)\n",
+        "        await self._all_else(key)\n",
         UNIT + "test_what_is_on_its_way_to_one_does_not_come_back_after_a_deletion",
     ),
     _of(
@@ -241,6 +240,48 @@ MUTANTS: list[Mutant] = [
         "server/pair_begin.py",
         "    if new and second.error is None:\n",
         "    if False:\n",
-        "tests/integration/process/test_two_archives.py::test_one_loses_an_object_and_the_other_rots",
+        UNIT + "test_a_second_archive_is_begun_empty",
+    ),
+    _of(
+        "pair-deleted-while-one-lacks-the-pack",
+        STORE,
+        "        await self._all_else(key)\n",
+        "",
+        UNIT + "test_nothing_is_deleted_while_one_lacks_something_else",
+    ),
+    _of(
+        "pair-a-pack-in-one-is-enough",
+        "archiver/compact/run.py",
+        "            await self._parts.assure([build(one.pack), build(one.pack.twin())])\n",
+        "            pass\n",
+        PACKS + "test_a_pack_that_is_not_sound_in_the_second_one_is_put_anew_before_anything_goes",
+    ),
+    _of(
+        "pair-assured-without-a-look",
+        KEEPER,
+        "        if await self._judge(key, None):\n            return True\n        for half",
+        "        if True:\n            return True\n        for half",
+        UNIT + "test_what_is_deleted_on_the_word_of_an_object_needs_it_in_both",
+    ),
+    _of(
+        "pair-a-directory-says-nothing",
+        "archiver/format/sound.py",
+        "            if segment.directory:\n",
+        "            if False:\n",
+        PACKS + "test_two_packs_of_honest_writers_say_the_same_and_a_forged_directory_is_none",
+    ),
+    _of(
+        "pair-parts-are-written-in-one-way",
+        "archiver/format/sound.py",
+        "replace(bare, parts=tuple(_content(part) for part in bare.parts)) if isinstance(bare, PackManifest) else bare",
+        "bare",
+        PACKS + "test_two_packs_of_honest_writers_say_the_same_and_a_forged_directory_is_none",
+    ),
+    _of(
+        "pair-a-pack-and-none-are-alike",
+        "archiver/format/sound.py",
+        "(here.head, here.raw_sha256, _directory(here, key)) == (there.head, there.raw_sha256, _directory(there, key))",
+        "here[:2] == there[:2]",
+        PACKS + "test_two_packs_of_honest_writers_say_the_same_and_a_forged_directory_is_none",
     ),
 ]

@@ -13,6 +13,7 @@ from scrubjay.archiver.format.layout import EpochKey, build
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable, Unsafe
 from scrubjay.base.wrap.paired import FIRST, SECOND, Judging, PairedStore, _union
+from scrubjay.server.pair_begin import begin_pair
 from scrubjay.server.pairing import PairDifference, PairKeeper, PairOptions
 from scrubjay.sim.lone import LoneHost
 from scrubjay.sim.store import SimObject, SimStore
@@ -220,6 +221,7 @@ def test_more_than_can_be_remembered_is_compared(two: Two, monkeypatch: pytest.M
 
 
 def test_a_deletion_needs_both_and_the_one_that_decides_is_last(two: Two) -> None:
+    two.run(two.keeper.catch_up())  # type: ignore[union-attr]
     two.put("a/1")
     two.two.faults.down = True
     with pytest.raises(Unavailable):
@@ -235,7 +237,52 @@ def test_a_deletion_needs_both_and_the_one_that_decides_is_last(two: Two) -> Non
     assert two.held() == ({}, {})
 
 
+def test_nothing_is_deleted_while_one_lacks_something_else(two: Two) -> None:
+    """It may be what holds it in another form: a pack, a base above it."""
+    with pytest.raises(Unavailable, match="nothing is deleted"):
+        two.run(two.pair.delete("a/1"))  # nobody knows yet what either has
+    two.run(two.keeper.catch_up())  # type: ignore[union-attr]
+    two.put("a/1")
+    two.two.faults.timeout_before = 1.0
+    two.put("a/pack")
+    two.two.faults.timeout_before = 0.0
+    assert "a/pack" not in two.two.objects
+    two.pair.halves[1].error = None
+    with pytest.raises(Unavailable, match="nothing is deleted"):
+        two.run(two.pair.delete("a/1"))
+    assert all("a/1" in store.objects for store in two.stores)
+    two.put("probe/1")
+    two.run(two.pair.delete("probe/1"))
+    assert not any("probe/1" in store.objects for store in two.stores)
+    deleting = two.host.spawn(two.pair.delete("a/1"), name="delete")
+    two.host.run_for(1)
+    two.run(two.keeper.catch_up())  # type: ignore[union-attr]
+    two.host.run_for(1)
+    assert deleting.done()
+    assert two.names() == ["a/pack"]
+
+
+def test_what_is_deleted_on_the_word_of_an_object_needs_it_in_both(two: Two) -> None:
+    keeper = two.keeper
+    assert keeper is not None
+    two.one.objects["a/1"] = SimObject(b"x", 0)
+    two.run(keeper.assure(["a/1"]))
+    assert two.held() == ({"a/1": b"x"}, {"a/1": b"x"}), "brought"
+    two.two.objects["a/1"].data = b"rot"
+    two.run(keeper.assure(["a/1"]))
+    assert two.held() == ({"a/1": b"x"}, {"a/1": b"x"}), "put anew"
+    two.two.objects["a/1"].data = b"y"
+    for key in ("a/1", "a/none"):
+        with pytest.raises(Corrupt, match="do not have the same"):
+            two.run(keeper.assure([key]))
+    two.two.objects["a/1"].data = b"x"
+    two.two.faults.down = True
+    with pytest.raises(Unavailable):
+        two.run(keeper.assure(["a/1"]))
+
+
 def test_what_is_on_its_way_to_one_does_not_come_back_after_a_deletion(two: Two) -> None:
+    two.run(two.keeper.catch_up())  # type: ignore[union-attr]
     two.one.objects["a/1"] = SimObject(b"x", 0)
     two.pair.halves[1].lack("a/1")
     copying = two.host.spawn(two.pair.copy("a/1", two.pair.halves[1]), name="copy")
@@ -683,3 +730,19 @@ def test_a_lock_is_made_longer_in_both(two: Two) -> None:
 
 async def _now(call: Callable[[], Any]) -> Any:
     return call()
+
+
+def test_a_second_archive_is_begun_empty(two: Two) -> None:
+    """What an older copy holds and the archive has given up since would come back."""
+    keeper = two.life(settle=False)
+    two.two.objects[epoch(1)] = SimObject(b"an older copy", 0)
+    with pytest.raises(Unsafe, match="the second archive is not new"):
+        two.run(begin_pair(two.host.env(), keeper, attached=True, new=True))
+    two.run(begin_pair(two.host.env(), two.life(settle=False), attached=True, new=False))  # it was its second one already
+    assert two.pair.turn == SECOND
+    del two.two.objects[epoch(1)]
+    two.run(begin_pair(two.host.env(), two.life(settle=False), attached=True, new=True))
+    assert two.pair.turn == FIRST
+    two.two.faults.down = True
+    with pytest.raises(Unavailable, match="it must, when it is begun"):
+        two.run(begin_pair(two.host.env(), two.life(settle=False), attached=True, new=True))
