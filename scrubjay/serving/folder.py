@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def refuse_unfinished(disk: Disk) -> None:
         raise Unsafe(
             "recover is unfinished, run it again: not every table is in this data folder yet",
             found=f"{RECOVER} of a recovery from cluster {found.parent} as of {utc_text(found.at_us)}",
-            next=f"scrubjay recover --archive {found.url} --cluster {found.parent} with the same --data goes on where it stopped",
+            next=f"scrubjay recover --archive {shlex.quote(found.url)} --cluster {found.parent} with the same --data goes on where it stopped",
         )
 
 

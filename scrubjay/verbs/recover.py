@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             "left out": ", ".join(f"{one['table']} ({one['why']})" for one in document["left_out"]) or None,
             "schedule": ", ".join(one["job"] if one["brought"] else f"{one['job']} NOT ({one['why']})" for one in document["schedules"])
             or None,
-            "backups": f"{plural(kept, 'backup')} stay in the archive of {document['parent']}: --table with --at brings one into another folder (--json: which)"
+            "backups": f"{plural(kept, 'backup')} {'stays' if kept == 1 else 'stay'} in the archive of {document['parent']}: --table with --at brings one into another folder (--json: which)"
             if kept
             else None,
             "end": "not compared: no cluster was asked, so the loss of a partition's newest objects cannot be seen",
@@ -81,7 +82,10 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     )
     lines += ["", *columns(("table", "partitions", "bytes", "state", "rows", "verdict"), rows)]
     if done and document["exit"] == 0:
-        lines += ["", f"scrubjay serve --dev --data {document['data']} serves them; say with --archive where it shall archive."]
+        lines += [
+            "",
+            f"scrubjay serve --dev --data {shlex.quote(document['data'])} serves them; say with --archive where it shall archive.",
+        ]
     return lines
 
 

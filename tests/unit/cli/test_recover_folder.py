@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from scrubjay.base.real.jobs import QUEUE_MAX
 from scrubjay.base.real.rand import RealRand
 from scrubjay.recovery import RecoverRequest, came_back, earlier_recovery, lanes_of, outcome
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, refuse_unfinished, write_cluster, write_recover
+from scrubjay.verbs.recover import VERB
 
 PARENT = ClusterId("11111111-1111-4111-8111-111111111111")
 ASKED = RecoverRequest("file:///bucket", None, None, ())
@@ -37,7 +39,7 @@ def test_half_of_a_recovery_is_not_served(folder: Path) -> None:
     refuse_unfinished(RealDisk(folder))
     with pytest.raises(Unsafe, match="recover is unfinished, run it again") as refused:
         refuse_unfinished(begun(folder))
-    assert f"--cluster {PARENT}" in refused.value.fields["next"]
+    assert f"--archive file:///bucket --cluster {PARENT}" in refused.value.fields["next"]
     refuse_unfinished(begun(folder, done=True))
     (folder / RECOVER).write_text("{")
     with pytest.raises(Corrupt):
@@ -107,3 +109,9 @@ def test_a_machine_of_many_cores_asks_its_workers_for_no_more_than_they_let_wait
     """Tables are brought back beside each other, and partitions of each: a queue that refused one would fail its table."""
     assert [lanes_of(workers) for workers in (2, 4)] == [2, 4]
     assert all(lanes_of(workers) ** 2 <= QUEUE_MAX for workers in (16, 18, 96))
+
+
+def test_the_command_that_serves_it_can_be_typed_as_it_is_told() -> None:
+    document = {**VERB.template, "data": "/mnt/new disk/d", "seconds": {"recover": 1.0}, "exit": 0, "backups": [], "backups_unread": []}
+    told = next(line for line in VERB.render(document) if "serves them" in line)
+    assert shlex.split(told.partition(" serves them")[0]) == ["scrubjay", "serve", "--dev", "--data", "/mnt/new disk/d"]
