@@ -31,6 +31,7 @@ from scrubjay.sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
 from scrubjay.sim.whole.commands import number_of, value_of
 from scrubjay.sim.whole.door import Rough
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
+from scrubjay.sim.whole.packing import Packing, draw_packing
 from scrubjay.sim.whole.spoiler import Spoiler, draw_spoiler
 from scrubjay.sim.world import World
 from scrubjay.storage.catalogue import TableMeta
@@ -183,6 +184,8 @@ class WholeRun:
         self.world.after_event = self._step
         spoils = draw_spoiler(seed, self.world.stream("spoils"))
         self.spoiler = None if calm or spoils is None else Spoiler(self.cluster.archive, spoils, self._count)
+        packs = draw_packing(seed, self.world.stream("packs"))
+        self.packing = None if calm or packs is None else Packing(self.world, self.cluster, packs, self._count)
         self.cluster.archive.on_put = self._object_made
 
     def run(self) -> WholeResult:
@@ -289,6 +292,8 @@ class WholeRun:
             await one
         await self._judge_history()
         await self._converged()
+        if self.packing is not None and (why := await self.packing.run()):
+            raise WholeViolation(why)
         await self._scrub()
         await self._copies_hold()
         await self._logs_hold()

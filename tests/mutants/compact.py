@@ -206,6 +206,13 @@ MUTANTS: list[Mutant] = [
         (_COMPACT + "test_the_manifest_of_a_pack_is_written_anew_out_of_the_pack",),
     ),
     Mutant(
+        "a-run-of-the-whole-leaves-a-pack-nameless",
+        _PLAN,
+        "        if told not in names.log or told in bad:\n",
+        "        if told in bad:\n",
+        ("tests/sim/test_whole_profile.py::test_a_share_of_the_seeds_packs_its_small_segments_before_it_is_judged",),
+    ),
+    Mutant(
         "a-bad-manifest-of-a-pack-stays-bad",
         _PLAN,
         "        if told not in names.log or told in bad:\n",

@@ -16,12 +16,14 @@ from scrubjay.sim.rand import stream
 from scrubjay.sim.whole.idle import IdleResult, IdleRun
 from scrubjay.sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole, tell
 from scrubjay.sim.whole.nemesis import COUNTED, KINDS
+from scrubjay.sim.whole.packing import draw_packing
 from scrubjay.sim.whole.run import WholeRun, draw_log_node
 from scrubjay.sim.whole.stories import STORIES
 from scrubjay.storage.node.port import ReplicaFacts
 
 SEEDS = range(1, 21)
 LOGS = (1004, 1036)
+PACKS = (4000, 4003)
 STRUCK = (1, 3, 4, 7, 10, 11, 13, 16)
 """Seeds in which, together, everything goes wrong that can."""
 
@@ -56,6 +58,23 @@ def test_a_share_of_the_seeds_has_a_node_that_keeps_the_log_alone() -> None:
     assert [result.violation for result in results if result.violation] == []
     assert all(result.faults.get("logs compared") or result.faults.get("logs left behind") for result in results)
     assert any(result.faults.get("logs compared") for result in results)
+
+
+def test_a_share_of_the_seeds_packs_its_small_segments_before_it_is_judged() -> None:
+    """Under a store that fails and lags, and kills; what is scrubbed, verified and restored behind it lies in packs."""
+    assert not any(draw_packing(seed, stream(seed, "packs")) for seed in range(4_000))
+    results = [WholeRun(seed, seconds=6).run() for seed in PACKS]
+    assert [result.violation for result in results if result.violation] == []
+    counts = sum((Counter(result.faults) for result in results), Counter[str]())
+    wanted = (
+        "packs: made",
+        "packs: deleted",
+        "packs: named",
+        "manifests of packs lost",
+        "killed while packing",
+        "packed while the store fails",
+    )
+    assert [one for one in wanted if not counts[one]] == [], dict(counts)
 
 
 def test_without_faults_nothing_is_found() -> None:
