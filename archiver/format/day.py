@@ -6,10 +6,11 @@ They prove nothing of what an object holds, and nothing is read by them that is 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
@@ -140,6 +141,21 @@ def missed(names: Iterable[str], listed: Mapping[str, object]) -> list[str]:
             if not (isinstance(key, SegmentKey) and covers(there, key.first, key.last)):
                 found.append(name)
     return found
+
+
+def taken_in(listed: Iterable[str]) -> Callable[[str], bool]:
+    """Whether the records of a segment of one partition lie in a wider object that is listed: a pack took its place. Pure."""
+    spans = sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest)
+    firsts = [first for first, _ in spans]
+    ends = [0, *accumulate((last for _, last in spans), max)]
+
+    def wider(name: str) -> bool:
+        key = parse(name)
+        if not isinstance(key, SegmentKey):
+            return False
+        return ends[bisect_left(firsts, key.first)] >= key.last or ends[bisect_right(firsts, key.first)] > key.last
+
+    return wider
 
 
 def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

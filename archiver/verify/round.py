@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.day import taken_in
 from scrubjay.archiver.format.layout import (
     BaseKey,
     ExpiredKey,
@@ -237,10 +238,12 @@ class Round:
     async def remembered(
         self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None, took: Callable[[str], bool]
     ) -> None:
-        """Objects that were once proven to be there and are not listed any more. took: whether retention may have taken one away."""
+        """Objects that were once proven to be there and are not listed any more. took: whether retention may have taken one away. What a pack took the place of is remembered for
+        ever where a run was killed between the delete and the forgetting."""
         if self.memory is not None:
+            packed = taken_in(listed)
             for key in await self.memory.objects(prefix):
-                if key not in listed and not took(key) and await self.store.head(key) is None:
+                if key not in listed and not took(key) and not packed(key) and await self.store.head(key) is None:
                     self.find(HOLE, key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     async def checked(

@@ -261,4 +261,18 @@ MUTANTS: list[Mutant] = [
         "note=None",
         (_COMPACT + "test_a_lock_that_was_not_foreseen_is_waited_for",),
     ),
+    Mutant(
+        "what-was-packed-is-missed-by-the-ledger",
+        "archiver/verify/round.py",
+        " and not packed(key)",
+        "",
+        ("tests/unit/archiver/test_compact_kill.py::test_what_the_ledger_goes_on_remembering_of_parts_is_no_hole",),
+    ),
+    Mutant(
+        "whatever-is-gone-was-packed",
+        "archiver/format/day.py",
+        "        return ends[bisect_left(firsts, key.first)] >= key.last or ends",
+        "        return ends[bisect_left(firsts, key.first)] >= 0 or ends",
+        ("tests/unit/archiver/test_compact_kill.py::test_what_the_ledger_goes_on_remembering_of_parts_is_no_hole",),
+    ),
 ]
