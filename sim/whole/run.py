@@ -146,7 +146,7 @@ def but_for(report: dict[str, Any], lost_its_log: Callable[[NodeName], bool]) ->
 class WholeRun:
     """One run. seconds: of faults. calm: none at all.
 
-    More than 25 methods: a step of the run each, in order.
+    More than 15 fields, more than 25 methods: what strikes and what judges, and a step of the run each, in order.
     """
 
     def __init__(self, seed: int, *, seconds: int = 30, show: Callable[[str], object] | None = None, calm: bool = False) -> None:
