@@ -48,6 +48,14 @@ class SealedSegment(NamedTuple):
     suspect: bool
 
 
+class Waiting(NamedTuple):
+    """Sealed segments above the archived LSN that can be archived: digest and chain are known. bytes: raw. oldest: stamp of their first record, 0: there is none."""
+
+    segments: int
+    bytes: int
+    oldest: int
+
+
 class ArchivedHistory(NamedTuple):
     """What a leader's log says of the archive. archived, archived_first, archived_chain: the newest segment that the log knows to be archived (its first LSN
     0 and its chain empty: not known). sealed: (last LSN, chain, SHA-256 of the records) of every segment above, rising. last_seal, chain: the newest seal applied."""
@@ -130,6 +138,10 @@ class LogSource(Protocol):
 
     def sealed(self, partition: PartitionId) -> list[SealedSegment]:
         """Applied segments above the archived LSN, oldest first, contiguous."""
+        ...
+
+    def waiting(self, partition: PartitionId) -> Waiting:
+        """How much `sealed` would name. Costs the same however much it is: health, status and metrics ask it all the time."""
         ...
 
     def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:

@@ -23,7 +23,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, Jobs, ObjectStore, Task
 from scrubjay.base.errors import Fenced, NoKey, ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_micros
-from scrubjay.base.ids import PartitionId
+from scrubjay.base.ids import PartitionId, Stamp
 from scrubjay.base.steady import Changes
 from scrubjay.base.times import utc_text
 from scrubjay.storage.archive_port import LogSource, SealedSegment
@@ -118,11 +118,11 @@ class ArchiveAgent:
         """The present numbers, with what is unarchived counted now."""
         now, size, segments, oldest = self._env.clock.wall_us(), 0, 0, 0
         for partition in self._source.partitions():
-            for segment in self._source.sealed(partition):
-                size += segment.raw_size
-                segments += 1
-                at = stamp_micros(segment.first_stamp)
-                oldest = min(oldest, at) if oldest else at
+            waiting = self._source.waiting(partition)
+            size += waiting.bytes
+            segments += waiting.segments
+            at = stamp_micros(Stamp(waiting.oldest))
+            oldest = min(oldest, at) if oldest else at
         found = self.status_now
         found.unarchived_bytes, found.unarchived_segments = size, segments
         found.lag_us = max(now - oldest, 0) if oldest else 0
@@ -136,13 +136,11 @@ class ArchiveAgent:
         now = self._env.clock.wall_us()
         queue = []
         for partition in self._source.partitions():
-            sealed = self._source.sealed(partition)
-            if sealed:
-                work = self._work.get(partition)
-                oldest = min(stamp_micros(one.first_stamp) for one in sealed)
-                size = sum(one.raw_size for one in sealed)
-                trouble = work.trouble if work is not None else None
-                queue.append(PartitionQueue(str(sealed[0].table), str(partition), len(sealed), size, max(now - oldest, 0), trouble))
+            waiting = self._source.waiting(partition)
+            work = self._work.get(partition)
+            trouble = work.trouble if work is not None else None
+            table, lag_us = str(self._source.facts(partition).table), max(now - stamp_micros(Stamp(waiting.oldest)), 0)
+            queue.append(PartitionQueue(table, str(partition), waiting.segments, waiting.bytes, lag_us, trouble))
         return AgentState(
             node=str(self._source.node),
             reachable=numbers.reachable,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment
+from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, Waiting
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
@@ -23,9 +23,10 @@ class NodeLogSource:
         self._listeners: list[Callable[[PartitionId], None]] = []
 
     def partitions(self) -> list[PartitionId]:
-        return sorted(
-            partition for partition, replica in self._node.members.items() if any(own.known for own in replica.segments.facts.sealed)
-        )
+        return sorted(partition for partition, replica in self._node.members.items() if replica.segments.waiting.segments)
+
+    def waiting(self, partition: PartitionId) -> Waiting:
+        return self._replica(partition).segments.waiting
 
     def hosted(self) -> list[PartitionId]:
         return sorted(partition for partition, replica in self._node.members.items() if replica.state != BASE)

@@ -206,7 +206,7 @@ class NodeServer:
             last_content_stamp=segments.last_content_stamp,
             last_seal=Lsn(segments.last_seal),
             sealed=len(segments.sealed),
-            unarchived=sum(own.raw_size for own in segments.sealed) + (segments.size if segments.content else 0),
+            unarchived=replica.segments.sealed_bytes + (segments.size if segments.content else 0),
             archived_by=(segments.counts[0], segments.counts[1], segments.counts[2]),
             final=_final(replica),
             ended=Lsn(segments.ended),

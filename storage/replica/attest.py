@@ -121,7 +121,7 @@ class Attest:
 
     def state_all(self) -> None:
         """After a start or a heal: what is not archived yet is stated anew."""
-        for own in self._replica.segments.facts.sealed:
+        for own in list(self._replica.segments.facts.sealed):
             self.state(own)
 
     def _say(self, own: OwnSegment, *, want: bool, to: tuple[int, ...] | None = None) -> None:
@@ -133,18 +133,18 @@ class Attest:
         """A member's statement. want: it asks for ours."""
         segments = self._replica.segments
         segments.heard(sender, statement)
-        if want:
-            for own in segments.facts.sealed:
-                if own.statement.last == statement.last:
-                    self._say(own, want=False, to=(sender,))
+        own = segments.sealed_at(statement.last) if want else None
+        if own is not None:
+            self._say(own, want=False, to=(sender,))
         self.check()
 
     def check(self) -> None:
-        """Compare what was stated; announce agreement, notice being outvoted."""
+        """Compare what was stated since the last time; announce agreement, notice being outvoted."""
         replica = self._replica
         if not replica.compares:
             return
-        for own in replica.segments.facts.sealed:
+        agreement = False
+        for own in replica.segments.news():
             agreed, outvoted = replica.segments.agreed(own)
             if outvoted:
                 replica.node.finding(
@@ -152,8 +152,9 @@ class Attest:
                 )
                 replica.suspect(f"its statement on the segment ending at {own.statement.last} was outvoted")
                 return
-            if len(agreed) >= MEMBERS_MIN:
-                replica.node.archive_changed(replica.partition)
+            agreement = agreement or len(agreed) >= MEMBERS_MIN
+        if agreement:
+            replica.node.archive_changed(replica.partition)
 
     def _ask(self, now_us: int) -> None:
         """One that follows no further is told of no end of it, and asks no more: a heal states all anew."""

@@ -223,6 +223,7 @@ class Follow:
 
     def check_invariants(self) -> None:
         """Programmer errors only."""
+        self.segments.check_invariants()
         assert self.lsn <= self.chosen, (self.lsn, self.chosen)
         assert not self.segments.facts.ended or not self.segments.facts.content, "content behind the last seal"
         assert bool(self._fresh) == (self._fresh_bytes > 0), (len(self._fresh), self._fresh_bytes)

@@ -8,11 +8,13 @@ tree's state with every checkpoint (`dump`), so that a restart states the same.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 
 import msgspec
 
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.archive_port import Waiting
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Record, Seal
@@ -97,6 +99,10 @@ class SegmentFacts(msgspec.Struct, array_like=True):
 ATTESTED_KEPT = 16
 
 
+def _last(own: OwnSegment) -> int:
+    return own.statement.last
+
+
 def _same_bytes(one: Statement, other: Statement) -> bool:
     return (one.first, one.last, one.raw_sha256) == (other.first, other.last, other.raw_sha256)
 
@@ -118,6 +124,21 @@ class SegmentTracker:
         self.opened_at_us: int | None = None
         """Boot time at which the open segment got its first content record; None while it has none."""
         self._others: dict[int, dict[int, Statement]] = {}
+        self._news: dict[int, None] = {}
+        """Last LSNs of segments of which something was stated since `news` was last asked."""
+        self._learned = 0
+        """Of a log replica: up to there it has learned what the others state, without a gap."""
+        self.sealed_bytes = sum(own.raw_size for own in facts.sealed)
+        """Raw bytes of all sealed segments above the archived LSN. Kept as they come and go, like what can be archived of them: an outage makes thousands, and health looks every second."""
+        able = [own for own in facts.sealed if own.known]
+        self._able, self._able_bytes = len(able), sum(own.raw_size for own in able)
+
+    def _counts(self, own: OwnSegment, sign: int) -> None:
+        """A sealed segment comes (1) or goes (-1)."""
+        self.sealed_bytes += sign * own.raw_size
+        if own.known:
+            self._able += sign
+            self._able_bytes += sign * own.raw_size
 
     def applied(self, record: Record, now_us: int) -> None:
         """Count a record (a SEAL too, before `sealed`) into the open segment. now_us: boot time."""
@@ -159,7 +180,9 @@ class SegmentTracker:
             chain = chains.next_chain(facts.chain, self._link_of(own, own.statement))
             own = msgspec.structs.replace(own, statement=msgspec.structs.replace(own.statement, chain=chain))
         if record.lsn > facts.archived:
-            facts.sealed = [*facts.sealed, own]
+            facts.sealed.append(own)
+            self._counts(own, 1)
+            self._news[record.lsn] = None
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = own.statement.chain, record.lsn
         facts.sum, facts.rows = sum_, rows
@@ -178,14 +201,15 @@ class SegmentTracker:
         """Another member's statement; kept while its segment is not archived."""
         if statement.last > self.facts.archived and len(self._others) < 10_000:
             self._others.setdefault(statement.last, {})[node] = statement
+            self._news[statement.last] = None
             if not self._digests:
                 self._learn()
 
     def _learn(self) -> None:
         """Complete what this log replica knows of its segments. A chain value that does not follow from the one before it and the bytes here is not taken."""
         facts = self.facts
-        sealed = list(facts.sealed)
-        for at, own in enumerate(sealed):
+        for at in range(bisect_left(facts.sealed, self._learned, key=_last), len(facts.sealed)):
+            own = facts.sealed[at]
             if not own.statement.sum:
                 alike = [
                     said for said in self._others.get(own.statement.last, {}).values() if said.sum and _same_bytes(said, own.statement)
@@ -195,15 +219,25 @@ class SegmentTracker:
                     own.chain_before and own.sum_before and chains.next_chain(own.chain_before, self._link_of(own, twice)) != twice.chain
                 ):
                     break
-                sealed[at] = own = msgspec.structs.replace(own, statement=twice)
+                own = self._replaced(at, msgspec.structs.replace(own, statement=twice))
             said = own.statement
-            if at + 1 < len(sealed):
-                sealed[at + 1] = msgspec.structs.replace(
-                    sealed[at + 1], chain_before=said.chain, sum_before=said.sum, rows_before=said.rows
-                )
+            self._learned = said.last
+            if at + 1 < len(facts.sealed):
+                before = facts.sealed[at + 1]
+                if (before.chain_before, before.sum_before, before.rows_before) != (said.chain, said.sum, said.rows):
+                    self._replaced(
+                        at + 1, msgspec.structs.replace(before, chain_before=said.chain, sum_before=said.sum, rows_before=said.rows)
+                    )
             else:
                 facts.chain, facts.sum, facts.rows = said.chain, said.sum, said.rows
-        facts.sealed = sealed
+
+    def _replaced(self, at: int, own: OwnSegment) -> OwnSegment:
+        """More is known of a sealed segment."""
+        self._counts(self.facts.sealed[at], -1)
+        self.facts.sealed[at] = own
+        self._counts(own, 1)
+        self._news[own.statement.last] = None
+        return own
 
     def _link_of(self, own: OwnSegment, said: Statement) -> chains.Link:
         return chains.Link(
@@ -256,15 +290,42 @@ class SegmentTracker:
             facts.attested = sorted(before.items())[-ATTESTED_KEPT:]
         if archived.last > facts.archived:
             facts.archived, facts.archived_first = archived.last, archived.first
-            facts.archived_chain = next((own.statement.chain for own in facts.sealed if own.statement.last == archived.last), b"")
-            facts.sealed = [own for own in facts.sealed if own.statement.last > archived.last]
+            own = self.sealed_at(archived.last)
+            facts.archived_chain = b"" if own is None else own.statement.chain
+            gone = bisect_left(facts.sealed, archived.last + 1, key=_last)
+            for own in facts.sealed[:gone]:
+                self._counts(own, -1)
+            del facts.sealed[:gone]
             for last in [last for last in self._others if last <= archived.last]:
                 del self._others[last]
+            for last in [last for last in self._news if last <= archived.last]:
+                del self._news[last]
+
+    # ------------------------------------------------------------------ what waits for the archive
+
+    def sealed_at(self, last: int) -> OwnSegment | None:
+        """The sealed segment that ends there, above the archived LSN."""
+        sealed = self.facts.sealed
+        at = bisect_left(sealed, last, key=_last)
+        return sealed[at] if at < len(sealed) and sealed[at].statement.last == last else None
+
+    def news(self) -> list[OwnSegment]:
+        """Sealed segments of which something was stated, here or elsewhere, since this was last asked; rising."""
+        news, self._news = self._news, {}
+        return [own for own in map(self.sealed_at, sorted(news)) if own is not None]
 
     @property
-    def unarchived_bytes(self) -> int:
-        """Raw bytes of sealed segments that have no manifest yet, plus the open segment."""
-        return sum(own.raw_size for own in self.facts.sealed) + self.facts.size
+    def waiting(self) -> Waiting:
+        """Costs the same however many there are."""
+        oldest = next((own.first_stamp for own in self.facts.sealed if own.known), 0) if self._able else 0
+        return Waiting(self._able, self._able_bytes, oldest)
+
+    def check_invariants(self) -> None:
+        """Programmer errors only."""
+        sealed = self.facts.sealed
+        assert self.sealed_bytes == sum(own.raw_size for own in sealed), "bytes that are sealed were miscounted"
+        able = [own for own in sealed if own.known]
+        assert (self._able, self._able_bytes) == (len(able), sum(own.raw_size for own in able)), "what can be archived was miscounted"
 
 
 TINY_PART = 128

@@ -331,11 +331,10 @@ class Term:
         if not self.serving():
             return
         tally, members_all = replica.attest.tally, len(replica.info.members)
-        known = {own.statement.last: own.statement for own in replica.segments.facts.sealed}
         for last in tally.lasts():
-            statement, said = known.get(last), self._archived_said.get(last)
-            if statement is not None:
-                first, raw = statement.first, statement.raw_sha256
+            own, said = replica.segments.sealed_at(last), self._archived_said.get(last)
+            if own is not None:
+                first, raw = own.statement.first, own.statement.raw_sha256
             elif said is not None:
                 first, raw = said[:2]
             else:

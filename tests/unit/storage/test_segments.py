@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.archive_port import Waiting
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
 from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
-from scrubjay.storage.replica.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
+from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
 
@@ -87,12 +90,12 @@ def test_archived_moves_the_mark_and_counts_attestations_once() -> None:
     record = feed(track)
     track.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
     track.heard(2, Statement(1, 4, bytes(32), bytes(16), 1, bytes(32)))
-    assert track.unarchived_bytes > 0
+    assert track.waiting.bytes > 0
     track.on_archived(Archived(Lsn(1), Lsn(4), bytes(32), (1, 2)))
     assert (track.facts.archived, track.facts.sealed, track.facts.counts) == (4, [], [0, 1, 0])
     track.on_archived(Archived(Lsn(1), Lsn(4), bytes(32), (1, 2, 3)))
     assert track.facts.counts == [0, 0, 1]
-    assert track.unarchived_bytes == 0
+    assert track.waiting == Waiting(0, 0, 0)
 
 
 def test_bookkeeping_alone_never_opens_the_timer() -> None:
@@ -189,3 +192,57 @@ def test_a_log_that_begins_inside_a_segment_goes_on_behind_it() -> None:
             log.heard(number, cut(track, at=at, total=total))
     assert [own.known for own in log.facts.sealed] == [False, True], "what lies in front of the first is not known"
     assert log.facts.sealed[1] == one.facts.sealed[2]
+
+
+class Counted(list[OwnSegment]):
+    """visits: how often one of them was looked at."""
+
+    visits = 0
+
+    def __iter__(self) -> Iterator[OwnSegment]:
+        for one in super().__iter__():
+            self.visits += 1
+            yield one
+
+    def __getitem__(self, at: Any) -> Any:
+        self.visits += 1
+        return super().__getitem__(at)
+
+
+def test_what_waits_is_counted_as_it_comes_is_learned_and_goes() -> None:
+    one, two, log = tracker(1), tracker(2), log_tracker()
+    for number in range(5):
+        at = 1 + 4 * number
+        said = [cut(one, at=at, total=Total(number, 3)), cut(two, at=at, total=Total(number, 3))]
+        cut(log, at=at)
+        for node, statement in enumerate(said, 1):
+            log.heard(node, statement)
+            for each in (one, two, log):
+                each.check_invariants()
+        assert one.waiting == log.waiting == Waiting(number + 1, one.sealed_bytes, 10)
+    for each in (one, log):
+        each.on_archived(Archived(Lsn(9), Lsn(12), RAW, (1, 2)))
+        each.check_invariants()
+        assert (each.waiting.segments, each.waiting.oldest) == (2, 130)
+        again = SegmentTracker(place=bytes(32), me=1, facts=each.facts)
+        assert again.waiting == each.waiting, "a restart counts them anew"
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_an_outage_of_a_thousand_segments_costs_a_look_no_more_than_one_of_ten(digests: bool) -> None:
+    """Each segment that is added, stated or looked at visits a few of those that wait, not all of them: else an hour without the store costs its square."""
+    spent: dict[int, int] = {}
+    for count in (10, 1_000):
+        one, two, track = tracker(1), tracker(2), tracker(3) if digests else log_tracker()
+        track.facts.sealed = Counted()
+        for number in range(count):
+            at = 1 + 4 * number
+            said = [cut(one, at=at, total=Total(7, 3)), cut(two, at=at, total=Total(7, 3))]
+            cut(track, at=at, total=Total(7, 3) if digests else None)
+            for node, statement in enumerate(said, 1):
+                track.heard(node, statement)
+            assert len(track.news()) >= 1
+            assert track.waiting.segments == number + 1
+        spent[count] = track.facts.sealed.visits // count
+    assert spent[10] > 0
+    assert spent[1_000] <= 4 * spent[10]
