@@ -86,13 +86,13 @@ class Settler:
     async def _own(self, segment: SealedSegment, age_us: int) -> bytes | None:
         """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded.
 
-        None: the log has let go of them. It lets go of what is archived alone, and after a restart the record that says so is applied again a moment later;
-        a segment of which that is not so after `backup_after_s` is a fault (Missing).
+        None: the log has let go of them. It lets go of what is archived alone: another member saw to it since the segments were named (after an hour without the store, hundreds
+        at once), and after a restart the record that says so is applied again a moment later; a segment of which that is not so after `backup_after_s` is a fault (Missing).
         """
         try:
             raw = self._source.read_raw(segment.partition, segment.first, segment.last)
         except Missing:
-            if age_us < self.options.backup_after_s * 1e6:
+            if age_us < self.options.backup_after_s * 1e6 or self._source.archived(segment.partition) >= segment.last:
                 return None
             raise
         found = await self._env.tasks.blocking(lambda: hashlib.sha256(raw).digest())

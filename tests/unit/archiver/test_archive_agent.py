@@ -384,6 +384,32 @@ def test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stay
     assert agent.state().trouble is not None
 
 
+def test_what_others_archived_after_an_outage_before_we_came_to_it_is_no_trouble() -> None:
+    """The segments were named before, all at once; the log has let go of them meanwhile, and rightly."""
+    bench, sample = Bench(retries=True), history(segments=5)
+    bench.memory.objects.update(sample.objects())
+
+    def gone(segment: SealedSegment, raw: bytes) -> bytes:
+        if segment.last <= source.archived_lsn[PartitionId(sample.partition)]:
+            raise Missing("records are not in the WAL", what=segment.partition, lsn=segment.first)
+        return raw
+
+    def others(partition: PartitionId, _last: int) -> None:
+        source.archived_lsn[partition] = int(sample.segments[-1].last)
+
+    said: list[str] = []
+    source = FakeSource(2, [sample], leads=False, after=others)
+    source.raw_of = gone
+    bench.store.down = True
+    agent = bench.agent(source, log=lambda level, line: said.append(f"{level} {line}"))
+    bench.loop.run_for(120)
+    bench.store.down = False
+    bench.loop.run_for(60)
+    assert len(source.announced) == 1
+    assert not [line for line in said if "not in the WAL" in line]
+    assert agent.state().trouble is None
+
+
 def test_trouble_ends_when_another_member_archived_what_was_left() -> None:
     """Nobody writes any more: without another try of our own, the trouble of the outage would stand for ever."""
     bench, sample = Bench(), history(segments=1)
