@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
+_COUNTED = "tests/unit/storage/test_segments.py::test_an_outage_of_a_thousand_segments_costs_a_look_no_more_than_one_of_ten"
+
 MUTANTS: list[Mutant] = [
     Mutant(
         "malformed-state-applied-to",
@@ -61,5 +63,47 @@ MUTANTS: list[Mutant] = [
         "                self.boxes.group(partition, resigned_for_good(number, message, node.number))\n",
         "",
         ("tests/sim/test_node_identity.py::test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is",),
+    ),
+    Mutant(
+        "every-statement-walks-what-waits",
+        "storage/replica/segments.py",
+        "        return [own for own in map(self.sealed_at, sorted(news)) if own is not None]",
+        "        return list(self.facts.sealed) if news else []",
+        (_COUNTED,),
+    ),
+    Mutant(
+        "a-look-walks-what-waits",
+        "storage/replica/segments.py",
+        "        oldest = next((own.first_stamp for own in self.facts.sealed if own.known), 0) if self._able else 0",
+        "        oldest = min((own.first_stamp for own in self.facts.sealed if own.known), default=0)",
+        (_COUNTED,),
+    ),
+    Mutant(
+        "learns-from-the-first-each-time",
+        "storage/replica/segments.py",
+        "for at in range(bisect_left(facts.sealed, self._learned, key=_last), ",
+        "for at in range(0, ",
+        (f"{_COUNTED}[False]",),
+    ),
+    Mutant(
+        "what-is-archived-still-counts-as-waiting",
+        "storage/replica/segments.py",
+        "            for own in facts.sealed[:gone]:\n                self._counts(own, -1)\n",
+        "",
+        ("tests/unit/storage/test_segments.py::test_what_waits_is_counted_as_it_comes_is_learned_and_goes",),
+    ),
+    Mutant(
+        "all-that-was-stated-is-compared-each-time",
+        "storage/replica/attest.py",
+        "        for own in replica.segments.news():\n",
+        "        for own in replica.segments.facts.sealed:\n",
+        ("tests/sim/test_store_hour.py::test_an_outage_of_the_store_over_a_whole_cluster_under_load",),
+    ),
+    Mutant(
+        "what-others-archived-is-a-trouble",
+        "archiver/write/settling.py",
+        " or self._source.archived(segment.partition) >= segment.last:",
+        ":",
+        ("tests/unit/archiver/test_archive_agent.py::test_what_others_archived_after_an_outage_before_we_came_to_it_is_no_trouble",),
     ),
 ]

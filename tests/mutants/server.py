@@ -561,7 +561,7 @@ MUTANTS: list[Mutant] = [
         "server/durability.py",
         "    if options.alone:\n        work()",
         "    if True:\n        work()",
-        ("tests/sim/test_two_durability_processes.py::test_one_works_and_the_other_says_so_and_waits",),
+        ("tests/sim/test_two_durability_processes.py::test_who_waits_carries_on_nothing_that_the_first_is_at",),
     ),
     Mutant(
         "takeover-from-old-notes",

@@ -141,6 +141,22 @@ def test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_
     assert len(pair.said("restore of twice to back")) == 1
 
 
+def test_who_waits_carries_on_nothing_that_the_first_is_at() -> None:
+    """It starts while a restore of the first is under way, and reads of it in the metadata: that is the first one's, for as long as it lives."""
+    pair = Pair()
+    first = pair.of(pair.first)
+    pair.until(lambda: first.window(pair.table()) is not None)
+    pair.other.crash(power=False)
+    pair.run(pair.first.env, first.restore(pair.table(), "back", at_us=None, overrides={}))
+    pair.other.start()
+    pair.until(lambda: pair.state(pair.other) is not None)
+    assert (first.restorer.status("back") or {})["state"] == "running", "it is over too soon to prove anything"
+    assert pair.state(pair.other) == WAITS
+    pair.until(lambda: (first.restorer.status("back") or {}).get("state") == "published", seconds=300.0)
+    pair.pass_time(60.0)
+    assert not pair.said("other: restore"), "it has carried on with it too"
+
+
 def test_a_planned_stop_hands_over_at_once() -> None:
     pair = Pair()
     pair.run(pair.first.env, pair.of(pair.first).quiet())
