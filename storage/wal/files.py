@@ -74,6 +74,10 @@ class FilePool:
         self._disk.sync_dir(self._directory)
         self.free.append(WalFile(self._last_id, name, handle, DATA_START, self._file_size))
 
+    def within(self, used: int) -> int:
+        """How many more files may be used until the limit is reached; below 0: it is passed. used: files that are not free."""
+        return self._limit - used
+
     def make_ahead(self, used: int) -> bool:
         """Make one file while others are written, unless one is free or on its way, or the limit is reached. True if that began."""
         if self.free or self._coming or self._closed or used + self._coming + self.removing >= self._limit:

@@ -299,7 +299,8 @@ class Wal:
             return False
 
     def _take_room(self, size: int, reserve: int, *, least: int | None = None) -> bool:
-        """Count `size` bytes of frames into the files there are; make more so that `reserve` is left. True if that cannot be, but `least` is left.
+        """Count `size` bytes of frames into the files there are; make more so that `reserve` is left. True if that cannot be within the limit, but `least` is left.
+        A file that control frames had made beyond the limit is no room for data: else they would need the next one, and hour by hour without the store the log would grow.
 
         least None: the same as reserve. Raises DiskFull, Invalid.
         """
@@ -322,6 +323,9 @@ class Wal:
                 raise
             short = True
         self._plan_left, self._plan_free = left, free
+        if least is not None and not short:
+            within = self._pool.within(len(self._files) + len(self._pool.free) - free)
+            short = left + min(free, within) * capacity < reserve
         return short
 
     def _enter_file(self) -> WalFile:

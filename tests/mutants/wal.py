@@ -261,4 +261,11 @@ MUTANTS: list[Mutant] = [
         "                if False:\n",
         ("tests/unit/wal/test_wal_reclaim.py::test_a_staged_record_that_is_damaged_keeps_no_file_and_is_damage_once_it_is_adopted",),
     ),
+    Mutant(
+        "a-full-log-creeps-beyond-its-limit",
+        "storage/wal/wal.py",
+        "short = left + min(free, within) * capacity < reserve",
+        "short = left + free * capacity < reserve",
+        ("tests/unit/wal/test_wal.py::test_what_is_left_of_a_file_made_beyond_the_limit_is_no_room_for_data",),
+    ),
 ]

@@ -230,6 +230,34 @@ def test_the_limit_refuses_appends_and_keeps_a_reserve_for_control_frames() -> N
     assert recovered.replicas[P].last == lsn + 9
 
 
+def test_what_is_left_of_a_file_made_beyond_the_limit_is_no_room_for_data() -> None:
+    """Else a full log creeps on for as long as the store is away: control frames have a file made, data fills it, and they need the next."""
+    disk = MemoryDisk()
+    wal, _ = fresh(disk, limit_bytes=3 * FILE, reserve_bytes=FILE // 2)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    lsn = 1
+    while wal.roomy():
+        assert fits(wal, records(lsn, lsn + 10, size=300))
+        commit(wal)
+        lsn += 10
+    for ballot in range(2, 1_500):
+        wal.queue(Promise(P, Ballot(ballot)))
+        commit(wal)
+        while wal.roomy():
+            assert fits(wal, records(lsn, lsn + 10, size=300))
+            commit(wal)
+            lsn += 10
+        assert wal.usage().used <= 6 * FILE, "what control frames and copies need, and no more with time"
+    assert fits(wal, records(lsn, lsn + 1)), "bookkeeping goes on"
+    assert wal.short, "and says that there is no room for more"
+    commit(wal)
+    wal.trim(P, Lsn(lsn))
+    for ballot in range(1_500, 1_508):
+        wal.queue(Promise(P, Ballot(ballot)))
+        commit(wal)
+    assert wal.roomy()
+
+
 def test_restarts_at_the_limit_never_end_in_a_log_that_cannot_start() -> None:
     """Each start goes on in a fresh file. With no file left for that a node could neither boot nor log what frees its room."""
     disk = MemoryDisk()
