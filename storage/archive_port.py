@@ -48,7 +48,7 @@ class SealedSegment(NamedTuple):
     suspect: bool
 
 
-class Waiting(NamedTuple):
+class ToArchive(NamedTuple):
     """Sealed segments above the archived LSN that can be archived: digest and chain are known. bytes: raw. oldest: stamp of their first record, 0: there is none."""
 
     segments: int
@@ -140,7 +140,7 @@ class LogSource(Protocol):
         """Applied segments above the archived LSN, oldest first, contiguous."""
         ...
 
-    def waiting(self, partition: PartitionId) -> Waiting:
+    def waiting(self, partition: PartitionId) -> ToArchive:
         """How much `sealed` would name. Costs the same however much it is: health, status and metrics ask it all the time."""
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, Waiting
+from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, ToArchive
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
@@ -25,7 +25,7 @@ class NodeLogSource:
     def partitions(self) -> list[PartitionId]:
         return sorted(partition for partition, replica in self._node.members.items() if replica.segments.waiting.segments)
 
-    def waiting(self, partition: PartitionId) -> Waiting:
+    def waiting(self, partition: PartitionId) -> ToArchive:
         return self._replica(partition).segments.waiting
 
     def hosted(self) -> list[PartitionId]:

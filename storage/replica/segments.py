@@ -14,7 +14,7 @@ import msgspec
 
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.storage.archive_port import Waiting
+from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Record, Seal
@@ -315,10 +315,10 @@ class SegmentTracker:
         return [own for own in map(self.sealed_at, sorted(news)) if own is not None]
 
     @property
-    def waiting(self) -> Waiting:
+    def waiting(self) -> ToArchive:
         """Costs the same however many there are."""
         oldest = next((own.first_stamp for own in self.facts.sealed if own.known), 0) if self._able else 0
-        return Waiting(self._able, self._able_bytes, oldest)
+        return ToArchive(self._able, self._able_bytes, oldest)
 
     def check_invariants(self) -> None:
         """Programmer errors only."""

@@ -338,8 +338,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "agent-let-go-is-trouble",
         "archiver/write/settling.py",
-        "            if age_us < self.options.backup_after_s * 1e6:\n                return None\n            raise\n",
-        "            raise\n",
+        "            if age_us < self.options.backup_after_s * 1e6 or self._source",
+        "            if self._source",
         ("tests/unit/archiver/test_archive_agent.py::test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stays_so",),
     ),
     Mutant(

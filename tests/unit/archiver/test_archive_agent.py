@@ -22,7 +22,7 @@ from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, Waiting
+from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, ToArchive
 from scrubjay.storage.log.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 
@@ -62,9 +62,9 @@ class FakeSource:
     def sealed(self, partition: PartitionId) -> list[SealedSegment]:
         return [one for one in self.samples[partition].segments if one.last > self.archived_lsn[partition]]
 
-    def waiting(self, partition: PartitionId) -> Waiting:
+    def waiting(self, partition: PartitionId) -> ToArchive:
         found = self.sealed(partition)
-        return Waiting(len(found), sum(one.raw_size for one in found), min((one.first_stamp for one in found), default=0))
+        return ToArchive(len(found), sum(one.raw_size for one in found), min((one.first_stamp for one in found), default=0))
 
     def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
         sample = self.samples[partition]

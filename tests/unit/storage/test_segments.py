@@ -11,7 +11,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.storage.archive_port import Waiting
+from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
 from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
@@ -95,7 +95,7 @@ def test_archived_moves_the_mark_and_counts_attestations_once() -> None:
     assert (track.facts.archived, track.facts.sealed, track.facts.counts) == (4, [], [0, 1, 0])
     track.on_archived(Archived(Lsn(1), Lsn(4), bytes(32), (1, 2, 3)))
     assert track.facts.counts == [0, 0, 1]
-    assert track.waiting == Waiting(0, 0, 0)
+    assert track.waiting == ToArchive(0, 0, 0)
 
 
 def test_bookkeeping_alone_never_opens_the_timer() -> None:
@@ -219,7 +219,7 @@ def test_what_waits_is_counted_as_it_comes_is_learned_and_goes() -> None:
             log.heard(node, statement)
             for each in (one, two, log):
                 each.check_invariants()
-        assert one.waiting == log.waiting == Waiting(number + 1, one.sealed_bytes, 10)
+        assert one.waiting == log.waiting == ToArchive(number + 1, one.sealed_bytes, 10)
     for each in (one, log):
         each.on_archived(Archived(Lsn(9), Lsn(12), RAW, (1, 2)))
         each.check_invariants()
