@@ -1,8 +1,8 @@
 """History, diff and undo of one table on a real `serve --dev`, beside a restore of the same table to the same moment.
 
-    .venv/bin/python -m bench.bench_timetravel [--items 100000] [--bad 9490] [--partitions 2]
+    .venv/bin/python -m bench.bench_timetravel [--items 100000] [--bad 9490] [--partitions 2] [--folder DIR]
 
-Loads items of 900 bytes, spoils some of them, then times the command line's verbs as a user would (a process each, seal and archive included where an end is `now`).
+Imports items of 900 bytes, spoils some of them through the API, then times the command line's verbs as a user would (a process each, seal and archive included where an end is `now`).
 Prints one JSON object. With --items 1100000 the archive holds 1 GB: the history's first line is to come within a second (`history_limit_1_s`, of a key that was written long ago and
 again just now), and the diff of two moments to take less time than one restore (`diff_s_of_a_restore`).
 """
@@ -13,6 +13,8 @@ import argparse
 import asyncio
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +25,10 @@ from typing import Any
 
 import uvloop
 
-from bench.bench_durability import BATCH, ITEM_BYTES, call, load_items, verb
+from bench.bench_durability import BATCH, ITEM_BYTES, call, verb
 from scrubjay.base.times import utc_text
+
+FILES = 8
 
 
 async def _spoil(port: int, bad: int) -> str:
@@ -43,9 +47,26 @@ async def _spoil(port: int, bad: int) -> str:
     return utc_text(began_us)
 
 
-def measure(port: int, items: int, bad: int, folder: Path) -> dict[str, Any]:
+def _import(endpoint: str, items: int, folder: Path) -> None:
+    """The table as an import makes it: rows that are no records of its log."""
+    draw = random.Random(1)
+    words = [f"{draw.getrandbits(40):010x}" for _ in range(500)]
+    files = folder / "items"
+    files.mkdir()
+    for part in range(FILES):
+        with open(files / f"{part}.csv", "w") as file:
+            file.write("id,v\n")
+            file.writelines(f"k{number:09d},{' '.join(draw.choices(words, k=ITEM_BYTES // 11))}\n" for number in range(part, items, FILES))
+    verb(endpoint, "import", f"file://{files}", "--table", "bench", "--key", "id:S", "--format", "csv")
+    shutil.rmtree(files)
+
+
+def measure(port: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     endpoint = f"http://127.0.0.1:{port}"
-    uvloop.run(load_items(port, items))
+    items, bad = options.items, options.bad
+    if not (folder / "loaded").exists():
+        _import(endpoint, items, folder)
+        (folder / "loaded").touch()
     good = uvloop.run(_spoil(port, bad))
     key = json.dumps({"id": {"S": "k000000000"}})
     sealing, _ = verb(endpoint, "history", "bench", "--key", key, "--limit", "1")
@@ -82,15 +103,18 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--bad", type=int, default=9490)
     parser.add_argument("--partitions", type=int, default=2)
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder or Path(scratch)
+        folder.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "scrubjay", "serve", "--dev", "--data", f"{folder}/data", "--port", "0"]
         command += ["--set", f"tables.initial_partitions={options.partitions}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SCRUBJAY_LOG": "error"}) as server:
             assert server.stdout is not None
             port = int(server.stdout.readline().rsplit(":", 1)[1])
             try:
-                print(json.dumps(measure(port, options.items, options.bad, Path(folder)), indent=2))
+                print(json.dumps(measure(port, options, folder), indent=2))
             finally:
                 server.send_signal(signal.SIGTERM)
 
