@@ -10,6 +10,7 @@ from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionHistory, PartitionPlan
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -26,7 +27,7 @@ class TableArchive(NamedTuple):
 class RestoredRows(NamedTuple):
     """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched.
     proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal). damage: met on the way and done without.
-    of: where only a part was asked for, the digest of all rows that it was chosen from."""
+    of: where only a part was asked for, the digest of all rows that it was chosen from. tree: made of the same rows for every copy on this machine, None: there is none."""
 
     rows: str
     total: Total
@@ -35,6 +36,7 @@ class RestoredRows(NamedTuple):
     proven: Lsn
     damage: tuple[Fault, ...] = ()
     of: Total | None = None
+    tree: TreeFile | None = None
 
 
 class ArchiveView(Protocol):

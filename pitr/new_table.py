@@ -16,6 +16,7 @@ from scrubjay.pitr.confirm import faults_of
 from scrubjay.pitr.job import folder_of, note
 from scrubjay.pitr.options import TRIES_MAX
 from scrubjay.pitr.steadily import steadily
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import ServicePort
@@ -45,12 +46,12 @@ class NewTable:
         elif found.name != self.meta.name or found.restore_of is None:
             raise Conflict("the target's id belongs to another table", table=found.name)
 
-    async def load(self, partition: str, path: str, total: Total) -> dict[NodeName, Total]:
-        """Every replica loads that row file; the digest that each recomputed from its own bytes. Raises Corrupt (the file is removed then), Unavailable."""
+    async def load(self, partition: str, path: str, total: Total, *, tree: TreeFile | None = None) -> dict[NodeName, Total]:
+        """Every replica loads that row file, or takes the tree that was made of it; the digest that each recomputed from its own bytes. Raises Corrupt (the file is removed then), Unavailable."""
         await steadily(self._env.tasks, lambda: self._archive.at_hand(path), tries=TRIES_MAX)
         try:
             return await steadily(
-                self._env.tasks, lambda: self._port.load_base(PartitionId(partition), rows=path, total=total), tries=TRIES_MAX
+                self._env.tasks, lambda: self._port.load_base(PartitionId(partition), rows=path, total=total, tree=tree), tries=TRIES_MAX
             )
         except Corrupt:
             self._archive.discard(path)

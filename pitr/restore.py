@@ -55,6 +55,7 @@ from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.pitr.rebuilding import Rebuilding
 from scrubjay.pitr.steadily import steadily
 from scrubjay.scrubber.report import ScrubFound
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import Finding, ServicePort
@@ -75,6 +76,7 @@ class Restore:
         self.job = job
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._proven: dict[str, Total] = {}
+        self._trees: dict[str, TreeFile | None] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
         self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
@@ -152,7 +154,7 @@ class Restore:
         part.sum, part.rows = rows.total.hex, rows.total.rows
         if rows.of is not None:
             part.of_sum, part.of_rows = rows.of.hex, rows.of.rows
-        self._proven[part.target] = rows.total
+        self._proven[part.target], self._trees[part.target] = rows.total, rows.tree
         await self._steadily(self._save)
         self._tell(READ, len(self._proven))
 
@@ -176,7 +178,7 @@ class Restore:
     async def _load_one(self, part: PartitionJob) -> None:
         total = self._proven[part.target]
         path = self._path(part)
-        copies = await self._target.load(part.target, path, total)
+        copies = await self._target.load(part.target, path, total, tree=self._trees.get(part.target))
         self._copies[part.target] = copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
         await self._steadily(self._save)

@@ -25,6 +25,8 @@ from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableA
 from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
+from scrubjay.storage.btree.engine import TreeFile
+from scrubjay.storage.btree.treefile import FOLDER as TREES
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
@@ -33,10 +35,12 @@ REBUILD_PART = "scrubjay.pitr.part_job:rebuild_part_job"
 
 
 class ArchiveSource:
-    """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. writer: in whose name bases are written. disk: rooted at the data folder."""
+    """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. writer: in whose name bases are written. disk: rooted at the data folder.
+    root: that folder as this machine names it, where jobs run here and the copies live here: then a rebuild makes their tree too."""
 
-    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str, writer: Writer) -> None:
+    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str, writer: Writer, root: str | None = None) -> None:
         self._env = env
+        self._root = root
         self._jobs = jobs
         self._disk = disk
         self._index = index
@@ -61,7 +65,7 @@ class ArchiveSource:
         progress: Progress | None,
     ) -> RestoredRows:
         self._disk.mkdir(path.rpartition("/")[0])
-        arguments = {
+        arguments: dict[str, Any] = {
             "base": None if plan.base is None else plan.base.object,
             "segments": plan.objects(),
             "stamp": cut,
@@ -69,14 +73,26 @@ class ArchiveSource:
             "work": path + ".base",
             "rebase": True,
         }
+        if part is None and self._root is not None:
+            arguments["tree"] = {"folder": f"{self._root}/{_tree_of(path)}", "partition": _target_of(path), "lo": info.lo, "hi": info.hi}
         if part is None:
             answer = await self._read(REBUILD, arguments, progress=progress)
         else:
             chosen = {"part": msgspec.to_builtins(part), "schema": msgspec.to_builtins(table.key)}
             answer = await self._read(REBUILD_PART, {**arguments, **chosen}, progress=progress)
+        made = answer.pop("tree", None)
         rebuilt = from_answer(answer)
         of = None if part is None else rebuilt.of
-        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), rebuilt.spoilt, of)
+        return RestoredRows(
+            path,
+            rebuilt.total,
+            rebuilt.raw_bytes,
+            plan.bytes,
+            Lsn(rebuilt.proven),
+            rebuilt.spoilt,
+            of,
+            None if made is None else TreeFile(*made),
+        )
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
         answer = await self._read(job, arguments, progress=progress)
@@ -125,13 +141,29 @@ class ArchiveSource:
     def loaded(self, path: str) -> None:
         self.discard(path)
 
+    def drop_tree(self, path: str) -> None:
+        """Of the rows in the row file `path`; no error if there is none."""
+        if self._root is not None and self._disk.exists(_tree_of(path)):
+            self._disk.remove_tree(_tree_of(path))
+
     def discard(self, path: str) -> None:
         self._jobs.drop(path)
+        self.drop_tree(path)
         if self._disk.exists(path):
             if path.endswith(".rows"):
                 self._disk.remove(path)
             else:
                 self._disk.remove_tree(path)
+
+
+def _target_of(path: str) -> str:
+    """Row files are named by the partition that is to have their rows."""
+    return path.rpartition("/")[2].removesuffix(".rows")
+
+
+def _tree_of(path: str) -> str:
+    """Where the tree of a row file's rows lies, below the data folder."""
+    return f"{TREES}/{_target_of(path)}"
 
 
 def seen_of(index: ArchiveIndex, table: TableMeta) -> TableArchive:

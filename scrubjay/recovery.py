@@ -197,7 +197,7 @@ async def _bring(
     cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
     jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(opened.settings))
     try:
-        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=opened.url)
+        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=opened.url, root=str(folder))
         recovery = Recovery(
             env,
             cluster.service,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from scrubjay.storage.btree.engine import RowFact, ScanResult
+from scrubjay.storage.btree.engine import RowFact, ScanResult, TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -140,9 +140,9 @@ class ServicePort(Protocol):
         """Record the target (status CREATING, restore_of.in_progress) and make its replicas, which wait for their base. Raises Conflict if the name is taken."""
         ...
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
         """Bulk-load the row file (as of `heal`) as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
-        again: a copy that is loaded already is read again. Raises Corrupt."""
+        again: a copy that is loaded already is read again. tree: made of the same rows on this machine: where it can be had it is copied, and not loaded anew. Raises Corrupt."""
         ...
 
     async def publish(self, table: TableId) -> TableMeta: ...

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base
@@ -25,14 +26,18 @@ from scrubjay.archiver.read.objects import fetch_base, read_segment
 from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Block, Cut
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
-from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
+from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
+from scrubjay.storage.btree.treefile import TreeFileWriter
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import MASK, Total
 
 Progress = Callable[[dict[str, Any]], None]
 Chosen = Callable[[bytes, bytes], bool]
 """Whether a row, storage key and item, is wanted."""
+Also = Callable[[list[Row], list[int]], None]
+"""Takes rows in key order, and the hash of each."""
 WRITE_BYTES = 1 << 20
 
 
@@ -96,6 +101,7 @@ async def rebuild(
     progress: Progress | None = None,
     held_bytes_max: int = HELD_BYTES_MAX,
     lasting: bool = True,
+    also: Also | None = None,
 ) -> Rebuilt:
     """Rebuild one partition.
 
@@ -104,7 +110,7 @@ async def rebuild(
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
     work: path of a scratch file on `disk` for the downloaded base; beside it, `work.run-N`, goes what memory does not hold (`held_bytes_max`). rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
     all rows are rebuilt and proven, whichever are. lasting: the row file is to outlive the machine's next fall; else it is not synced: a sync of what is thrown away
-    again makes the log's wait (ADR 0057).
+    again makes the log's wait (ADR 0057). also: gets every row that is written, in order.
     Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
     """
     if base is None and not segments:
@@ -117,7 +123,7 @@ async def rebuild(
     runs = Runs(disk, work)
     replay = ArchiveReplay(partition=partition, base=base, cut=cut, rebase=rebase, runs=runs, held_bytes_max=held_bytes_max)
     with no_collector(), closing_runs(runs):
-        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress, lasting)
+        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress, lasting, also)
 
 
 async def _run(
@@ -132,6 +138,7 @@ async def _run(
     chosen: Chosen | None,
     progress: Progress | None,
     lasting: bool,
+    also: Also | None,
 ) -> Rebuilt:
     fed = 0
     spoilt: list[Fault] = []
@@ -152,7 +159,7 @@ async def _run(
             progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
     if replay.cut.lsn is not None and replay.next_lsn <= replay.cut.lsn:
         raise Missing("the log ends before the cut", what="segment", lsn=replay.next_lsn)
-    total, of, size = await _write(store, disk, base, replay, output, work, chosen, progress, lasting)
+    total, of, size = await _write(store, disk, base, replay, output, work, chosen, progress, lasting, also)
     return Rebuilt(
         total=total,
         of=of,
@@ -202,6 +209,7 @@ async def _write(
     chosen: Chosen | None,
     progress: Progress | None,
     lasting: bool,
+    also: Also | None,
 ) -> tuple[Total, Total, int]:
     """Merge into the row file at `output`. Returns its total, that of all rows, and its size."""
     target: File | None = None
@@ -221,14 +229,15 @@ async def _write(
         writer = RowFileWriter(sink if sink is not None else _nowhere)
         left = left_rows = done_rows = 0
         for block, hashes in replay.merge(rows):
-            if chosen is None:
-                writer.add_all(block, hashes)
-            else:
+            done_rows += len(block)
+            if chosen is not None:
                 wanted = [chosen(row.key, row.item) for row in block]
-                writer.add_all(list(compress(block, wanted)), list(compress(hashes, wanted)))
                 left += sum([hash_ for hash_, one in zip(hashes, wanted, strict=True) if not one])
                 left_rows += wanted.count(False)
-            done_rows += len(block)
+                block, hashes = list(compress(block, wanted)), list(compress(hashes, wanted))
+            writer.add_all(block, hashes)
+            if also is not None:
+                also(block, hashes)
             if progress is not None:
                 progress({"phase": "write", "rows": done_rows})
         total = writer.finish()
@@ -304,8 +313,8 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
     """`rebuild` in a worker process.
 
     arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
-    below the data folder, or None); work (scratch path); rebase; lasting (absent: it is).
-    Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex.
+    below the data folder, or None); work (scratch path); rebase; lasting (absent: it is); tree (absent: none: folder (on this machine), partition, lo, hi: a tree of the rows is made there).
+    Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex; of a tree that was made, tree: the fields of `TreeFile`.
     """
     return await run_rebuild(context, arguments)
 
@@ -316,6 +325,29 @@ async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen:
     base = None
     if arguments.get("base"):
         base = decode_base(await store.get(arguments["base"]), where=arguments["base"])
+    place: dict[str, Any] = arguments.get("tree") or {}
+    tree = TreeFileWriter(Path(place["folder"]), uuid_bytes(place["partition"])) if place else None
+    try:
+        answer = await _rebuilt(context, store, base, arguments, chosen, also=None if tree is None else tree.add)
+        return (
+            answer
+            if tree is None
+            else {**answer, "tree": list(tree.finish(bytes.fromhex(place["lo"]), bytes.fromhex(place["hi"]) or None))}
+        )
+    finally:
+        if tree is not None:
+            tree.close()
+
+
+async def _rebuilt(
+    context: JobContext,
+    store: ObjectStore,
+    base: BaseManifest | None,
+    arguments: dict[str, Any],
+    chosen: Chosen | None,
+    *,
+    also: Also | None,
+) -> dict[str, Any]:
     segments = segment_keys(arguments["segments"])
     stamp, lsn = arguments.get("stamp"), arguments.get("lsn")
     rebuilt = await rebuild(
@@ -330,6 +362,7 @@ async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen:
         chosen=chosen,
         progress=context.progress,
         lasting=bool(arguments.get("lasting", True)),
+        also=also,
     )
     return as_answer(rebuilt)
 

@@ -39,9 +39,10 @@ class _Made(msgspec.Struct, frozen=True):
 class RecoverySource:
     """url: of the parent's archive, as the workers open it. disk: rooted at the new data folder."""
 
-    def __init__(self, env: Env, port: ServicePort, jobs: Jobs, disk: Disk, parent: Parent, *, url: str) -> None:
+    def __init__(self, env: Env, port: ServicePort, jobs: Jobs, disk: Disk, parent: Parent, *, url: str, root: str | None = None) -> None:
+        """root: of the data folder as this machine names it, None: it has none, and no tree is made there."""
         self._port, self._disk, self._parent = port, disk, parent
-        self._archive = ArchiveSource(env, jobs, disk, parent.index, url=url, writer=Writer(parent.cluster))
+        self._archive = ArchiveSource(env, jobs, disk, parent.index, url=url, writer=Writer(parent.cluster), root=root)
         self.reused = 0
         """Row files that an earlier life had made."""
 
@@ -101,11 +102,13 @@ class RecoverySource:
 
     def loaded(self, path: str) -> None:
         """It stays: it is the first base that the new archive is owed."""
+        self._archive.drop_tree(path)
 
     def discard(self, path: str) -> None:
         for one in (_beside(path), path):
             if one.startswith(f"{FOLDER}/") and self._disk.exists(one):
                 self._disk.remove(one)
+        self._archive.drop_tree(path)
 
     def _made(self, path: str) -> _Made | None:
         data = self._disk.read_file(_beside(path))

@@ -36,6 +36,7 @@ from scrubjay.server.node import (
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
+from scrubjay.storage.btree.treefile import FOLDER as TREES
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service
@@ -192,6 +193,7 @@ async def open_cluster(
                     str(root),
                     disk,
                     partial(WorkerProcess, loop=tasks.loop),
+                    trees=str(folder / TREES),
                     readers_open_max=min(READERS_OPEN_MAX, descriptors.trees_per_node),
                 ),
                 wal=sizes,

@@ -45,6 +45,16 @@ class TreeState(NamedTuple):
     extra: bytes
 
 
+class TreeFile(NamedTuple):
+    """A tree that was made and read back for all copies of a new partition on one machine (`storage.btree.treefile`). size: of the file, bytes. hash: xxh3_128 over
+    all of them. digest: `RangeDigest.encode()` of the rows that were read back. item_bytes: of their keys and values."""
+
+    size: int
+    hash: bytes
+    digest: bytes
+    item_bytes: int
+
+
 EMPTY = TreeState(Lsn(0), Stamp(0), b"")
 
 
@@ -125,6 +135,11 @@ class TreeEngine(Protocol):
 
     def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
         """Bulk-load a row file into a new tree that replaces any present one atomically. Raises through done: Corrupt (row file), Exists if open."""
+        ...
+
+    def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:
+        """As `load`, with state EMPTY: a tree of bytes of its own, proven to be those that `made` tells of. last: no other copy will ask for it. Raises through done: Missing (no such
+        file on this machine), Corrupt (other bytes), Exists if open."""
         ...
 
     def set_aside(self, partition: PartitionId, reason: str) -> str:

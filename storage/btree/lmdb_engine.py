@@ -23,8 +23,8 @@ from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, 
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.btree import worker_wire
-from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
-from scrubjay.storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
+from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeFile, TreeState
+from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeReader, error_of, open_databases, open_environment
 from scrubjay.storage.log.digest import RangeDigest, Total
 
 SPAWNS_WITHOUT_HELLO_MAX = 3
@@ -173,10 +173,13 @@ def _died(deaths: list[int]) -> ScrubjayError:
 
 
 class LmdbEngine:
-    """Implements `storage.btree.engine.TreeEngine`. root: the node's folder on the machine; disk: the same folder as a port."""
+    """Implements `storage.btree.engine.TreeEngine`. root: the node's folder on the machine; disk: the same folder as a port. trees: where tree files lie on this machine, None:
+    there are none."""
 
-    def __init__(self, root: str, disk: Disk, spawn: SpawnWorker, *, readers_open_max: int = READERS_OPEN_MAX) -> None:
-        self._root = root
+    def __init__(
+        self, root: str, disk: Disk, spawn: SpawnWorker, *, readers_open_max: int = READERS_OPEN_MAX, trees: str | None = None
+    ) -> None:
+        self._root, self._trees = root, trees
         self._disk = disk
         parent = str(os.getpid())
         self._writer = _Worker(spawn, ("write", root, parent), in_order=True)
@@ -206,7 +209,18 @@ class LmdbEngine:
     def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
         self._build(partition, path, state, done, replace=True)
 
+    def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:
+        if self._trees is None:
+            done(Missing("no tree file", what=partition))
+            return
+        path = os.path.join(self._trees, partition, FILE)  # noqa: PTH118
+        self._aside(partition, worker_wire.Adopt(self._writer.next_id(), partition, path, made.size, made.hash, last), done)
+
     def _build(self, partition: PartitionId, path: str | None, state: TreeState, done: Done[Tree], *, replace: bool) -> None:
+        request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
+        self._aside(partition, request, done)
+
+    def _aside(self, partition: PartitionId, request: worker_wire.Build | worker_wire.Adopt, done: Done[Tree]) -> None:
         if partition in self._open:
             done(Exists("tree is open", key=partition))
             return
@@ -214,7 +228,6 @@ class LmdbEngine:
         def built(answer: Any | ScrubjayError) -> None:
             done(answer if isinstance(answer, ScrubjayError) else self._read(partition, answer))
 
-        request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
         self._writer.call(request, built, repeat=REPEATS)
 
     def open(self, partition: PartitionId, done: Done[Tree]) -> None:

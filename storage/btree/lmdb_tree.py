@@ -469,44 +469,27 @@ class TreeWriter:
 
     def load(self, blocks: Iterable[tuple[Sequence[Row], Sequence[int]]], state: TreeState) -> TreeFacts:
         """Fill a new, empty tree with rows in key order, block by block, and the hash of each. Durable only after `environment.sync(True)` if it was opened without sync."""
-        fences: list[Fence] = []
-        start = FIRST_START
-        keys: list[bytes] = []
-        hashes: list[int] = []
-        total = 0
-        for chunk, hashed in _gathered(blocks, LOAD_BYTES_PER_COMMIT):
-            values = encode_values(chunk)
-            if max(len(key) for key, _ in values) > KEY_BYTES_MAX:
-                raise Corrupt("key too long for the tree", what="row")
+        loading = self.loading()
+        for rows, hashes in blocks:
+            loading.add(rows, hashes)
+        return loading.finish(state)
 
-            def work(transaction: Any, values: list[tuple[bytes, bytes]] = values) -> None:
-                transaction.cursor(self._databases.rows).putmulti(values, append=True)
+    def loading(self) -> Loading:
+        """`load` for who is given the rows bit by bit."""
+        return Loading(self)
 
-            self._write(work)
-            total += len(chunk)
-            keys += [key for key, _ in values]
-            hashes += hashed
-            at = 0
-            while len(keys) - at > RUN_TARGET:
-                stop = at + RUN_TARGET
-                fences.append(_fence_over(start, keys[stop], keys[at:stop], hashes[at:stop]))
-                start, at = keys[stop], stop
-            del keys[:at], hashes[:at]
-        fences.append(_fence_over(start, None, keys, hashes))
-        facts = TreeFacts(
-            state,
-            total,
-            len(fences),
-            sum(fence.key_sum for fence in fences) & MASK,
-            sum(fence.row_sum for fence in fences) & MASK,
-        )
+    def put_rows(self, values: list[tuple[bytes, bytes]]) -> None:
+        """One commit of rows behind all that are there."""
+        self._write(lambda transaction: transaction.cursor(self._databases.rows).putmulti(values, append=True))
 
-        def finish(transaction: Any) -> None:
+    def put_fences(self, fences: Sequence[Fence], facts: TreeFacts) -> None:
+        """The last commit of a load."""
+
+        def work(transaction: Any) -> None:
             transaction.cursor(self._databases.fences).putmulti([(fence.start, encode_fence(fence)) for fence in fences], append=True)
             self._put_facts(transaction, facts)
 
-        self._write(finish)
-        return facts
+        self._write(work)
 
     def _put_facts(self, transaction: Any, facts: TreeFacts) -> None:
         for key in META_KEYS:
@@ -531,20 +514,54 @@ class TreeWriter:
             raise error_of(error) from error
 
 
-def _gathered(blocks: Iterable[tuple[Sequence[Row], Sequence[int]]], least_bytes: int) -> Iterator[tuple[list[Row], list[int]]]:
-    """Blocks put together until they have `least_bytes` of items."""
-    rows: list[Row] = []
-    hashes: list[int] = []
-    size = 0
-    for more, hashed in blocks:
-        rows += more
-        hashes += hashed
-        size += sum(len(row.item) for row in more)
-        if size >= least_bytes:
-            yield rows, hashes
-            rows, hashes, size = [], [], 0
-    if rows:
-        yield rows, hashes
+class Loading:
+    """Rows on their way into a new tree, LOAD_BYTES_PER_COMMIT of items a commit; fences are held until the end (a run each)."""
+
+    def __init__(self, tree: TreeWriter) -> None:
+        self._tree = tree
+        self._rows: list[Row] = []
+        self._hashed: list[int] = []
+        self._size = 0
+        self._fences: list[Fence] = []
+        self._start = FIRST_START
+        self._keys: list[bytes] = []
+        self._hashes: list[int] = []
+        self._total = 0
+
+    def add(self, rows: Sequence[Row], hashes: Sequence[int]) -> None:
+        """The next rows in key order, and the hash of each. Raises Corrupt (a key that no tree can hold), DiskFull, Unavailable."""
+        self._rows += rows
+        self._hashed += hashes
+        self._size += sum([len(row.item) for row in rows])
+        if self._size >= LOAD_BYTES_PER_COMMIT:
+            self._commit()
+
+    def _commit(self) -> None:
+        values = encode_values(self._rows)
+        if max([len(key) for key, _ in values]) > KEY_BYTES_MAX:
+            raise Corrupt("key too long for the tree", what="row")
+        self._tree.put_rows(values)
+        keys, hashes = self._keys, self._hashes
+        self._total += len(values)
+        keys += [key for key, _ in values]
+        hashes += self._hashed
+        self._rows, self._hashed, self._size = [], [], 0
+        at = 0
+        while len(keys) - at > RUN_TARGET:
+            stop = at + RUN_TARGET
+            self._fences.append(_fence_over(self._start, keys[stop], keys[at:stop], hashes[at:stop]))
+            self._start, at = keys[stop], stop
+        del keys[:at], hashes[:at]
+
+    def finish(self, state: TreeState) -> TreeFacts:
+        """All rows were given. Raises as `add`."""
+        if self._rows:
+            self._commit()
+        fences = [*self._fences, _fence_over(self._start, None, self._keys, self._hashes)]
+        sums = sum(fence.key_sum for fence in fences) & MASK, sum(fence.row_sum for fence in fences) & MASK
+        facts = TreeFacts(state, self._total, len(fences), *sums)
+        self._tree.put_fences(fences, facts)
+        return facts
 
 
 def _fence_over(start: bytes, end: bytes | None, keys: list[bytes], hashes: list[int]) -> Fence:

@@ -15,7 +15,7 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, Tasks
 from scrubjay.base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId
-from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
+from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeFile, TreeState
 from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import RangeDigest, Total
@@ -169,6 +169,10 @@ class MemoryEngine:
             done(self._opened(partition))
 
         self.later(100, work)
+
+    def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:
+        """A model has no file of a tree: rows are loaded."""
+        done(Missing("no tree file", what=partition))
 
     def _close_orphan(self, partition: PartitionId) -> None:
         tree = self._open.get(partition)

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time  # noqa: TID251  (a process shell: the pace of scans is measured here and nowhere else)
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from scrubjay.storage.btree.engine import Change, Row, TreeState
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from scrubjay.storage.btree.rowfile import read_blocks
 from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
+from scrubjay.storage.btree.treefile import copy_of
 
 LOCK_FILE = "storage-worker.lock"
 TREE = "btree"
@@ -71,7 +72,7 @@ class WriteRole:
         try:
             return worker_wire.Answer(request.id, "", "", {}, self.handle(request))
         except _FAILURES as error:
-            if isinstance(request, worker_wire.Checkpoint | worker_wire.Open | worker_wire.Build):
+            if isinstance(request, worker_wire.Checkpoint | worker_wire.Open | worker_wire.Build | worker_wire.Adopt):
                 self._close(request.partition)  # LMDB refuses an environment in which a write failed: the next request opens it anew
             return worker_wire.failure(request.id, error_of_machine(error))
 
@@ -87,6 +88,8 @@ class WriteRole:
                 return _facts(self._verified(request.partition))
             case worker_wire.Build():
                 return _facts(self._build(request))
+            case worker_wire.Adopt():
+                return _facts(self._adopt(request))
             case worker_wire.Close():
                 self._close(request.partition)
                 return None
@@ -136,33 +139,46 @@ class WriteRole:
             sync_folder(folder)
 
     def _build(self, request: worker_wire.Build) -> TreeFacts:
-        folder = self._folder(request.partition)
+        state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
+
+        def work(folder: Path) -> None:
+            tree = TreeWriter(str(folder), uuid_bytes(request.partition), sync=False, create=True)
+            try:
+                tree.load(self._blocks(request.path), state)
+                tree.environment.sync(True)
+            finally:
+                tree.close()
+
+        return self._aside(request.partition, work, replace=request.replace)
+
+    def _adopt(self, request: worker_wire.Adopt) -> TreeFacts:
+        def work(folder: Path) -> None:
+            copy_of(Path(request.path), folder / FILE, size=request.size, hash_=request.hash, move=request.move)
+
+        return self._aside(request.partition, work, replace=True)
+
+    def _aside(self, partition: str, work: Callable[[Path], None], *, replace: bool) -> TreeFacts:
+        """Have `work` make a whole, durable tree in a folder of its own, which then takes its place."""
+        folder = self._folder(partition)
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
             sync_folder(folder.parent)
             sync_folder(self._root)
-        self._finish_build(request.partition)
-        if not request.replace and (folder / TREE / FILE).exists():
-            raise Exists("tree exists", key=request.partition)
-        self._close(request.partition)
-        state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
+        self._finish_build(partition)
+        if not replace and (folder / TREE / FILE).exists():
+            raise Exists("tree exists", key=partition)
+        self._close(partition)
         try:
             (folder / LOADING).mkdir()
-            tree = TreeWriter(str(folder / LOADING), uuid_bytes(request.partition), sync=False, create=True)
-            try:
-                facts = tree.load(self._blocks(request.path), state)
-                tree.environment.sync(True)
-            finally:
-                tree.close()
+            work(folder / LOADING)
         except _FAILURES:
             shutil.rmtree(folder / LOADING, ignore_errors=True)
             raise
         sync_folder(folder / LOADING)
         (folder / LOADING).rename(folder / LOADED)
         sync_folder(folder)
-        self._finish_build(request.partition)
-        self._opened(request.partition)
-        return facts
+        self._finish_build(partition)
+        return self._opened(partition).facts()
 
     def _blocks(self, path: str | None) -> Iterator[tuple[list[Row], list[int]]]:
         if path is None:

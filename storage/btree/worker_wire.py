@@ -27,6 +27,17 @@ class Build(msgspec.Struct, tag="build", array_like=True):
     replace: bool
 
 
+class Adopt(msgspec.Struct, tag="adopt", array_like=True):
+    """Make a new tree of the tree file at `path`, as `storage.btree.treefile` says. size, hash: what was read back. move: no other copy wants the file."""
+
+    id: int
+    partition: str
+    path: str
+    size: int
+    hash: bytes
+    move: bool
+
+
 class Open(msgspec.Struct, tag="open", array_like=True):
     """Verify a tree and open it for writing."""
 
@@ -97,7 +108,7 @@ class Share(msgspec.Struct, tag="share", array_like=True):
     share: float
 
 
-Request = Build | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
+Request = Build | Adopt | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Disk, Env
-from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.together import in_parallel
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.findings import WINDOW_US, Findings
@@ -262,31 +263,45 @@ class Service:
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         return await self._tables.add(meta)
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
         _, info = self._metadata.place(partition)
         # A log replica keeps the log alone, and that begins behind the base.
         nodes = [node for node in self._members(info) if node.number not in info.logs]
 
         async def load(node: NodePort) -> Total | ScrubjayError:
             try:
-                return await self._load_on(node, partition, rows, total)
+                return await self._load_on(node, partition, rows, total, tree, last=node is nodes[-1])
             except ScrubjayError as error:  # the others go on: what they load counts when this is asked again
                 return error
 
-        loaded = await in_parallel(self._env.tasks, load, nodes, lanes=len(nodes), name="load base")
+        # The last one may take the tree file itself: not before the others have theirs.
+        loaded: list[Total | ScrubjayError] = []
+        for some in [nodes] if tree is None else [nodes[:-1], nodes[-1:]]:
+            loaded += await in_parallel(self._env.tasks, load, some, lanes=max(1, len(some)), name="load base")
         wrong = [one for one in loaded if isinstance(one, ScrubjayError)]
         if wrong:  # rows that are no good are no better for whom they did not reach
             raise next((error for error in wrong if isinstance(error, Corrupt)), wrong[0])
         return {node.name: one for node, one in zip(nodes, loaded, strict=True) if not isinstance(one, ScrubjayError)}
 
-    async def _load_on(self, node: NodePort, partition: PartitionId, rows: str, total: Total) -> Total:
+    async def _load_on(
+        self, node: NodePort, partition: PartitionId, rows: str, total: Total, tree: TreeFile | None, *, last: bool
+    ) -> Total:
         facts = node.facts(partition)
         if facts is None or not facts.up:
             raise Unavailable("this copy is down", partition=partition, node=node.name)
         errand: messages.Errand = messages.Reread(partition)
         if facts.state == "base":
+            if tree is not None:
+                try:
+                    return await self._adopt_on(node, partition, total, tree, last=last)
+                except (Missing, Corrupt, Unavailable):
+                    pass  # of a scratch file, or of the moment: the rows are there, and what is wrong with the machine they meet too
             there = await self._asking.bring(node.name, partition, self._scratch, rows)
             errand = messages.Load(partition, there, messages.Sum.of(total))
+        return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
+
+    async def _adopt_on(self, node: NodePort, partition: PartitionId, total: Total, tree: TreeFile, *, last: bool) -> Total:
+        errand = messages.Adopt(partition, *tree, last, messages.Sum.of(total))
         return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
 
     async def publish(self, table: TableId) -> TableMeta:

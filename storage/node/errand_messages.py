@@ -97,7 +97,20 @@ class DigestCopy(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
     bytes_per_second: int | None
 
 
-Errand = Heal | Load | Reread | Survey | DigestCopy
+class Adopt(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """As Load, of the tree that was made on this machine for every copy of the partition: `storage.btree.engine.TreeFile`. last: no other copy will ask for it.
+    Answer: Loaded. Missing: this machine has none; Corrupt: the copy's bytes are others."""
+
+    partition: PartitionId
+    size: int
+    hash: bytes
+    digest: bytes
+    item_bytes: int
+    last: bool
+    total: Sum
+
+
+Errand = Heal | Load | Adopt | Reread | Survey | DigestCopy
 
 
 # --- requests ------------------------------------------------------------------------------------------------------------------------------

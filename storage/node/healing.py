@@ -7,15 +7,16 @@ serves only if the digest recomputed from the bytes that were loaded is the one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from scrubjay.base.env import Future
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
-from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.base.together import settle
-from scrubjay.storage.btree.engine import PinnedTree, ScanResult, Tree, TreeState
+from scrubjay.storage.btree.engine import EMPTY, Done, PinnedTree, ScanResult, Tree, TreeFile, TreeState
 from scrubjay.storage.log.digest import RangeDigest
-from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed
+from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Adopt, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed
 from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
@@ -133,23 +134,52 @@ class Healing:
 
     async def load(self, request: Load, note: Note) -> Loaded:
         """See `errand_messages.Load`."""
-        replica = self.refuse(request.partition)
-        if replica.state != BASE:
-            raise Unavailable("this copy waits for no base", partition=request.partition, node=self._node.name, state=replica.state)
+        replica = self._waiting(request.partition)
         path = self._spool.take(request.spooled)
         self._work(request.partition, 1)
         try:
-            tree, digest, size = await self._load(replica, path, TreeState(Lsn(0), Stamp(0), b""))
-            if digest.total() != request.total.total:
-                tree.close()
-                return Loaded(Sum.of(digest.total()))
-            state = base_state(digest, size)
-            if state.extra:
-                await self._commit(replica, tree, state)
-            self._hosting.start_loaded(replica, tree)
+            tree, digest, size = await self._load(replica, path, EMPTY)
+            return await self._begin(replica, tree, digest, size, request.total)
         finally:
             self._work(request.partition, -1)
             self._spool.discard(request.spooled)
+
+    async def adopt(self, request: Adopt, note: Note) -> Loaded:
+        """See `errand_messages.Adopt`. What was read back of the file was read back of this copy, whose bytes have its hash."""
+        replica = self._waiting(request.partition)
+        digest = RangeDigest(replica.lo, replica.hi)
+        digest.load(request.digest)
+        made = TreeFile(request.size, request.hash, request.digest, request.item_bytes)
+        self._work(request.partition, 1)
+        try:
+            tree = await self._arrival(
+                replica.partition, lambda arrived: self._node.engine.adopt(replica.partition, made, arrived, last=request.last)
+            )
+            try:
+                self._still_here(replica)
+            except BaseException:
+                self._give_back(replica, tree)
+                raise
+            return await self._begin(replica, tree, digest, request.item_bytes, request.total)
+        finally:
+            self._work(request.partition, -1)
+
+    def _waiting(self, partition: PartitionId) -> Replica:
+        """A copy that waits for its base. Raises Unavailable."""
+        replica = self.refuse(partition)
+        if replica.state != BASE:
+            raise Unavailable("this copy waits for no base", partition=partition, node=self._node.name, state=replica.state)
+        return replica
+
+    async def _begin(self, replica: Replica, tree: Tree, digest: RangeDigest, size: int, total: Sum) -> Loaded:
+        """Its log begins on that tree, if the tree has the rows that were proven."""
+        if digest.total() != total.total:
+            tree.close()
+            return Loaded(Sum.of(digest.total()))
+        state = base_state(digest, size)
+        if state.extra:
+            await self._commit(replica, tree, state)
+        self._hosting.start_loaded(replica, tree)
         return Loaded(Sum.of(digest.total()))
 
     async def reread(self, request: Reread, note: Note) -> Loaded:
@@ -206,8 +236,19 @@ class Healing:
 
     async def _load(self, replica: Replica, path: str, state: TreeState) -> tuple[Tree, RangeDigest, int]:
         """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes. A tree that nobody takes is closed."""
+        tree = await self._arrival(replica.partition, lambda arrived: self._node.engine.load(replica.partition, path, state, arrived))
+        try:
+            self._still_here(replica)
+            result = await self._scan(tree, replica, state.applied)
+            self._still_here(replica)
+        except BaseException:
+            self._give_back(replica, tree)
+            raise
+        return tree, result.digest, result.bytes_read
+
+    async def _arrival(self, partition: PartitionId, begin: Callable[[Done[Tree]], None]) -> Tree:
+        """The tree that the engine makes."""
         loaded = self._future()
-        partition = replica.partition
         self._work(partition, 1)
 
         def arrived(result: Tree | ScrubjayError) -> None:
@@ -217,16 +258,9 @@ class Healing:
             else:
                 settle(loaded, result)
 
-        self._node.engine.load(partition, path, state, arrived)
+        begin(arrived)
         tree: Tree = await self._bounded(loaded)
-        try:
-            self._still_here(replica)
-            result = await self._scan(tree, replica, state.applied)
-            self._still_here(replica)
-        except BaseException:
-            self._give_back(replica, tree)
-            raise
-        return tree, result.digest, result.bytes_read
+        return tree
 
     async def _scan(self, tree: Tree, replica: Replica, applied: Lsn) -> ScanResult:
         """Every row of a loaded tree, from its bytes. Raises Corrupt if anything does not check."""

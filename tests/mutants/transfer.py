@@ -352,8 +352,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "load-by-rows-and-not-by-bytes",
         "storage/btree/lmdb_tree.py",
-        "        if size >= least_bytes:\n",
-        "        if len(rows) >= 50_000:\n",
+        "        if self._size >= LOAD_BYTES_PER_COMMIT:\n",
+        "        if len(self._rows) >= 50_000:\n",
         ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
     ),
 ]
