@@ -127,7 +127,7 @@ def told(facts: Mapping[str, Any]) -> tuple[str, int | None, int | None, str]:
     word = str(facts.get("phase") or "running")
     phase = PHASES.get(word, word)
     for name, unit in (("rows", "rows"), ("bytes", "bytes"), ("raw_bytes", "bytes")):
-        if isinstance(facts.get(name), int):
+        if isinstance(facts.get(name), int) and facts[name]:  # nothing yet: what it counts says more
             done, total = facts.get("done"), facts.get("total")
             if done is not None and total is not None and facts.get("unit") != unit and total > 1:
                 phase += amount(done, total, str(facts.get("unit") or ""))

@@ -214,13 +214,13 @@ class LmdbEngine:
             done(Missing("no tree file", what=partition))
             return
         path = os.path.join(self._trees, partition, FILE)  # noqa: PTH118
-        self._aside(partition, worker_wire.Adopt(self._writer.next_id(), partition, path, made.size, made.hash, last), done)
+        self._aside(partition, worker_wire.CopyTree(self._writer.next_id(), partition, path, made.size, made.hash, last), done)
 
     def _build(self, partition: PartitionId, path: str | None, state: TreeState, done: Done[Tree], *, replace: bool) -> None:
         request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
         self._aside(partition, request, done)
 
-    def _aside(self, partition: PartitionId, request: worker_wire.Build | worker_wire.Adopt, done: Done[Tree]) -> None:
+    def _aside(self, partition: PartitionId, request: worker_wire.Build | worker_wire.CopyTree, done: Done[Tree]) -> None:
         if partition in self._open:
             done(Exists("tree is open", key=partition))
             return

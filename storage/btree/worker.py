@@ -72,7 +72,7 @@ class WriteRole:
         try:
             return worker_wire.Answer(request.id, "", "", {}, self.handle(request))
         except _FAILURES as error:
-            if isinstance(request, worker_wire.Checkpoint | worker_wire.Open | worker_wire.Build | worker_wire.Adopt):
+            if isinstance(request, worker_wire.Checkpoint | worker_wire.Open | worker_wire.Build | worker_wire.CopyTree):
                 self._close(request.partition)  # LMDB refuses an environment in which a write failed: the next request opens it anew
             return worker_wire.failure(request.id, error_of_machine(error))
 
@@ -88,7 +88,7 @@ class WriteRole:
                 return _facts(self._verified(request.partition))
             case worker_wire.Build():
                 return _facts(self._build(request))
-            case worker_wire.Adopt():
+            case worker_wire.CopyTree():
                 return _facts(self._adopt(request))
             case worker_wire.Close():
                 self._close(request.partition)
@@ -151,7 +151,7 @@ class WriteRole:
 
         return self._aside(request.partition, work, replace=request.replace)
 
-    def _adopt(self, request: worker_wire.Adopt) -> TreeFacts:
+    def _adopt(self, request: worker_wire.CopyTree) -> TreeFacts:
         def work(folder: Path) -> None:
             copy_of(Path(request.path), folder / FILE, size=request.size, hash_=request.hash, move=request.move)
 

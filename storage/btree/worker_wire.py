@@ -27,7 +27,7 @@ class Build(msgspec.Struct, tag="build", array_like=True):
     replace: bool
 
 
-class Adopt(msgspec.Struct, tag="adopt", array_like=True):
+class CopyTree(msgspec.Struct, tag="copy", array_like=True):
     """Make a new tree of the tree file at `path`, as `storage.btree.treefile` says. size, hash: what was read back. move: no other copy wants the file."""
 
     id: int
@@ -108,7 +108,7 @@ class Share(msgspec.Struct, tag="share", array_like=True):
     share: float
 
 
-Request = Build | Adopt | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
+Request = Build | CopyTree | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):

@@ -301,7 +301,7 @@ class Service:
         return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
 
     async def _adopt_on(self, node: NodePort, partition: PartitionId, total: Total, tree: TreeFile, *, last: bool) -> Total:
-        errand = messages.Adopt(partition, *tree, last, messages.Sum.of(total))
+        errand = messages.TakeTree(partition, *tree, last, messages.Sum.of(total))
         return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
 
     async def publish(self, table: TableId) -> TableMeta:

@@ -97,7 +97,7 @@ class DigestCopy(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
     bytes_per_second: int | None
 
 
-class Adopt(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+class TakeTree(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     """As Load, of the tree that was made on this machine for every copy of the partition: `storage.btree.engine.TreeFile`. last: no other copy will ask for it.
     Answer: Loaded. Missing: this machine has none; Corrupt: the copy's bytes are others."""
 
@@ -110,7 +110,7 @@ class Adopt(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     total: Sum
 
 
-Errand = Heal | Load | Adopt | Reread | Survey | DigestCopy
+Errand = Heal | Load | TakeTree | Reread | Survey | DigestCopy
 
 
 # --- requests ------------------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.base.together import settle
 from scrubjay.storage.btree.engine import EMPTY, Done, PinnedTree, ScanResult, Tree, TreeFile, TreeState
 from scrubjay.storage.log.digest import RangeDigest
-from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Adopt, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed
+from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed, TakeTree
 from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
@@ -144,8 +144,8 @@ class Healing:
             self._work(request.partition, -1)
             self._spool.discard(request.spooled)
 
-    async def adopt(self, request: Adopt, note: Note) -> Loaded:
-        """See `errand_messages.Adopt`. What was read back of the file was read back of this copy, whose bytes have its hash."""
+    async def adopt(self, request: TakeTree, note: Note) -> Loaded:
+        """See `errand_messages.TakeTree`. What was read back of the file was read back of this copy, whose bytes have its hash."""
         replica = self._waiting(request.partition)
         digest = RangeDigest(replica.lo, replica.hi)
         digest.load(request.digest)

@@ -49,7 +49,7 @@ class Services:
         self._errands: dict[type[Any], Callable[[Any, Note], Coroutine[Any, Any, messages.Outcome]]] = {
             messages.Heal: self.healing.heal,
             messages.Load: self.healing.load,
-            messages.Adopt: self.healing.adopt,
+            messages.TakeTree: self.healing.adopt,
             messages.Reread: self.healing.reread,
             messages.Survey: self.healing.survey,
             messages.DigestCopy: self.pins.digest,

@@ -49,7 +49,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "restored-copy-not-compared",
         "storage/node/healing.py",
-        "            if digest.total() != request.total.total:\n                tree.close()\n                return Loaded(Sum.of(digest.total()))\n",
+        "        if digest.total() != total.total:\n            tree.close()\n            return Loaded(Sum.of(digest.total()))\n",
         "",
         (f"{_LOADED}::test_a_restored_copy_that_is_not_what_was_read_never_starts",),
     ),

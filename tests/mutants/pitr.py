@@ -161,7 +161,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "load-other-total-started",
         "storage/node/healing.py",
-        "            if digest.total() != request.total.total:\n                tree.close()\n                return Loaded(Sum.of(digest.total()))\n",
+        "        if digest.total() != total.total:\n            tree.close()\n            return Loaded(Sum.of(digest.total()))\n",
         "",
         ("tests/unit/control/test_loaded_copies.py::test_a_restored_copy_that_is_not_what_was_read_never_starts",),
     ),

@@ -318,6 +318,7 @@ def test_one_is_singular_and_numbers_are_for_people() -> None:
         ({"phase": "scan", "done": 2, "total": 3, "unit": "partitions", "bytes": 5 << 20}, "reading copies 2 of 3 partitions 5.0 MiB"),
         ({"phase": "write", "rows": 12345}, "writing rows 12,345 rows"),
         ({"phase": "read", "segments": 3, "raw_bytes": 1 << 30, "lsn": 7}, "reading the archive 1.0 GiB"),
+        ({"phase": "read", "raw_bytes": 0, "done": 0, "total": 3, "unit": "tables"}, "reading the archive 0 of 3 tables"),
         ({"phase": "objects", "checked": 3, "bytes": 2048}, "reading segments 2.0 KiB"),
     ],
 )

@@ -29,8 +29,10 @@ def archive() -> SmallArchive:
 
 
 @pytest.mark.parametrize("whole", [None, True, False])
-def test_a_piece_is_read_and_loaded(archive: SmallArchive, tmp_path: Path, whole: bool | None) -> None:
+def test_a_piece_is_read_and_loaded(archive: SmallArchive, tmp_path: Path, whole: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """whole: of the base. None: the log from its beginning."""
+    synced: list[bool] = []
+    monkeypatch.setattr(recovery_sample.os, "sync", lambda: synced.append((tmp_path / "one").exists()))
     sample = archive.samples[0]
     manifests = sample.manifests()
     arguments = {
@@ -48,6 +50,7 @@ def test_a_piece_is_read_and_loaded(archive: SmallArchive, tmp_path: Path, whole
     assert answer["read_s"] > 0
     assert answer["load_s"] > 0
     assert list(tmp_path.iterdir()) == [], "nothing is left of it"
+    assert synced == [True], "what others have not written yet is no cost of a sample"
 
 
 class Answers:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.memory_engine import MemoryTrees
+from scrubjay.storage.log.digest import RANGES
 from tests.unit.control.house import House
 
 ROWS = 6
@@ -117,3 +119,33 @@ def test_the_copies_of_a_partition_are_loaded_beside_each_other(house: House, mo
     assert house.restored("again")["state"] == "published"
     assert len(held) == 3
     assert began_us[2] - began_us[0] < 1_000_000, "and not when a load that was waited for has timed out"
+
+
+@pytest.mark.parametrize("why", [Missing("gone", what="tree file"), Corrupt("other bytes", what="tree"), Unavailable("the worker died")])
+def test_a_tree_file_is_for_the_others_first_and_where_it_cannot_be_had_rows_are_loaded(
+    house: House, monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    """It may be taken away for the last copy only once the others have theirs."""
+    asked: list[tuple[bool, int]] = []
+    answered = 0
+
+    def adopt(partition: PartitionId, made: TreeFile, done: Callable[[Any], None], *, last: bool) -> None:
+        asked.append((last, answered))
+
+        def later() -> None:
+            nonlocal answered
+            answered += 1
+            done(why)
+
+        house.env.tasks.call_later(1.0, later)
+
+    for node in house.cluster.nodes():
+        engine: Any = node.engine
+        monkeypatch.setattr(engine, "adopt", adopt)
+    port: Any = house.service
+    load_base = port.load_base
+    given = TreeFile(1, bytes(16), bytes(RANGES * 24), 1)
+    monkeypatch.setattr(port, "load_base", lambda *args, **more: load_base(*args, **{**more, "tree": given}))
+    house.run(house.restore.start(house.table("orders"), "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "published"
+    assert asked == [(False, 0), (False, 0), (True, 2)]

@@ -74,7 +74,7 @@ SUM = errands.Sum(bytes(range(16)), 3)
 ERRANDS: dict[str, errands.Errand] = {
     "heal": errands.Heal(P, 1, Lsn(7), Stamp(1 << 62), SUM, bytes(32), Lsn(6), None, "rot"),
     "load": errands.Load(P, 1, SUM),
-    "adopt": errands.Adopt(P, 1 << 40, bytes(16), bytes(6144), 1 << 40, True, SUM),
+    "take_tree": errands.TakeTree(P, 1 << 40, bytes(16), bytes(6144), 1 << 40, True, SUM),
     "reread": errands.Reread(P),
     "survey": errands.Survey(P),
     "digest": errands.DigestCopy(P, Lsn(7), 1 << 20),
