@@ -105,6 +105,7 @@ def test_everything_is_gone_but_the_bucket(scrubjay_server: Make, minio_bucket: 
     assert (code, report["error"]) == (0, None), report
     rows = {one["table"]: (one["rows"], one["verdict"]) for one in report["tables"]}
     assert rows == {"birds": (BIRDS, "match"), "birds-before": (BIRDS, "match"), "songs": (50, "match")}
+    assert list((data / "tmp" / "trees").glob("*")) == [], "trees are taken, and none of an earlier life's is left"
     assert minio_bucket.keys() == before, "the archive is only read"
     assert recover(minio_bucket.url, data, env=env)[1]["tables"] == report["tables"], "asked again, it says what it did"
 
