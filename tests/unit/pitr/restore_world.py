@@ -21,6 +21,7 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.pitr.service import RestoreService
 from scrubjay.sim.lone import LoneHost
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import Finding, SealPoint
@@ -299,7 +300,7 @@ class RestoreWorld:
         self.changing()
         return meta
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
         await self.env.tasks.sleep(0.1)
         self.changing()
         if self.load_errors:

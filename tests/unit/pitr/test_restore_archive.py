@@ -25,6 +25,7 @@ from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneDisk, LoneJobs, LoneStore
 from scrubjay.storage.archive_port import facts_of
+from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
@@ -132,7 +133,7 @@ class ArchivedWorld(RestoreWorld):
                 self.archive(self.samples[partition], segment)
         return True
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
         self.changing()
         file = self.disk.open(rows)
         loaded = list(read_rowfile(file.pread, file.size()))
