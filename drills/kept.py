@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Disk
-from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.drills.report import decode
 
 FOLDER = "drills/reports"
 KEPT_MAX = 500
+NEXT = "it was changed or cut short since it was signed, and counts for nothing: put the file back from a copy of the data folder, or take it away"
 
 
 class DrillBook:
@@ -21,22 +22,39 @@ class DrillBook:
     def __init__(self, disk: Disk, *, log: Callable[[str], None]) -> None:
         self._disk, self._log = disk, log
         self._reports: list[dict[str, Any]] | None = None
+        self.damaged: dict[str, Corrupt] = {}
+        """What is wrong with those that are no report any more, by the name of the file, as of the last look."""
+        self._told: dict[str, str] = {}
 
     def all(self) -> list[dict[str, Any]]:
-        """Oldest first."""
-        if self._reports is None:
-            reports = []
-            for name in self._names():
-                try:
-                    reports.append(decode(self._disk.read_file(f"{FOLDER}/{name}") or b"", where=name))
-                except ScrubjayError as error:  # of the machine too: `status` is asked in the worst of times, and must answer
+        """Oldest first. What the machine could not read is left out, and looked for again the next time."""
+        if self._reports is not None:
+            return self._reports
+        reports, damaged, whole = [], dict[str, Corrupt](), True
+        for name in self._names():
+            try:
+                reports.append(decode(self._disk.read_file(f"{FOLDER}/{name}") or b"", where=name))
+            except ScrubjayError as error:  # of the machine too: `status` is asked in the worst of times, and must answer
+                if isinstance(error, Corrupt):
+                    damaged[name] = error
+                else:
+                    whole = False
+                if self._told.get(name) != str(error):
                     self._log(f"{FOLDER}/{name} is left out: {error}")
-            self._reports = reports
-        return self._reports
+                    self._told[name] = str(error)
+        self.damaged = damaged
+        if whole:
+            self._reports, self._told = reports, {}
+        return reports
 
     def find(self, drill: str | None) -> dict[str, Any] | None:
-        """By its id; None: the newest."""
+        """By its id; None: the newest. Raises Corrupt if that is no report any more, or not the one that was signed."""
         reports = self.all()
+        names = [name for name in self._names() if name.endswith(f"-{drill}.json" if drill else ".json")][-1:]
+        for name in names:
+            if name in self.damaged:
+                error = self.damaged[name]
+                raise Corrupt(error.message, **{**error.fields, "where": f"{FOLDER}/{name}"}, next=NEXT)
         return next((one for one in reversed(reports) if drill in (None, one["id"])), None)
 
     def keep(self, report: dict[str, Any], *, began_us: int) -> None:

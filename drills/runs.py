@@ -106,6 +106,7 @@ class Drills:
                 }
                 for scenario in self._scenarios.values()
             ],
+            "damaged": [{"report": name, "detail": error.message} for name, error in self._book.damaged.items()],
         }
 
     def last(self) -> list[Report]:
@@ -113,7 +114,7 @@ class Drills:
         return list({one["scenario"]: one for one in self._book.all()}.values())
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:
-        """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Unavailable (ResourceNotFound)."""
+        """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Unavailable (ResourceNotFound), Corrupt (it is not as it was signed)."""
         found = self._book.find(drill)
         if found is None:
             what = "no such drill" if drill else "no drill has been run yet"

@@ -188,7 +188,7 @@ class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True):
             "keys",
             "sources",
             "none: not encrypted. A list of `ID=file:/path`, `ID=env:NAME` or `ID=command:program arguments`, each a key of 32 bytes (as they are, hex or base64);"
-            " the first is written under, all are read with, the last is the one that the archive was begun with; in one text: with commas between",
+            " the first is written under, all are read with, the last is the one that the archive was begun with; in one text: with commas between, or a TOML list",
         ),
     ] = ()
     command_timeout_us: Annotated[
@@ -310,7 +310,8 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
     `version`, `kind`, `what`, `since`, `runbook`; of `untold`, which says that notices were given up because too many waited, `kinds`: how many of each kind."""
 
     webhooks: Annotated[
-        tuple[str, ...], ConfigKey("webhooks", "urls", "http or https URLs that notices are posted to; in one text: with commas between")
+        tuple[str, ...],
+        ConfigKey("webhooks", "urls", "http or https URLs that notices are posted to; in one text: with commas between, or a TOML list"),
     ] = ()
     secret: Annotated[
         str, ConfigKey("secret", "text", "notices are signed with it: `X-Scrubjay-Signature: sha256=` and the HMAC of the body")
@@ -690,9 +691,22 @@ def _keys(entry: Field, value: Any, source: str) -> tuple[AuthKey, ...]:
     return tuple(keys)
 
 
+def _listed(value: Any) -> Any:
+    """A list as it is; of a text what stands between its commas, or the TOML list that it is. None: it is none."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            found = tomllib.loads(f"list = {value}")
+        except tomllib.TOMLDecodeError:
+            return None
+        return found["list"] if len(found) == 1 else None
+    return [text.strip() for text in value.split(",") if text.strip()]
+
+
 def _urls(entry: Field, value: Any, source: str) -> tuple[str, ...]:
-    """A list of texts, or one text with commas between. What is refused is not shown: a URL may hold a secret."""
-    urls = [url.strip() for url in value.split(",") if url.strip()] if isinstance(value, str) else value
+    """A list of texts, or one text: with commas between, or a TOML list. What is refused is not shown: a URL may hold a secret."""
+    urls = _listed(value)
     if not isinstance(urls, list) or len(urls) > URLS_MAX:
         raise _wrong(entry, "(not shown)", source, f"at most {URLS_MAX} URLs")
     for number, url in enumerate(urls, start=1):
@@ -702,8 +716,8 @@ def _urls(entry: Field, value: Any, source: str) -> tuple[str, ...]:
 
 
 def _sources(entry: Field, value: Any, source: str) -> tuple[tuple[str, str], ...]:
-    """A list of `ID=kind:what`, or one text with commas between."""
-    texts = [text.strip() for text in value.split(",") if text.strip()] if isinstance(value, str) else value
+    """A list of `ID=kind:what`, or one text: with commas between, or a TOML list."""
+    texts = _listed(value)
     wanted = "a list of ID=file:/path, ID=env:NAME or ID=command:program arguments, each id once"
     found: dict[str, str] = {}
     for number, text in enumerate(texts if isinstance(texts, list) else [None], start=1):

@@ -15,7 +15,8 @@ def _run(call: VerbCall) -> Result:
 
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
-    lines = columns(("drill", "runs", "last", "verdict", "items", "RTO"), [_row(one) for one in document["scenarios"]])
+    lines = [line for one in document["damaged"] for line in wrapped(f"DAMAGED report {one['report']}: {one['detail']}", rest="  ")]
+    lines += columns(("drill", "runs", "last", "verdict", "items", "RTO"), [_row(one) for one in document["scenarios"]])
     for one in document["scenarios"]:
         lines += wrapped(f"{one['scenario']}: {one['summary']}", rest="  ")
     return [*lines, f"reports are signed by {document['public_key']}"] if document["public_key"] else lines
@@ -32,7 +33,7 @@ VERB = Verb(
     summary="show the disasters that can be rehearsed, and how the last rehearsal of each went",
     example=("scrubjay drill list",),
     exits={0: "told, whatever the drills found", 1: "the cluster cannot be reached"},
-    template={"scenarios": [], "public_key": None},
+    template={"scenarios": [], "public_key": None, "damaged": []},
     options=no_options,
     run=_run,
     render=_render,

@@ -95,7 +95,7 @@ VERB = Verb(
     exits={
         0: "told, and the signature fits",
         1: "the cluster cannot be reached, or no such drill",
-        2: "its signature does not fit, or is of another key than --key",
+        2: "it is not as it was signed, or of another key than --key",
     },
     template=REPORT,
     options=_options,

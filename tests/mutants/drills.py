@@ -398,4 +398,28 @@ MUTANTS: list[Mutant] = [
         "    return any(needle in held for needle in needles)\n",
         ("tests/unit/cli/test_demo_pieces.py::test_what_a_checkpoint_is_still_to_bring_is_not_live_yet",),
     ),
+    Mutant(
+        "a-changed-report-is-absent",
+        "drills/kept.py",
+        "            if name in self.damaged:\n",
+        "            if False:\n",
+        (
+            "tests/unit/drills/test_drill_reports.py::test_what_is_no_report_counts_for_nothing",
+            "tests/unit/drills/test_drill_reports.py::test_a_report_that_was_changed_is_not_called_absent_and_an_older_one_is_not_the_newest",
+        ),
+    ),
+    Mutant(
+        "a-report-that-the-machine-refused-is-gone",
+        "drills/kept.py",
+        "        if whole:\n",
+        "        if True:\n",
+        ("tests/unit/drills/test_drill_reports.py::test_what_the_machine_could_not_read_is_read_the_next_time_and_told_once",),
+    ),
+    Mutant(
+        "a-report-left-out-is-told-each-time",
+        "drills/kept.py",
+        "                if self._told.get(name) != str(error):\n",
+        "                if True:\n",
+        ("tests/unit/drills/test_drill_reports.py::test_what_the_machine_could_not_read_is_read_the_next_time_and_told_once",),
+    ),
 ]

@@ -169,4 +169,11 @@ MUTANTS: list[Mutant] = [
         "    return os.cpu_count() or 1\n",
         ("tests/unit/real/test_platform.py",),
     ),
+    Mutant(
+        "a-toml-list-is-text-with-commas",
+        "scrubjay/config.py",
+        '    if value.lstrip().startswith("["):\n',
+        "    if False:\n",
+        ("tests/unit/cli/test_cli_config.py::test_key_sources",),
+    ),
 ]

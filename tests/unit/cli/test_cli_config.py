@@ -195,6 +195,13 @@ def test_key_sources(tmp_path: Path) -> None:
     assert load(path=str(file)).encryption.command_timeout_us == 3_000_000
     assert load(env={"SCRUBJAY_ENCRYPTION_KEYS": "new=env:A, old=file:/b"}).encryption.keys == (("new", "env:A"), ("old", "file:/b"))
     assert load(sets=["encryption.keys="]).encryption.keys == ()
+    assert load(sets=['encryption.keys=["new=env:A", "old=file:/b, c"]']).encryption.keys == (("new", "env:A"), ("old", "file:/b, c"))
+    urls = ("https://a.test/x", "http://b.test/y")
+    for text in (", ".join(urls), f'["{urls[0]}", "{urls[1]}"]', f" ['{urls[0]}',\n'{urls[1]}',]"):
+        assert load(sets=[f"alerts.webhooks={text}"]).alerts.webhooks == urls
+    for text in (f'["{urls[0]}"', "[1]", f'["{urls[0]}"]\nb=1'):
+        with pytest.raises(Invalid, match="takes"):
+            load(sets=[f"alerts.webhooks={text}"])
     spaced = ("a=file:/it's a/key", "b=command:'/opt/my tools/give' \"a b\"")
     assert load(sets=[f"encryption.keys={', '.join(spaced)}"]).encryption.keys == tuple(tuple(one.split("=", 1)) for one in spaced)
 

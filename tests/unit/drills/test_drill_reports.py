@@ -10,7 +10,7 @@ from xml.dom.minidom import parseString
 
 import pytest
 
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.drills.kept import FOLDER, KEPT_MAX, DrillBook
 from scrubjay.drills.page import page
@@ -177,8 +177,45 @@ def test_what_is_no_report_counts_for_nothing(tmp_path: Path) -> None:
     without = {name: value for name, value in report(0).items() if name not in ("planted", "signature")}
     disk.write_file(f"{FOLDER}/{first}", json.dumps(DrillSigner(Secret()).signed(without)).encode())
     disk.write_file(f"{FOLDER}/{second}", (disk.read_file(f"{FOLDER}/{second}") or b"")[:-20])
-    assert [one["id"] for one in DrillBook(disk, log=lines.append).all()] == ["d2"]
+    again = DrillBook(disk, log=lines.append)
+    assert [one["id"] for one in again.all()] == [one["id"] for one in again.all()] == ["d2"]
     assert sum("left out" in line for line in lines) == 2
+    assert {*again.damaged} == {first, second}
+    for drill in ("d0", "d1"):
+        with pytest.raises(Corrupt, match="drill's report") as told:
+            again.find(drill)
+        assert str(told.value.fields["where"]).endswith(f"-{drill}.json")
+    assert (again.find("d2") or {})["id"] == (again.find(None) or {})["id"] == "d2"
+    assert again.find("d") is again.find("d9") is None, "there is none, and nothing is said of another"
+
+
+def test_a_report_that_was_changed_is_not_called_absent_and_an_older_one_is_not_the_newest(tmp_path: Path) -> None:
+    disk, lines = RealDisk(tmp_path), list[str]()
+    for number in range(2):
+        DrillBook(disk, log=lines.append).keep(report(number), began_us=number)
+    newest = f"{FOLDER}/{disk.listdir(FOLDER)[-1]}"
+    sound = disk.read_file(newest) or b""
+    disk.write_file(newest, sound.replace(b'"seed": 1', b'"seed": 2'))
+    book = DrillBook(disk, log=lines.append)
+    for drill in ("d1", None):
+        with pytest.raises(Corrupt, match="the signature of a drill's report does not fit"):
+            book.find(drill)
+    assert [one["id"] for one in book.all()] == ["d0"]
+
+
+def test_what_the_machine_could_not_read_is_read_the_next_time_and_told_once(tmp_path: Path) -> None:
+    disk, lines = RealDisk(tmp_path), list[str]()
+    DrillBook(disk, log=lines.append).keep(report(1), began_us=1)
+    book, read = DrillBook(disk, log=lines.append), disk.read_file
+
+    def refused(_: str) -> bytes:
+        raise Unavailable("too many open files")
+
+    disk.read_file = refused  # type: ignore[assignment,method-assign]
+    assert [book.all(), book.all(), lines] == [[], [], [lines[0]]]
+    assert book.damaged == {}
+    disk.read_file = read  # type: ignore[method-assign]
+    assert [one["id"] for one in book.all()] == ["d1"]
 
 
 def test_a_seed_draws_the_same_again() -> None:
