@@ -209,7 +209,15 @@ class Exports:
 
     async def _put(self, job: ExportJob, objects: list[tuple[str, bytes]]) -> None:
         arguments = {"url": job.asked.url, "objects": [[key, data.decode()] for key, data in objects]}
-        await self.running.again(lambda: self._jobs.run(PUT, arguments))
+        try:
+            await self.running.again(lambda: self._jobs.run(PUT, arguments))
+        except Unavailable as error:
+            if error.fields.get("error_code") != "ArchiveGone":
+                raise
+            raise Unavailable(
+                "the folder to export to is not there", error_code="FolderMissing", cause=error.fields.get("cause"),
+                next="make it on the server's machine (or is its disk not mounted?), and export again",
+            ) from error  # fmt: skip
 
 
 def check_asked(asked: ExportAsked, archive_url: str) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import zlib
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 import zstandard
 
-from scrubjay.base.env import JobContext, ObjectStore
-from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.base.env import JobContext, ObjectInfo, ObjectStore
+from scrubjay.base.errors import Corrupt, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.pitr.transfer.aws_layout import CSV, DYNAMODB_JSON, OURS, PARQUET, SUMMARY, WORDS, folder, md5_of
 from scrubjay.pitr.transfer.known_formats import check_installed
 
@@ -115,7 +116,9 @@ async def _one_object(context: JobContext, url: str, root: str, path: str) -> tu
     """The URL names an object itself. Raises Unsafe."""
     above, _, name = path.rpartition("/")
     place = _joined(root, above)
-    info = await context.place(place).head(name) if name else None
+    info: ObjectInfo | None = None
+    with suppress(Invalid):  # no object of a folder has such a name
+        info = await context.place(place).head(name) if name else None
     if info is None:
         raise Unsafe("nothing is there to be imported", asked=url, error_code="NothingThere")
     return place, {name: info.size}

@@ -356,4 +356,18 @@ MUTANTS: list[Mutant] = [
         "        if len(self._rows) >= 50_000:\n",
         ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
     ),
+    Mutant(
+        "export-folder-that-is-absent-is-the-archive",
+        "pitr/transfer/exports.py",
+        '            if error.fields.get("error_code") != "ArchiveGone":\n',
+        "            if True:\n",
+        ("tests/unit/pitr/test_exports.py::test_a_folder_that_is_not_there_is_the_place_and_not_the_archive",),
+    ),
+    Mutant(
+        "import-of-an-odd-name-is-a-wrong-key",
+        "pitr/transfer/import_source.py",
+        "    with suppress(Invalid):",
+        "    with suppress(Missing):",
+        ("tests/unit/pitr/test_imports.py::test_what_no_object_can_be_called_is_not_there",),
+    ),
 ]

@@ -321,6 +321,18 @@ def test_what_is_away_for_a_moment_is_tried_again_and_for_long_is_told(exporting
     assert (report["state"], report["exit"], report["error"]["code"]) == ("failed", 1, "Unavailable")
 
 
+def test_a_folder_that_is_not_there_is_the_place_and_not_the_archive(exporting: Exporting) -> None:
+    def away(job: str) -> None:
+        if "put" in job:
+            raise Unavailable("the archive's folder is not there", error_code="ArchiveGone", cause="/mnt/out", next="put it back")
+
+    exporting.jobs.cut = away
+    report = exporting.done()
+    assert (report["state"], report["exit"], report["error"]["code"]) == ("failed", 1, "FolderMissing")
+    assert "archive" not in report["error"]["message"]
+    assert "make it" in report["error"]["next"]
+
+
 def test_killed_anywhere_it_is_carried_on_under_its_id_and_proven() -> None:
     """Before each job, and once more in the second life."""
     count = 0

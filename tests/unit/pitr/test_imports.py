@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -9,6 +10,8 @@ import json
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,10 +19,12 @@ import pytest
 import zstandard
 
 from scrubjay.base.errors import Conflict, Corrupt, Invalid, Unavailable, Unsafe
+from scrubjay.base.real.localfs import LocalStore
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.transfer import import_runs, running
 from scrubjay.pitr.transfer import imports as module
 from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
+from scrubjay.pitr.transfer.import_source import find_source
 from scrubjay.pitr.transfer.imports import Imports
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -178,6 +183,16 @@ def test_one_object_and_an_empty_table(importing: Importing) -> None:
         importing.begin("s3://b/only", "none", key=KEY_ASKED)
     report = importing.imported("s3://b/only", "none", key=(("pk", "S"),))
     assert (report["state"], report["rows"]) == ("completed", 0)
+
+
+def test_what_no_object_can_be_called_is_not_there(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, create=False)
+    gone = LocalStore(tmp_path / "two words", create=False)
+    context: Any = SimpleNamespace(place=lambda url: gone if url.endswith("words") else store)
+    with pytest.raises(Unsafe, match="nothing is there"):
+        asyncio.run(find_source(context, f"file://{tmp_path}/two words", None))
+    for opened in (store, gone):
+        opened.close()
 
 
 def test_csv_has_typed_keys_and_strings(importing: Importing) -> None:
