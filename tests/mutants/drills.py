@@ -163,8 +163,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "drill-unreadable-report-stops-status",
         "drills/kept.py",
-        "                except ScrubjayError as error:",
-        "                except ZeroDivisionError as error:",
+        "            except ScrubjayError as error:",
+        "            except ZeroDivisionError as error:",
         (f"{_REPORTS}::test_what_cannot_be_read_does_not_keep_status_from_answering",),
     ),
     Mutant(

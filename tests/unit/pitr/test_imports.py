@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -26,6 +25,8 @@ from scrubjay.pitr.transfer import imports as module
 from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.import_source import find_source
 from scrubjay.pitr.transfer.imports import Imports
+from scrubjay.sim.jobs import SimJobContext
+from scrubjay.sim.lone import LoneDisk
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.wire import item_from_json
@@ -188,7 +189,7 @@ def test_one_object_and_an_empty_table(importing: Importing) -> None:
 def test_what_no_object_can_be_called_is_not_there(tmp_path: Path) -> None:
     store = LocalStore(tmp_path, create=False)
     gone = LocalStore(tmp_path / "two words", create=False)
-    context: Any = SimpleNamespace(place=lambda url: gone if url.endswith("words") else store)
+    context = SimJobContext(LoneDisk(), lambda url: gone if url.endswith("words") else store, None)
     with pytest.raises(Unsafe, match="nothing is there"):
         asyncio.run(find_source(context, f"file://{tmp_path}/two words", None))
     for opened in (store, gone):
