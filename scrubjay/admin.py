@@ -17,6 +17,7 @@ from scrubjay.admin_asked import body_of, check_name, resolve_table, usage
 from scrubjay.admin_backups import BackupCalls
 from scrubjay.admin_compact import CompactCalls
 from scrubjay.admin_jobs import Job, JobBoard
+from scrubjay.admin_move import MoveCalls
 from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.admin_transfers import TransferCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
@@ -37,6 +38,7 @@ from scrubjay.server.ports import (
     CompactPort,
     DrillPort,
     ExpirePort,
+    MovePort,
     ProgressSink,
     Report,
     RestorePort,
@@ -142,6 +144,7 @@ class AdminApi:
         scrub: ScrubPort,
         expire: ExpirePort,
         compact: CompactPort,
+        move: MovePort,
         restore: RestorePort,
         timeline: TimelinePort,
         backups: BackupPort,
@@ -192,6 +195,7 @@ class AdminApi:
             ("POST", "restore/cancel"): self._post_restore_cancel,
             **TimelineCalls(self._board, tables, timeline).routes,
             **CompactCalls(self._board, tables, compact).routes,
+            **MoveCalls(self._board, move).routes,
             **BackupCalls(self._board, tables, backups, restore_answer).routes,
             **TransferCalls(tables, transfers).routes,
         }

@@ -98,6 +98,10 @@ class PairKeeper:
         """Objects brought to one that lacked them, their bytes, and those of them that are differences."""
         self.turned: Callable[[int], object] = _nobody_told
         """Told of every new turn, before anything is written there."""
+        self.stays = False
+        """The second one keeps its turn: the archive moves there (`server.moving`)."""
+        self.noted_stay: Callable[[bool], object] = _nobody_told
+        """Keeps that over restarts."""
         self._behind: dict[int, int] = {}
         self._told: dict[str, bool] = {}
         self._unsettled_us = env.clock.boot_us()
@@ -158,7 +162,7 @@ class PairKeeper:
         first, second = epochs
         waited_s = (self._env.clock.boot_us() - self._unsettled_us) / 1e6
         if first is not None and second is not None:
-            self.pair.turn = SECOND if second > first else FIRST
+            self.pair.turn = SECOND if second > first or (self.stays and second == first) else FIRST
             self.turned(self.pair.turn)
         elif (first is None) != (second is None) and waited_s >= self.options.decides_after_s:
             self.pair.turn = FIRST if second is None else SECOND
@@ -214,11 +218,35 @@ class PairKeeper:
                 self.turned(1 - turn)
                 self.reclaim()
             return
-        back = turn == SECOND and not self.outstanding and all(half.error is None and half.whole for half in (decides, other))
-        if back and await self.pair.give_turn(FIRST):
+        back = (
+            turn == SECOND
+            and not self.stays
+            and not self.outstanding
+            and all(half.error is None and half.whole for half in (decides, other))
+        )
+        if back and await self.give_to(FIRST):
             self._log("info", f"{other.url} lacks nothing any more and decides again")
-            self.turned(FIRST)
-            self.reclaim()
+
+    async def give_to(self, turn: int) -> bool:
+        """False: it lacks something by now. Nothing changes if it decides already."""
+        if self.pair.turn == turn:
+            return True
+        if not await self.pair.give_turn(turn):
+            return False
+        self.turned(turn)
+        self.reclaim()
+        return True
+
+    def stay(self, stays: bool) -> None:
+        """From now on, over restarts."""
+        if self.stays != stays:
+            self.noted_stay(stays)
+            self.stays = stays
+            second = self.pair.halves[SECOND].url
+            self._log(
+                "warning",
+                f"the archive moves to {second}: it decides, and keeps its turn" if stays else f"the archive does not move to {second}",
+            )
 
     def _url(self) -> str:
         return self.pair.halves[self.pair.turn or FIRST].url
@@ -488,7 +516,7 @@ def _nothing() -> None:
     """Nobody claims here."""
 
 
-def _nobody_told(turn: int) -> None:
+def _nobody_told(told: int) -> None:
     """Nobody keeps it over restarts beside the archives themselves."""
 
 

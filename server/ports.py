@@ -45,6 +45,13 @@ class CompactPort(Protocol):
         ...
 
 
+class MovePort(Protocol):
+    async def move(self, *, confirm: bool, back: bool, progress: ProgressSink) -> Report:
+        """How far the second archive is; with confirm, everything is brought and proven the same, and it decides from then on. back: it is given up, and the first one decides
+        again. Raises Unsafe (there is no second one), Unavailable."""
+        ...
+
+
 class ScrubPort(Protocol):
     async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
         """One scrub; a second caller waits until the first is done."""

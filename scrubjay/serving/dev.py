@@ -53,6 +53,7 @@ from scrubjay.server.archive import claim_archive, start_agents, wrapped
 from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
+from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import begin_pair, compare_job, evidence_in, in_both
 from scrubjay.server.pairing import PairKeeper, PairOptions
 from scrubjay.server.stop import hand_over, planned_stop
@@ -253,7 +254,21 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         config.serve.listen,
         config.serve.port,
         api,
-        surface(env, config, folder, cluster, cluster_file, archive.url, durability, drills, health, metrics, webhooks, _unexpected),
+        surface(
+            env,
+            config,
+            folder,
+            cluster,
+            cluster_file,
+            archive.url,
+            durability,
+            Moves(env, archive.pair, archive.writer),
+            drills,
+            health,
+            metrics,
+            webhooks,
+            _unexpected,
+        ),
         limits=http_limits(config, descriptors),
     )
     try:
@@ -335,7 +350,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     answered = True
     known = read_cluster(disk)
     settings = _store_settings(config)
-    if known is None or known.second != config.second.url:
+    if known is None or _second_is_new(known, config):
         settings = beginning_second(settings)
     bare = open_store(config.archive_url, settings=settings, create=known is None or not known.attached)
     store, meter = wrapped(bare, env)
@@ -349,7 +364,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     pair = _pair(env, bare, file, config)
     try:
         if pair is not None:
-            await begin_pair(env, pair, attached=file.attached, new=file.second != config.second.url)
+            await begin_pair(env, pair, attached=file.attached, new=_second_is_new(file, config))
         if file.attached:
             await within(env.tasks, _attach(env, store, file), seconds=START_PATIENCE_S, what="the archive does not answer in time")
         else:
@@ -358,7 +373,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
                 write_cluster(disk, file)
             await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True, parent=file.parent)
     except Unavailable as error:
-        if not file.attached or (config.second.url and file.second != config.second.url):
+        if not file.attached or (config.second.url and _second_is_new(file, config)):
             raise
         if is_gone(error) and _remembered(config) != file.archive:
             # Another place than last time, and nothing of ours is there: a slip of the pen, not an outage. Where it was last time, it is an archive that went.
@@ -377,7 +392,10 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
         raise
     if answered and not (file.attached and file.archive == _remembered(config) and file.second == config.second.url):
         decides = file.second_decides and file.second == config.second.url
-        file = msgspec.structs.replace(file, attached=True, archive=_remembered(config), second=config.second.url, second_decides=decides)
+        moving = pair is not None and pair.stays
+        file = msgspec.structs.replace(
+            file, attached=True, archive=_remembered(config), second=config.second.url, second_decides=decides, moving=moving
+        )
         write_cluster(disk, file)
     if pair is not None:
 
@@ -387,10 +405,21 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
                 file = msgspec.structs.replace(file, second_decides=turn == SECOND)
                 write_cluster(disk, file)
 
-        pair.turned = turned
+        def stay(stays: int) -> None:
+            nonlocal file
+            file = msgspec.structs.replace(file, moving=bool(stays))
+            write_cluster(disk, file)
+
+        pair.turned, pair.noted_stay = turned, stay
         if pair.pair.turn is not None:
             turned(pair.pair.turn)
     return Archive(config.archive_url, bare, store, meter, Writer(file.cluster_id), answered, pair), file
+
+
+def _second_is_new(file: ClusterFile, config: Config) -> bool:
+    """It was not one of the pair until now: neither the second one, nor the first one that changes places with it."""
+    changed_places = bool(file.archive) and (config.archive.url, config.second.url) == (file.second, file.archive)
+    return config.second.url != file.second and not changed_places
 
 
 def _pair(env: Env, store: ObjectStore, file: ClusterFile, config: Config) -> PairKeeper | None:
@@ -398,7 +427,9 @@ def _pair(env: Env, store: ObjectStore, file: ClusterFile, config: Config) -> Pa
     if found is None:
         return None
     options = PairOptions(decides_after_s=config.second.decides_after_us / 1e6, rate_bytes=config.second.rate_bytes or None)
-    return PairKeeper(env, found, cluster=file.cluster_id, options=options, log=_archive_line)
+    keeper = PairKeeper(env, found, cluster=file.cluster_id, options=options, log=_archive_line)
+    keeper.stays = file.moving and (file.archive, file.second) == (_remembered(config), config.second.url)
+    return keeper
 
 
 def _remembered(config: Config) -> str:

@@ -38,7 +38,7 @@ LOG = "log/server.log"
 class ClusterFile(msgspec.Struct, frozen=True):
     """created_at: microseconds. attached: see the module. archive: the URL it was last attached to, "" for the folder's own `archive/` (the folder may be moved).
     parent: the cluster that this one was recovered from. second: URL of the second archive, "" without one. second_decides: it has
-    what the first one may lack."""
+    what the first one may lack. moving: it keeps its turn, the archive moves there."""
 
     version: int
     cluster_id: ClusterId
@@ -50,6 +50,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
     parent: ClusterId | None = None
     second: str = ""
     second_decides: bool = False
+    moving: bool = False
 
 
 def read_cluster(disk: Disk) -> ClusterFile | None:

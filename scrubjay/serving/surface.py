@@ -18,6 +18,7 @@ from scrubjay.drills.runs import Drills
 from scrubjay.secrets_out import shown
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
+from scrubjay.server.moving import Moves
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
@@ -53,6 +54,7 @@ def surface(
     file: ClusterFile,
     archive_url: str,
     durability: Durability,
+    moves: Moves,
     drills: Drills,
     health: Health,
     metrics: Metrics,
@@ -89,6 +91,7 @@ def surface(
         scrub=durability.scrub,
         expire=durability.expire,
         compact=durability.compact,
+        move=moves,
         restore=durability.restorer,
         timeline=durability.timeline,
         backups=durability.named,

@@ -6,6 +6,7 @@ from scrubjay.verb import Verb
 from scrubjay.verbs import (
     alerts_test,
     archive_compact,
+    archive_move,
     archive_status,
     backup_create,
     backup_delete,
@@ -84,6 +85,7 @@ VERBS: tuple[Verb, ...] = (
     export.VERB,
     import_table.VERB,
     archive_compact.VERB,
+    archive_move.VERB,
     expire_plan.VERB,
     expire_run.VERB,
     recover.VERB,

@@ -147,7 +147,7 @@ MUTANTS: list[Mutant] = [
     _of(
         "pair-the-first-always-decides",
         KEEPER,
-        "SECOND if second > first else FIRST",
+        "SECOND if second > first or (self.stays and second == first) else FIRST",
         "FIRST",
         UNIT + "test_the_higher_epoch_decides_over_restarts",
     ),
@@ -175,15 +175,15 @@ MUTANTS: list[Mutant] = [
     _of(
         "pair-turn-back-in-doubt",
         KEEPER,
-        "back = turn == SECOND and not self.outstanding and",
-        "back = turn == SECOND and",
+        "            and not self.outstanding\n",
+        "",
         UNIT + "test_the_turn_is_not_given_back_before_everything_is_compared",
     ),
     _of(
         "pair-names-are-not-compared",
         KEEPER,
         "                    if size is None:\n                        half.lack(key)\n",
-        "",
+        "                    pass\n",
         UNIT + "test_what_is_owed_is_found_again_by_the_next_process",
     ),
     _of(
@@ -283,5 +283,40 @@ MUTANTS: list[Mutant] = [
         "(here.head, here.raw_sha256, _directory(here, key)) == (there.head, there.raw_sha256, _directory(there, key))",
         "here[:2] == there[:2]",
         PACKS + "test_two_packs_of_honest_writers_say_the_same_and_a_forged_directory_is_none",
+    ),
+    _of(
+        "pair-moved-and-taken-back",
+        KEEPER,
+        "            and not self.stays\n",
+        "",
+        UNIT + "test_the_archive_moves_once_it_is_proven_the_same_and_stays_where_it_is",
+    ),
+    _of(
+        "pair-moved-until-the-next-start",
+        KEEPER,
+        " or (self.stays and second == first) else",
+        " else",
+        UNIT + "test_the_archive_moves_once_it_is_proven_the_same_and_stays_where_it_is",
+    ),
+    _of(
+        "pair-moved-though-it-differs",
+        "server/moving.py",
+        "        if found.differences:\n",
+        "        if False:\n",
+        UNIT + "test_an_archive_does_not_move_to_one_that_differs",
+    ),
+    _of(
+        "pair-moved-while-one-is-away",
+        "server/moving.py",
+        "            if away is not None:\n",
+        "            if False:\n",
+        UNIT + "test_an_archive_does_not_move_while_one_is_away_or_without_a_second",
+    ),
+    _of(
+        "pair-moved-before-it-is-claimed",
+        "server/moving.py",
+        "        await self._claimed(progress)\n",
+        "",
+        UNIT + "test_the_archive_moves_once_it_is_proven_the_same_and_stays_where_it_is",
     ),
 ]

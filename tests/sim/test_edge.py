@@ -13,6 +13,7 @@ from typing import Any
 from scrubjay.admin import PREFIX, AdminApi
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.http_values import Request
+from scrubjay.server.moving import Moves
 from scrubjay.sim.checkers.registers import RegisterLedger
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
 from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
@@ -56,6 +57,7 @@ class Edge:
             scrub=cluster.durability.scrub,
             expire=cluster.durability.expire,
             compact=cluster.durability.compact,
+            move=Moves(env, None, cluster.writer),
             restore=cluster.durability.restorer,
             timeline=cluster.durability.timeline,
             backups=cluster.durability.named,

@@ -75,6 +75,7 @@ class Endpoint:
             scrub=FakeScrub(self.services),
             expire=self.services,
             compact=self.services,
+            move=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),

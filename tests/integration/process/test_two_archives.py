@@ -1,4 +1,5 @@
-"""Two archives with real processes: one is killed and a server runs on without it, over a restart too; one loses an object and rots; either alone is enough."""
+"""Two archives with real processes: one is killed and a server runs on without it, over a restart too; one loses an object, one rots; the archive
+moves from one to the other; either alone is enough."""
 
 from __future__ import annotations
 
@@ -98,9 +99,9 @@ def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, store: Mo
     assert each_alone(server, store.bucket.url, second) == [0, 0]
 
 
-def test_one_loses_an_object_and_the_other_rots(scrubjay_server: Make, tmp_path: Path) -> None:
+def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_server: Make, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    server = scrubjay_server(archive=first.as_uri(), settings={**QUICK, "second.url": second.as_uri()})
+    server = scrubjay_server(settings={**QUICK, "archive.url": first.as_uri(), "second.url": second.as_uri()})
     make_table(server.port, TABLE)
     last = put(server.port, TABLE, birds(0, 100))
     wait_for(lambda: caught_up(server) and proven(server, last), timeout=60)
@@ -117,3 +118,17 @@ def test_one_loses_an_object_and_the_other_rots(scrubjay_server: Make, tmp_path:
     assert (code, report["last"]["verdict"]) == (2, "mismatch"), report
     assert spoilt.read_bytes() == good
     assert [path.suffix for path in (server.data / "quarantine" / "archives").iterdir()] == [".seg"]
+
+    # And the archive moves to the second one. The old place changes places with it, and nothing is copied anew.
+    code, report = server.cli_json("archive", "move", "--confirm")
+    assert (code, report["decides"], report["differences"]) == (0, second.as_uri(), []), report
+    last = put(server.port, TABLE, birds(100, 200))
+    assert server.stop() == 0
+    server.set("archive.url", second.as_uri())
+    server.set("second.url", first.as_uri())
+    server.start()
+    wait_for(lambda: proven(server, last) and caught_up(server), timeout=60)
+    assert [one["url"] for one in halves(server)[1]] == [second.as_uri(), first.as_uri()]
+    assert len(scan(server.port, TABLE)) == 200
+    assert server.stop() == 0
+    assert each_alone(server, first.as_uri(), second.as_uri()) == [0, 0]

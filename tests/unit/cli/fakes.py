@@ -63,6 +63,10 @@ class FakeServices:
         self.calls.append(("compact", tables, confirm))
         return {"exit": 3, "error": None, "ran": confirm, "tables": []}
 
+    async def move(self, *, confirm: bool, back: bool, progress: ProgressSink) -> Report:
+        self.calls.append(("move", confirm, back))
+        return {"exit": 0, "error": None, "ran": confirm}
+
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:

@@ -64,6 +64,7 @@ class World:
             scrub=FakeScrub(self.services),
             expire=self.services,
             compact=self.services,
+            move=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),

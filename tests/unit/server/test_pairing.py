@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable, Unsafe
 from scrubjay.base.wrap.paired import FIRST, SECOND, Judging, PairedStore, _union
+from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import begin_pair
 from scrubjay.server.pairing import PairDifference, PairKeeper, PairOptions
 from scrubjay.sim.lone import LoneHost
 from scrubjay.sim.store import SimObject, SimStore
+from tests.unit.archiver.sample import OWNER
 
 CLUSTER = "00000000-0000-0000-0000-000000000001"
 AFTER_S = 60.0
@@ -746,3 +750,108 @@ def test_a_second_archive_is_begun_empty(two: Two) -> None:
     two.two.faults.down = True
     with pytest.raises(Unavailable, match="it must, when it is begun"):
         two.run(begin_pair(two.host.env(), two.life(settle=False), attached=True, new=True))
+
+
+# --- the archive moves
+
+
+class Moving:
+    """A process that keeps the two, with a writer, and what it noted of a move."""
+
+    def __init__(self, two: Two) -> None:
+        self.two, self.stays = two, False
+        self.begin()
+
+    def begin(self) -> None:
+        self.keeper = self.two.life(settle=False)
+        self.keeper.stays = self.stays
+        assert self.two.run(self.keeper.settle())
+        self.keeper.noted_stay = self._note
+        self.writer = Writer(CLUSTER, Attached(CLUSTER, 1, OWNER))
+        self.keeper.reclaim = self._reclaim
+        self.keeper.start()
+        self.told: list[dict[str, Any]] = []
+
+    def _note(self, stays: int) -> None:
+        self.stays = bool(stays)
+
+    def _reclaim(self) -> None:
+        self.writer.unclaim()
+        self.two.claims.append(self.keeper.pair.turn)
+
+        async def claim() -> None:
+            await self.two.host.sleep(1.0)
+            number = len(self.two.claims) + 1
+            await self.keeper.pair.put(epoch(number), b"mine")
+            self.writer.claimed(Attached(CLUSTER, number, OWNER))
+
+        self.two.host.spawn(claim(), name="claim")
+
+    def move(self, *, confirm: bool = True, back: bool = False) -> dict[str, Any]:
+        moves = Moves(self.two.host.env(), self.keeper, self.writer)
+        report: dict[str, Any] = self.two.run(moves.move(confirm=confirm, back=back, progress=self.told.append))
+        return report
+
+
+def test_the_archive_moves_once_it_is_proven_the_same_and_stays_where_it_is(two: Two) -> None:
+    for number in range(20):
+        two.one.objects[f"a/{number}"] = SimObject(b"x", 0)
+    moving = Moving(two)
+    plan = moving.move(confirm=False)
+    assert (plan["exit"], plan["lacking"], plan["decides"]) == (3, None, two.one.client(two.host.tasks).url)
+    report = moving.move()
+    assert (report["exit"], report["checked"], report["stays"], report["differences"]) == (0, 20, True, [])
+    assert report["decides"] == report["to"] == two.two.client(two.host.tasks).url
+    assert {one["phase"] for one in moving.told} >= {"copy", "compare", "claim"}
+    assert moving.writer.state == "", "what is written goes there by now"
+    assert two.same()
+    two.host.run_for(120)
+    moving.begin()
+    two.host.run_for(120)
+    assert two.pair.turn == SECOND, "over a restart too"
+    assert moving.move()["exit"] == 0, "asked for again"
+    assert two.claims == [SECOND]
+    assert moving.move(confirm=False)["exit"] == 0
+    two.put("a/after")
+    assert two.same(), "the old place follows"
+    assert moving.move(back=True)["stays"] is False
+    two.wait(lambda: two.pair.turn == FIRST)
+    assert two.claims == [SECOND, FIRST]
+    moving.begin()
+    two.host.run_for(5)
+    assert two.pair.turn == FIRST
+
+
+def test_an_archive_does_not_move_to_one_that_differs(two: Two) -> None:
+    for store, data in zip(two.stores, (b"one", b"two"), strict=True):
+        store.objects["a/1"] = SimObject(data, 0)
+    moving = Moving(two)
+    report = moving.move()
+    assert (report["exit"], [one["kind"] for one in report["differences"]]) == (2, ["forged"])
+    two.host.run_for(30)
+    assert (two.pair.turn, moving.stays) == (FIRST, False)
+
+
+def test_an_archive_does_not_move_while_one_is_away_or_without_a_second(two: Two) -> None:
+    moving = Moving(two)
+    two.host.run_for(5)
+    two.two.faults.down = True
+    two.put("a/1")
+    with pytest.raises(Unavailable, match="nothing is moved"):
+        moving.move()
+    assert (two.pair.turn, moving.stays) == (FIRST, False)
+    with pytest.raises(Unsafe, match="no second archive"):
+        two.run(Moves(two.host.env(), None, moving.writer).move(confirm=True, back=False, progress=moving.told.append))
+    two.two.faults.down = False
+    two.wait(lambda: all(half.whole for half in two.pair.halves))
+    assert moving.move()["exit"] == 0
+    two.two.faults.down = True  # and the new place goes away: the old one is enough
+    with pytest.raises(Unavailable):
+        two.put("a/2")
+    two.wait(lambda: two.pair.turn == FIRST)
+    two.host.run_for(5)
+    two.put("a/3")
+    two.two.faults.down = False
+    two.wait(two.same)
+    assert moving.move()["exit"] == 0
+    assert two.pair.turn == SECOND
