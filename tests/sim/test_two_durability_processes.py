@@ -161,3 +161,40 @@ def test_a_planned_stop_hands_over_at_once() -> None:
     pair = Pair()
     pair.run(pair.first.env, pair.of(pair.first).quiet())
     pair.until(lambda: pair.state(pair.other) == WORKS, seconds=2 * BEAT_S)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_what_one_packed_half_the_other_packs_on_and_two_at_once_make_the_same(seed: int) -> None:
+    """The first is killed at a drawn moment of a run of compaction, the other goes on; then both do it at once, as one that was stalled and does not know."""
+    pair = Pair(seed)
+    answers: list[Any] = []
+    for key in range(6):
+        pair.pass_time(STORAGE.seal_age_us / SECOND + 0.2)
+        pair.cluster.store.write(pair.table(), put(key, key + 100, blind=True), answers.append)
+    pair.until(lambda: len(answers) == 6)
+    pair.until(lambda: not pair.cluster.store.unarchived_bytes())
+    for host in pair.world.hosts.values():
+        host.clock.jump(2 * 86_400_000_000)
+
+    def packs(host: WorldHost, *, confirm: bool = True) -> Any:
+        return pair.of(host).compact.compact(tables=None, confirm=confirm, progress=lambda _facts: None)
+
+    plan = pair.run(pair.first.env, packs(pair.first, confirm=False))
+    assert plan["totals"]["segments"] >= 5, plan
+    pair.first.env.tasks.spawn(packs(pair.first), name="packs")
+    pair.pass_time(pair.world.stream("kill").between(0, 1_500) / 1000)
+    pair.first.crash(power=bool(seed % 2))
+    pair.until(lambda: pair.state(pair.other) == WORKS, seconds=TAKEN_S)
+    pair.first.start()
+    pair.until(lambda: pair.state(pair.first) is not None)
+    both = [host.env.tasks.spawn(packs(host), name="packs") for host in (pair.first, pair.other)]
+    pair.until(lambda: all(one.done() for one in both), seconds=300.0)
+    exits = sorted(one.result()["exit"] for one in both)
+    assert exits[0] == 0, [one.result() for one in both]
+    left = pair.run(pair.other.env, packs(pair.other))
+    assert left["exit"] == 0, left
+    left = pair.run(pair.other.env, packs(pair.other, confirm=False))
+    assert (left["totals"]["objects_saved"], left["totals"]["unnamed"]) == (0, 0), left
+    verify = pair.of(pair.other).verify.verify(tables=None, level="replayed", budget_us=None, max_age_us=0, progress=lambda _facts: None)
+    report = pair.run(pair.other.env, verify)
+    assert report["verdict"] == "match", report
