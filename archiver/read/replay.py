@@ -96,6 +96,11 @@ def _together(rows: list[Row], hashes: list[int], more: list[Row], theirs: list[
     return [row for row, _ in both], [hash_ for _, hash_ in both]
 
 
+def _note_deleted(nets: list[NetChange], deleted: list[NetChange] | None) -> None:
+    if deleted is not None:
+        deleted += [net for net in nets if net.lsn and net.item is None]
+
+
 class ArchiveReplay:
     """Feed segments in order, then stream `merge`, then call `finish`.
 
@@ -302,8 +307,11 @@ class ArchiveReplay:
         for at in range(0, len(keys), BLOCK_ENTRIES):
             yield [make(NetChange, (key, *state[key])) for key in keys[at : at + BLOCK_ENTRIES]]
 
-    def merge(self, base: Iterator[Block]) -> Iterator[Block]:
-        """The result's rows in key order, by the block, with the hash of each. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end."""
+    def merge(self, base: Iterator[Block], *, deleted: list[NetChange] | None = None) -> Iterator[Block]:
+        """The result's rows in key order, by the block, with the hash of each. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end.
+
+        deleted: gets what the log deleted within the cut, in key order, each before the block of its stretch of keys is given out. Take it out again.
+        """
         taken = Taken(len(self._passed))
         kept = self._runs is not None and len(self._runs) > 0
         changes = Ahead(self._runs.merged(self._nets(), taken) if self._runs is not None and kept else self._nets())
@@ -318,11 +326,13 @@ class ArchiveReplay:
             base_rows += len(rows)
             if rows:
                 nets = changes.upto(rows[-1].key)
+                _note_deleted(nets, deleted)
                 rows, hashes = _without(rows, hashes, nets, taken)
                 if self._rebase:
                     rows = [_row(Row, (row.key, 0, 0, row.item)) for row in rows]
                 yield _together(rows, hashes, *self._put(nets, known=known))
         while nets := changes.rest():
+            _note_deleted(nets, deleted)
             yield self._put(nets, known=known)
         self._check_seals(Total(base_sum & MASK, base_rows), taken)
 
@@ -355,12 +365,6 @@ class ArchiveReplay:
             self._result = before = found
         if not self._passed:
             self._result = base
-
-    def removed(self, key: bytes) -> tuple[int, int] | None:
-        """(lsn, stamp) of the record within the cut that deleted the key and was the last to touch it; None if no such record was fed. Only where all is held."""
-        assert self._runs is None
-        _, _, lsn, stamp, item = self._state.get(key, (0, 0, *_NONE))
-        return (lsn, stamp) if lsn and item is None else None
 
     def finish(self, total: Total) -> None:
         """total: of the rows that `merge` gave out, as the writer counted them. Raises Corrupt unless it is the agreed one where the cut is at a seal."""

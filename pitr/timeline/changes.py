@@ -1,8 +1,8 @@
-"""What differs between two states of a partition, each given as its rows in key order. Pure, and nothing is held but one row of each."""
+"""What differs between two states of a partition, each given in key order: its rows, and of the later one what the log deleted. Pure, and nothing is held but one row of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from scrubjay.pitr.selection import Selection
@@ -19,6 +19,14 @@ class Altered(NamedTuple):
     stamp: int | None
 
 
+class Deleted(NamedTuple):
+    """That a record deleted a key, and none wrote it since."""
+
+    key: bytes
+    lsn: int
+    stamp: int
+
+
 class Counted:
     """Of the selected keys: added, removed, changed, same."""
 
@@ -31,21 +39,27 @@ class Counted:
 
 def changes(
     before: Iterator[Row],
-    after: Iterator[Row],
+    after: Iterator[Row | Deleted],
     *,
     selection: Selection,
-    removed_by: Callable[[bytes], tuple[int, int] | None],
     counted: Counted,
 ) -> Iterator[Altered]:
-    """Run it to its end: both streams are proven only then. removed_by: (lsn, stamp) of the delete of a key that is not in `after`, None if not known."""
+    """Run it to its end: both streams are proven only then."""
     old, new = next(before, None), next(after, None)
     while old is not None or new is not None:
         if new is None or (old is not None and old.key < new.key):
             assert old is not None
             if selection.holds(old.key):
                 counted.removed += 1
-                yield Altered(old.key, old.item, None, *(removed_by(old.key) or (None, None)))
+                yield Altered(old.key, old.item, None, None, None)
             old = next(before, None)
+        elif isinstance(new, Deleted):
+            if old is not None and old.key == new.key:
+                if selection.holds(old.key):
+                    counted.removed += 1
+                    yield Altered(old.key, old.item, None, new.lsn, new.stamp)
+                old = next(before, None)
+            new = next(after, None)
         elif old is None or new.key < old.key:
             if selection.holds(new.key):
                 counted.added += 1

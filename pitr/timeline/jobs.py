@@ -6,6 +6,7 @@ Both lean on what restores use: every object is proven by its sums, a state by t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,16 +15,17 @@ from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.read.net_changes import NetChange, Runs
 from scrubjay.archiver.read.objects import fetch_base, fetch_manifest, read_segment, row_of_base
 from scrubjay.archiver.read.rebuild import Sink, base_blocks, no_collector, segment_keys
-from scrubjay.archiver.read.replay import ArchiveReplay, Cut
+from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Cut
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.selection import Selection
-from scrubjay.pitr.timeline.changes import Altered, Counted, changes
+from scrubjay.pitr.timeline.changes import Altered, Counted, Deleted, changes
 from scrubjay.pitr.timeline.versions import BASE, Version, versions_in
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter
@@ -32,6 +34,8 @@ from scrubjay.storage.log.digest import MASK, Total
 
 SHOWN, KEPT = "shown", "kept"
 """Forms of what differs: lines of JSON, for people and programs; rows of both images (`image_rows`), for an undo."""
+HELD_BYTES = HELD_BYTES_MAX // 2
+"""Of net changes of each of the two moments in memory: both together hold what one rebuild does. What is more goes into runs on the disk."""
 ANSWER_BYTES_MAX = 8 << 20
 """Of the items in the answer to one history, which a node writes out as JSON. What is left out is said."""
 
@@ -49,9 +53,12 @@ def images_of(row: Row) -> tuple[bytes | None, bytes | None]:
 class _Side:
     """One moment of a partition on its way: fed with segments, then read as proven rows."""
 
-    def __init__(self, partition: str, base: BaseManifest | None, cut: int) -> None:
+    def __init__(self, partition: str, base: BaseManifest | None, cut: int, *, disk: Disk, work: str) -> None:
+        """work: path of scratch files on `disk`, for what memory does not hold (`HELD_BYTES`). `close` removes them."""
         self.base = base
-        self.replay = ArchiveReplay(partition=partition, base=base, cut=Cut(Stamp(cut)))
+        self._runs = Runs(disk, work)
+        self.replay = ArchiveReplay(partition=partition, base=base, cut=Cut(Stamp(cut)), runs=self._runs, held_bytes_max=HELD_BYTES)
+        self.close = self._runs.remove
 
     async def feed(self, store: ObjectStore, segments: Sequence[SegmentKey], others: Sequence[_Side], context: JobContext) -> list[Fault]:
         """Every segment up to the one that proves the cut; `others` are fed with the same."""
@@ -70,14 +77,28 @@ class _Side:
 
     def rows(self, disk: Disk, path: str) -> Iterator[Row]:
         """In key order. path: of the base, fetched. What comes out is proven once it has run to its end."""
+        return (row for rows, _ in self._blocks(disk, path) for row in rows)
+
+    def rows_and_deleted(self, disk: Disk, path: str) -> Iterator[Row | Deleted]:
+        """As `rows`, and between them what the log deleted within the cut."""
+        for rows, deleted in self._blocks(disk, path):
+            gone = [Deleted(net.key, net.lsn, net.stamp) for net in deleted]
+            both: list[Row | Deleted] = [*rows, *gone]
+            if gone:
+                both.sort(key=itemgetter(0))
+            yield from both
+
+    def _blocks(self, disk: Disk, path: str) -> Iterator[tuple[list[Row], list[NetChange]]]:
         file = disk.open(path) if self.base is not None else None
         sum_ = count = 0
         try:
             base = base_blocks(file, self.base) if file is not None and self.base is not None else iter(())
-            for rows, hashes in self.replay.merge(base):
+            deleted: list[NetChange] = []
+            for rows, hashes in self.replay.merge(base, deleted=deleted):
                 sum_ += sum(hashes)
                 count += len(rows)
-                yield from rows
+                yield rows, deleted
+                deleted.clear()
             self.replay.finish(Total(sum_ & MASK, count))
         finally:
             if file is not None:
@@ -92,10 +113,12 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
     work (scratch path). Answer: totals {added, removed, changed, same}; bytes of the output; raw_bytes, spoilt. Raises Missing, Corrupt, Unavailable.
     """
     store, disk = context.store(arguments["url"]), context.disk
-    before, after = [await _side(store, arguments["partition"], arguments[name]) for name in ("before", "after")]
     low, high = bytes.fromhex(arguments["low"]), arguments["high"]
     selection = Selection(low, None if high is None else bytes.fromhex(high))
     work: str = arguments["work"]
+    before, after = [
+        await _side(store, arguments["partition"], arguments[name], disk=disk, work=f"{work}.{name}") for name in ("before", "after")
+    ]
     paths = (work + ".before", work + ".before" if arguments["shared"] else work + ".after")
     counted = Counted()
     with no_collector():
@@ -108,12 +131,11 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
             for side, path in {paths[0]: (before, paths[0]), paths[1]: (after, paths[1])}.values():
                 if side.base is not None:
                     await fetch_base(store, side.base, disk, path)
-            found = changes(
-                before.rows(disk, paths[0]), after.rows(disk, paths[1]),
-                selection=selection, removed_by=after.replay.removed, counted=counted,
-            )  # fmt: skip
+            found = changes(before.rows(disk, paths[0]), after.rows_and_deleted(disk, paths[1]), selection=selection, counted=counted)
             size = _write(disk, arguments["output"], found, form=arguments["form"], names=arguments["names"])
         finally:
+            before.close()
+            after.close()
             for path in dict.fromkeys(paths):
                 if disk.exists(path):
                     disk.remove(path)
@@ -125,9 +147,9 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
     }
 
 
-async def _side(store: ObjectStore, partition: str, asked: dict[str, Any]) -> _Side:
+async def _side(store: ObjectStore, partition: str, asked: dict[str, Any], *, disk: Disk, work: str) -> _Side:
     base = decode_base(await store.get(asked["base"]), where=asked["base"]) if asked["base"] else None
-    return _Side(partition, base, asked["cut"])
+    return _Side(partition, base, asked["cut"], disk=disk, work=work)
 
 
 def _write(disk: Disk, path: str, found: Iterator[Altered], *, form: str, names: Sequence[str]) -> int:

@@ -219,8 +219,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "diff-forgets-what-was-removed",
         "pitr/timeline/changes.py",
-        "                yield Altered(old.key, old.item, None, *(removed_by(old.key) or (None, None)))\n",
-        "                pass\n",
+        "                    yield Altered(old.key, old.item, None, new.lsn, new.stamp)\n",
+        "                    pass\n",
         ("tests/unit/pitr/test_timeline.py::test_a_diff_leads_from_one_state_to_the_other",),
     ),
     Mutant(
@@ -342,5 +342,33 @@ MUTANTS: list[Mutant] = [
         "        self._reading[token] = Need(",
         "        _ = Need(",
         ("tests/unit/pitr/test_timeline.py::test_what_is_being_read_is_told_to_retention",),
+    ),
+    Mutant(
+        "diff-holds-all",
+        "pitr/timeline/jobs.py",
+        ", runs=self._runs, held_bytes_max=HELD_BYTES)",
+        ")",
+        ("tests/unit/pitr/test_timeline.py::test_what_a_diff_holds_in_memory_is_bounded",),
+    ),
+    Mutant(
+        "diff-leaves-its-runs",
+        "pitr/timeline/jobs.py",
+        "            before.close()\n",
+        "",
+        ("tests/unit/pitr/test_timeline.py::test_a_diff_leads_from_one_state_to_the_other",),
+    ),
+    Mutant(
+        "diff-deletes-behind-the-base-unknown",
+        "archiver/read/replay.py",
+        "        while nets := changes.rest():\n            _note_deleted(nets, deleted)\n",
+        "        while nets := changes.rest():\n",
+        ("tests/unit/pitr/test_timeline.py::test_a_diff_leads_from_one_state_to_the_other",),
+    ),
+    Mutant(
+        "diff-deletes-out-of-order",
+        "pitr/timeline/jobs.py",
+        "                both.sort(key=itemgetter(0))\n",
+        "                pass\n",
+        ("tests/unit/pitr/test_timeline.py::test_a_diff_leads_from_one_state_to_the_other",),
     ),
 ]

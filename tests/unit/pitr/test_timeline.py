@@ -16,6 +16,7 @@ from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
 from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
+from scrubjay.archiver.read.replay import ArchiveReplay
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import PartitionId
@@ -88,7 +89,9 @@ def patched(rows: Rows, changes: list[dict[str, Any]]) -> Rows:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_diff_leads_from_one_state_to_the_other(seed: int) -> None:
+def test_a_diff_leads_from_one_state_to_the_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all changes in memory, some of them, and none."""
+    monkeypatch.setattr(jobs, "HELD_BYTES", [jobs.HELD_BYTES, 6000, 1][seed % 3])
     rng = random.Random(seed)
     world = made(seed, partitions=seed % 3 + 1)
     world.write(rng, 10)  # not archived yet
@@ -110,6 +113,27 @@ def test_a_diff_leads_from_one_state_to_the_other(seed: int) -> None:
             assert key in record.data
             assert first < parse_time(one["at"]) <= second
     assert {name.rpartition("/")[0] for name in world.disk.files} <= {f"{results.FOLDER}/{one}" for one in world.timeline._results._kept}
+
+
+def test_what_a_diff_holds_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the log between the two moments changes."""
+    most = 0
+    feed = ArchiveReplay.feed
+
+    def fed(replay: ArchiveReplay, *arguments: Any, **more: Any) -> None:
+        nonlocal most
+        feed(replay, *arguments, **more)
+        most = max(most, replay.keys)
+
+    monkeypatch.setattr(ArchiveReplay, "feed", fed)
+    world = made(4, partitions=1)
+    low, high = window(world)
+    _, changes = diff(world, low, high)
+    assert most > KEYS // 2
+    most = 0
+    monkeypatch.setattr(jobs, "HELD_BYTES", 1)
+    assert diff(world, low, high)[1] == changes
+    assert most == 0
 
 
 @pytest.mark.parametrize("kind", ["rotten", "lying", "gone"])
