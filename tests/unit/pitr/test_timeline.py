@@ -113,6 +113,7 @@ def test_a_diff_leads_from_one_state_to_the_other(seed: int, monkeypatch: pytest
             assert key in record.data
             assert first < parse_time(one["at"]) <= second
     assert {name.rpartition("/")[0] for name in world.disk.files} <= {f"{results.FOLDER}/{one}" for one in world.timeline._results._kept}
+    assert not [name for name in world.disk.files if ".run-" in name], "scratch of a comparison goes with it"
 
 
 def test_what_a_diff_holds_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
