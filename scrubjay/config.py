@@ -28,6 +28,7 @@ from scrubjay.base.errors import Invalid
 from scrubjay.base.sealed import KEY_ID, KEYS_MAX
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
+NO_BOUND = 1 << 62
 LOG_FILES_LEAST = 4
 """A log needs one file to write to, one to copy forward into and some that wait for the archive."""
 
@@ -41,7 +42,7 @@ class ConfigKey:
     kind: str
     doc: str
     low: int = 0
-    high: int = 1 << 62
+    high: int = NO_BOUND
     open: bool = False
 
 
@@ -657,7 +658,8 @@ def _number(entry: Field, value: Any, source: str) -> int:
     if number is None:
         raise _wrong(entry, value, source, wanted)
     if not entry.key.low <= number <= entry.key.high:
-        raise _wrong(entry, value, source, f"{wanted} from {_format(kind, entry.key.low)} to {_format(kind, entry.key.high)}")
+        end = f" to {_format(kind, entry.key.high)}" if entry.key.high < NO_BOUND else " on"
+        raise _wrong(entry, value, source, f"{wanted} from {_format(kind, entry.key.low)}{end}")
     return number
 
 

@@ -176,4 +176,11 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/cli/test_cli_config.py::test_key_sources",),
     ),
+    Mutant(
+        "a-number-without-bound-is-told-of-one",
+        "scrubjay/config.py",
+        " if entry.key.high < NO_BOUND else ",
+        " if entry.key.high <= NO_BOUND else ",
+        ("tests/unit/cli/test_cli_config.py::test_a_number_without_an_upper_bound_is_told_of_none",),
+    ),
 ]

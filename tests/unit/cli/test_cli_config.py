@@ -187,6 +187,13 @@ def test_true_is_no_number_and_an_id_names_one_key(tmp_path: Path) -> None:
             load(path=str(file))
 
 
+def test_a_number_without_an_upper_bound_is_told_of_none() -> None:
+    with pytest.raises(Invalid, match=r"a duration such as 10s or 5m from 4d on"):
+        load(sets=["archive.lock_for=2m"])
+    with pytest.raises(Invalid, match=r"from .* to "):
+        load(sets=["archive.segment_bytes=1GiB"])
+
+
 def test_key_sources(tmp_path: Path) -> None:
     file = tmp_path / "scrubjay.toml"
     file.write_text("[encryption]\nkeys = ['2026=file:/etc/k', '2025=command:vault read -field=key \"a b\", c']\ncommand_timeout = '3s'\n")
