@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from scrubjay.scrubber.ledger import LEVELS, MATCHED, SCRUB, VERIFY, WINDOW_US, 
 from scrubjay.scrubber.plan import last_matched
 from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, RUNS_LEAST, SqliteLedger
 from tests.fixtures.golden import Golden
+from tests.fixtures.small_disk import small_disk
 
 T = TypeVar("T")
 
@@ -325,3 +327,48 @@ def test_a_report_that_rotted_in_its_row_is_a_run_without_one(tmp_path: Path, re
         db.execute("update runs set report = ?", [report])
     with opened(path) as ledger:
         assert [(one.finished_us, one.report) for one in run(ledger.runs(5))] == [(2, None)]
+
+
+def test_a_ledger_on_a_disk_that_is_full_says_so_and_remembers_all_once_there_is_room(tmp_path: Path) -> None:
+    """ENOSPC of a file system, not of a stub: what was kept is kept, what is refused is said, and reading goes on."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    with small_disk(folder, "1m"):
+        with opened(str(folder / "ledger.db")) as ledger:
+            run(ledger.proved([Proof("a", "records", 100)]))
+            filler = folder / "filler"
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    """Until there is no room."""
+            some = [Proof(f"{number:0200}", "records", 200) for number in range(2_000)]
+            with pytest.raises(Unavailable) as full:
+                run(ledger.proved(some))
+            assert "full" in str(full.value)
+            assert "full" in (ledger.trouble or "")
+            assert run(ledger.skip(["a", some[0].object], level="records", since_us=0)) == ["a"], "all of it or nothing"
+            filler.unlink()
+            run(ledger.proved(some[:200]))
+            assert ledger.trouble is None
+            assert ledger.set_aside is None
+        with opened(str(folder / "ledger.db")) as ledger:
+            assert run(ledger.skip(["a", some[0].object], level="records", since_us=0)) == ["a", some[0].object]
+
+
+def test_a_ledger_on_a_file_system_that_turned_read_only_says_so_and_goes_on_reading(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    with small_disk(folder, "4m"):
+        path = str(folder / "ledger.db")
+        with opened(path) as ledger:
+            run(ledger.proved([Proof("a", "records", 100)]))
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        tasks: Any = InlineTasks()
+        ledger = run(SqliteLedger.open_or_forget(tasks, path))
+        assert ledger.path == MEMORY
+        assert ledger.trouble
+        run(ledger.proved([Proof("b", "records", 100)]))
+        assert run(ledger.skip(["b"], level="records", since_us=0)) == ["b"], "remembered until this process ends"
+        run(ledger.close())
+        subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+        with opened(path) as ledger:
+            assert run(ledger.skip(["a", "b"], level="records", since_us=0)) == ["a"]
