@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,8 @@ from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.service_port import ServicePort
 
 Progress = Callable[[dict[str, Any]], None]
+Rest = Callable[[float], Awaitable[None]]
+"""Seconds that a partition took."""
 
 DROPPED = "table_dropped"
 """Reason of a partition that could not be compared because its table was deleted meanwhile."""
@@ -40,8 +42,9 @@ async def scrub(
     progress: Progress | None = None,
     planned: Callable[[ScrubPlan], None] | None = None,
     turns: Turns | None = None,
+    rest: Rest | None = None,
 ) -> ScrubReport:
-    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. turns: a run of the
+    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. rest: awaited after each partition. turns: a run of the
     schedule, which is none and leaves no trace where nothing is due; None: all that was chosen. Raises Unavailable (unknown table or partition); all else is in the report.
 
     What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
@@ -91,7 +94,7 @@ async def scrub(
             cut = cut or turns.stop(shown)
         if cut is not None:
             return None
-        name = target.info.partition_id
+        name, boot_us = target.info.partition_id, env.clock.boot_us()
         report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
         if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in live(port.tables())):
             report = replace(report, reason=DROPPED)
@@ -99,6 +102,8 @@ async def scrub(
         done += 1
         read += report.bytes
         tell(name, "partition done", 0)
+        if rest is not None:
+            await rest((env.clock.boot_us() - boot_us) / 1e6)
         return report
 
     ended = zip(targets, await in_parallel(env.tasks, one, targets, lanes=plan.lanes, name="scrub"), strict=True)

@@ -26,6 +26,8 @@ HISTORY_SHOWN = 50
 """Runs told of at once, unless more are asked for."""
 HISTORY_MAX = 2_000
 """The most that is ever looked through."""
+FIXED_S = 0.5
+"""Of what the scrub of a partition takes, at most so much is what it costs however small it is: a seal, a checkpoint and a pin of each copy, their syncs, a job. No worker's rest covers that."""
 
 
 class ScrubService:
@@ -54,6 +56,17 @@ class ScrubService:
         self._finished_us: int | None = None
         self._progress: dict[str, Any] = {}
         self._last: Report | None = None
+        self._share = 1.0
+
+    def share(self, share: float) -> None:
+        """How much of a core nights may use from now on (server/courtesy.py): what a partition costs however small it is counts against that. 0 < share <= 1."""
+        self._share = share
+
+    async def _rest(self, took_s: float) -> None:
+        """Behind a partition of a run of the schedule. A large one has rested while it was read; that much of it did not."""
+        wait_s = rest_s(took_s, self._share)
+        if wait_s > 0.0:
+            await self._env.tasks.sleep(wait_s)
 
     async def run(
         self,
@@ -90,6 +103,7 @@ class ScrubService:
                     partition=partition,
                     progress=tell,
                     turns=turns,
+                    rest=None if turns is None else self._rest,
                     planned=lambda plan: self._log(f"scrub planned: {plan}"),
                 )
             finally:
@@ -138,6 +152,11 @@ class ScrubService:
         # What came back from the archive after the ledger was lost is shortened to what `history` tells.
         done = next((run for run in runs if run.report is not None and "healed" in run.report), None)
         return (None, None) if done is None else (done.report, done.finished_us)
+
+
+def rest_s(took_s: float, share: float) -> float:
+    """Seconds to the next partition, after one that took `took_s`: its fixed cost is the share of itself and the rest together. Pure."""
+    return min(took_s, FIXED_S) * (1.0 / share - 1.0)
 
 
 def _told(run: LedgerRun, table: str | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -144,8 +144,9 @@ class LogSource(Protocol):
         """How much `sealed` would name. Costs the same however much it is: health, status and metrics ask it all the time."""
         ...
 
-    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
-        """The records' bytes from this node's WAL, every checksum and the LSN order checked. Raises Missing, Corrupt."""
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> Iterator[bytes]:
+        """The records' bytes from this node's WAL, every checksum and the LSN order checked, in pieces of up to a MiB: whoever needs many lets others run in between.
+        Raises Missing, Corrupt."""
         ...
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:

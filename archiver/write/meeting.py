@@ -55,7 +55,7 @@ async def meet(store: ObjectStore, cluster: str, source: LogSource, partition: P
 def _holds(source: LogSource, manifest: SegmentManifest) -> bool:
     """This member's log has exactly the records that the manifest is over. What the log has let go of proves nothing."""
     try:
-        raw = source.read_raw(PartitionId(manifest.partition), Lsn(manifest.first), Lsn(manifest.last))
+        raw = b"".join(source.read_raw(PartitionId(manifest.partition), Lsn(manifest.first), Lsn(manifest.last)))
     except (Corrupt, Missing):
         return False
     return hashlib.sha256(raw).hexdigest() == manifest.raw.sha256

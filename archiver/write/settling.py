@@ -89,12 +89,16 @@ class Settler:
         None: the log has let go of them. It lets go of what is archived alone: another member saw to it since the segments were named (after an hour without the store, hundreds
         at once), and after a restart the record that says so is applied again a moment later; a segment of which that is not so after `backup_after_s` is a fault (Missing).
         """
+        pieces: list[bytes] = []
         try:
-            raw = self._source.read_raw(segment.partition, segment.first, segment.last)
+            for piece in self._source.read_raw(segment.partition, segment.first, segment.last):
+                pieces.append(piece)
+                await self._env.tasks.sleep(0)
         except Missing:
             if age_us < self.options.backup_after_s * 1e6 or self._source.archived(segment.partition) >= segment.last:
                 return None
             raise
+        raw = b"".join(pieces)
         found = await self._env.tasks.blocking(lambda: hashlib.sha256(raw).digest())
         if found != segment.raw_sha256:
             detail = f"the log's bytes of [{segment.first}, {segment.last}] differ from the agreed segment"

@@ -246,6 +246,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     def share(share: float) -> None:
         jobs.share(share)
         cluster.share(share)
+        durability.scrub.share(share)
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()

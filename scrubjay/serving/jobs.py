@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from scrubjay.archiver.compact.make import ANEW_JOB, MAKE_JOB
 from scrubjay.archiver.format.layout import ClosedKey, EpochKey, build, parse
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import CHECK_JOB
@@ -25,11 +26,13 @@ from scrubjay.pitr.timeline.service import DIFF, HISTORY
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
 
 TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
-"""Jobs that a fleet does, and that give way here: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
+"""Jobs that a fleet does: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
 
 
-UNHURRIED = (CHECK_JOB, REFERENCE, TRACE)
-"""Those of them that a night is made of: they keep to a share of a core while requests are served (server/courtesy.py). Somebody waits for the others, at 2 a.m."""
+UNHURRIED = (ANEW_JOB, CHECK_JOB, MAKE_JOB, REFERENCE, TRACE)
+"""Those that a night is made of: they keep to a share of a core while requests are served (server/courtesy.py). Somebody waits for the others, at 2 a.m."""
+GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD)
+"""All that gives way here: packs and bases too, for which no log is kept. A segment on its way to the archive does not: its log is kept until it is there."""
 
 
 class ServerJobs(Jobs, Protocol):
@@ -65,7 +68,7 @@ class PairedServerJobs(PairedJobs):
 
 def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, settings: Mapping[str, str]) -> ServerJobs:
     """Starts nothing yet. folder: the data folder. settings: of the store, for the workers of this machine; a fleet's have their own. Raises Unavailable: Dask is not installed."""
-    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings), give_way=TRAVELS, rest=UNHURRIED)
+    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings), give_way=GIVE_WAY, rest=UNHURRIED)
     if config.jobs.backend == "local":
         return local
     if importlib.util.find_spec("distributed") is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
@@ -44,18 +44,18 @@ class NodeLogSource:
         replica = self._replica(partition)
         return [self._segment(replica, own) for own in replica.segments.facts.sealed if own.known]
 
-    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> Iterator[bytes]:
         replica = self._replica(partition)
-        parts: list[bytes] = []
         at = int(first)
         while at <= last:
+            parts: list[bytes] = []
             for record in self._node.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=1 << 20):
                 if record.lsn != at:
                     raise Missing("hole in the log", what="record", lsn=at)
                 records.decode(record.data, owner=replica.owner)
                 parts.append(record.data)
                 at += 1
-        return b"".join(parts)
+            yield b"".join(parts)
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self._node.peers.attest(self._replica(partition), first=first, last=last, said=said)

@@ -21,7 +21,7 @@ from scrubjay.storage.log.record import Archived, Effect, Record, RecordKind, Se
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.repair import Repair
-from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker, raw_sha256
+from scrubjay.storage.replica.segments import OwnSegment, ReadBack, SegmentFacts, SegmentTracker
 
 
 class Followed(Hosted, Protocol):
@@ -70,12 +70,14 @@ class Follow:
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
         self.segments = self._tracker(SegmentFacts())
+        self._hashed = ReadBack()
         self._fresh: deque[Record] = deque()
         self._fresh_bytes = 0
 
     def restart(self, applied: Lsn, stamp: Stamp, facts: SegmentFacts) -> None:
         """Go on from `applied`, with what was known of segments there."""
         self.segments = self._tracker(facts)
+        self._hashed = ReadBack()
         if facts.content:
             self.segments.opened_at_us = self._since(facts.first_stamp)
         self.lsn, self.stamp = applied, stamp
@@ -177,6 +179,8 @@ class Follow:
     def _counted(self, record: Record, since_us: int, *, idle: bool) -> None:
         """The record is applied and belongs to the open segment. idle: bookkeeping alone. since_us: since when, boot time."""
         self.segments.applied(record, since_us)
+        replica = self._replica
+        self._hashed.grown(replica.node.wal, replica.partition, first=self.segments.facts.first, last=record.lsn, size=len(record.data))
         self.lsn, self.stamp = record.lsn, record.stamp
 
     def _since(self, stamp: int) -> int:
@@ -200,7 +204,7 @@ class Follow:
             replica.cannot_seal(f"the SEAL at {record.lsn} does not continue its segments: from {first}, not {self.segments.facts.first}")
             return False
         try:
-            raw = raw_sha256(replica.node.wal, replica.partition, first, record.lsn)
+            raw = self._hashed.sha256(replica.node.wal, replica.partition, first, record.lsn)
         except (Corrupt, Missing) as error:
             if record.lsn > self.segments.facts.archived and isinstance(error, Corrupt):
                 replica.repair.ask(first, Lsn(record.lsn + 1), error)

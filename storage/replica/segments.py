@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
+from contextlib import suppress
 
 import msgspec
 
@@ -21,6 +22,8 @@ from scrubjay.storage.log.record import Archived, Record, Seal
 from scrubjay.storage.wal.port import WalLog
 
 RAW_SLICE_BYTES = 1 << 20
+STEP_BYTES = 512 << 10
+"""Of records, between two times at which they are read back while their segment grows."""
 
 
 class Statement(msgspec.Struct, frozen=True, array_like=True):
@@ -357,15 +360,46 @@ def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, si
     return None
 
 
-def raw_sha256(wal: WalLog, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
-    """SHA-256 of records first..last as they lie on this node's disk, not as a cache remembers them. Raises Missing, Corrupt."""
-    wal.reread(partition, first, Lsn(last + 1))
-    digest = hashlib.sha256()
-    at = int(first)
-    while at <= last:
-        for record in wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=RAW_SLICE_BYTES):
-            if record.lsn != at:
-                raise Missing("hole in the log", what="record", lsn=at)
-            digest.update(record.data)
-            at += 1
-    return digest.digest()
+class ReadBack:
+    """SHA-256 of the records of the open segment as they lie on this node's disk, not as a cache remembers them.
+
+    They are read back in steps of STEP_BYTES while the segment grows: all of it at its seal would keep everybody waiting who is served by this process. What rots between
+    a step and the seal is found before anything is uploaded: whoever archives reads all of it once more and compares it with this hash.
+    """
+
+    def __init__(self) -> None:
+        self._begin(0)
+
+    def _begin(self, first: int) -> None:
+        self._first = self._next = first
+        self._unread = 0
+        self._digest = hashlib.sha256()
+
+    def grown(self, wal: WalLog, partition: PartitionId, *, first: int, last: int, size: int) -> None:
+        """The record `last`, of so many bytes, was applied to the segment that begins at `first`. What cannot be read now is read, and told of, at the seal."""
+        if self._first != first:
+            self._begin(first)
+        self._unread += size
+        if self._unread >= STEP_BYTES:
+            with suppress(Corrupt, Missing):
+                self._take(wal, partition, last)
+            self._unread = 0
+
+    def sha256(self, wal: WalLog, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+        """Of records first..last. Raises Missing, Corrupt."""
+        if self._first != first or self._next > last + 1:
+            self._begin(first)
+        self._take(wal, partition, last)
+        return self._digest.digest()
+
+    def _take(self, wal: WalLog, partition: PartitionId, last: int) -> None:
+        """Up to `last`. Raises Missing, Corrupt: then it goes on where it stopped."""
+        if self._next > last:
+            return
+        wal.reread(partition, Lsn(self._next), Lsn(last + 1))
+        while self._next <= last:
+            for record in wal.read(partition, Lsn(self._next), Lsn(last + 1), max_bytes=RAW_SLICE_BYTES):
+                if record.lsn != self._next:
+                    raise Missing("hole in the log", what="record", lsn=self._next)
+                self._digest.update(record.data)
+                self._next += 1

@@ -106,4 +106,32 @@ MUTANTS: list[Mutant] = [
         ":",
         ("tests/unit/archiver/test_archive_agent.py::test_what_others_archived_after_an_outage_before_we_came_to_it_is_no_trouble",),
     ),
+    Mutant(
+        "a-seal-reads-all-of-its-segment",
+        "storage/replica/segments.py",
+        "        if self._unread >= STEP_BYTES:\n",
+        "        if False:\n",
+        ("tests/unit/storage/test_segments.py::test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal",),
+    ),
+    Mutant(
+        "the-next-segment-hashes-on",
+        "storage/replica/segments.py",
+        "        if self._first != first:\n            self._begin(first)\n        self._unread",
+        "        self._unread",
+        ("tests/unit/storage/test_segments.py::test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal",),
+    ),
+    Mutant(
+        "a-segment-is-read-in-one-go",
+        "archiver/write/settling.py",
+        "                pieces.append(piece)\n                await self._env.tasks.sleep(0)\n",
+        "                pieces.append(piece)\n",
+        ("tests/unit/archiver/test_archive_agent.py::test_a_segment_is_read_in_pieces_between_which_others_run",),
+    ),
+    Mutant(
+        "a-tiny-partition-costs-a-night-nothing",
+        "scrubber/service.py",
+        "        if wait_s > 0.0:\n",
+        "        if False:\n",
+        ("tests/unit/scrubber/test_scrub_service.py::test_what_a_partition_costs_however_small_it_is_counts_against_the_share_of_a_night",),
+    ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -66,12 +66,12 @@ class FakeSource:
         found = self.sealed(partition)
         return ToArchive(len(found), sum(one.raw_size for one in found), min((one.first_stamp for one in found), default=0))
 
-    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> Iterator[bytes]:
         sample = self.samples[partition]
         segment = next((one for one in sample.segments if (one.first, one.last) == (first, last)), None)
         if segment is None:
             raise Missing("records are not in the WAL", what=partition, lsn=first)
-        return self.raw_of(segment, sample.raw(segment))
+        yield self.raw_of(segment, sample.raw(segment))
 
     def hosted(self) -> list[PartitionId]:
         return sorted(self.samples)
@@ -384,6 +384,32 @@ def test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stay
     assert agent.state().trouble is not None
 
 
+def test_a_segment_is_read_in_pieces_between_which_others_run() -> None:
+    bench, sample = Bench(), history(segments=1)
+    seen: list[int] = []
+    turns = [0]
+
+    async def others() -> None:
+        for _ in range(20):
+            turns[0] += 1
+            await bench.loop.tasks.sleep(0)
+
+    def pieces(partition: PartitionId, first: Lsn, last: Lsn) -> Iterator[bytes]:
+        raw = b"".join(whole(partition, first, last))
+        if not seen:
+            bench.loop.spawn(others(), name="others")
+        for piece in (raw[:10], raw[10:20], raw[20:]):
+            seen.append(turns[0])
+            yield piece
+
+    source = FakeSource(1, [sample], leads=True)
+    whole, source.read_raw = source.read_raw, pieces  # type: ignore[method-assign]
+    bench.agent(source)
+    bench.loop.run_for(3)
+    assert complete(bench, sample)
+    assert seen[0] < seen[1] < seen[2]
+
+
 def test_what_others_archived_after_an_outage_before_we_came_to_it_is_no_trouble() -> None:
     """The segments were named before, all at once; the log has let go of them meanwhile, and rightly."""
     bench, sample = Bench(retries=True), history(segments=5)
@@ -460,7 +486,7 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
         )  # type: ignore[attr-defined]
 
     async def unproven(self: ArchiveAgent, segment: SealedSegment, _age_us: int) -> bytes:
-        return self._source.read_raw(segment.partition, segment.first, segment.last)
+        return b"".join(self._source.read_raw(segment.partition, segment.first, segment.last))
 
     monkeypatch.setattr(scrubjay.archiver.write.settling, "prepare", careless)
     monkeypatch.setattr(scrubjay.archiver.write.settling.Settler, "_own", unproven)

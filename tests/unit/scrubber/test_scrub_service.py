@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from scrubjay.base.gate import Gate
 from scrubjay.progress import shown_progress
 from scrubjay.scrubber.ledger import SCRUB, RebuiltLedger
-from scrubjay.scrubber.options import ScrubOptions
-from scrubjay.scrubber.service import ScrubService
+from scrubjay.scrubber.options import ScrubOptions, Turns
+from scrubjay.scrubber.service import FIXED_S, ScrubService, rest_s
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.sim.lone import LoneHost
 from scrubjay.verbs.scrub_history import VERB
@@ -119,3 +121,28 @@ def test_bytes_move_while_the_only_partition_is_scrubbed() -> None:
     assert len({facts["bytes"] for facts in running}) > 4, "each copy, and the log as it is read"
     assert shown_progress({**running[-1], "total": 1}).endswith("B")
     assert told[-1]["bytes"] == report.as_json()["totals"]["bytes"]
+
+
+def test_what_a_partition_costs_however_small_it_is_counts_against_the_share_of_a_night() -> None:
+    """A run of the schedule rests behind each partition while somebody is served; one by hand that names no share of the night does not, nor one on an idle cluster."""
+    loop = LoneHost()
+    env = loop.env()
+    store = FakeStore(env, [table_of(number) for number in range(1, 5)])
+    port: Any = store
+    service = ScrubService(env, port, FakeReferences(env, store), None, ScrubOptions(lanes=1), log=lambda _line: None)
+
+    def took_s(turns: Turns | None) -> float:
+        began_us = env.clock.boot_us()
+        assert loop.run(service.run(turns=turns))["verdict"] == "match"
+        return (env.clock.boot_us() - began_us) / 1e6
+
+    def night() -> Turns:
+        return Turns(env.clock.wall_us(), lambda _bytes: None)
+
+    idle_s = took_s(night())
+    service.share(0.25)
+    assert took_s(None) <= 1.2 * idle_s
+    assert took_s(night()) >= 3.0 * idle_s
+    service.share(1.0)
+    assert took_s(night()) <= 1.2 * idle_s
+    assert (rest_s(0.2, 0.25), rest_s(600.0, 0.25), rest_s(0.2, 1.0)) == (pytest.approx(0.6), pytest.approx(3 * FIXED_S), 0.0)

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from scrubjay.base.errors import Corrupt
-from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
 from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
-from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker, Statement, needs_seal
+from scrubjay.storage.replica.segments import STEP_BYTES, OwnSegment, ReadBack, SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
 
@@ -246,3 +246,64 @@ def test_an_outage_of_a_thousand_segments_costs_a_look_no_more_than_one_of_ten(d
         spent[count] = track.facts.sealed.visits // count
     assert spent[10] > 0
     assert spent[1_000] <= 4 * spent[10]
+
+
+class Log:
+    """Of a WAL what is read back. read_bytes: by the last call that read. rotten: LSNs that cannot be read."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.records = [
+            records.encode(owner=OWNER, lsn=lsn, stamp=lsn, kind=RecordKind.DATA, payload=bytes(size)) for lsn in range(1, count + 1)
+        ]
+        self.read_bytes = 0
+        self.rotten: set[int] = set()
+
+    def reread(self, _partition: str, first: int, end: int) -> None:
+        self.read_bytes = 0
+        if self.rotten & set(range(first, end)):
+            raise Corrupt("rot", what="wal", lsn=first)
+
+    def read(self, _partition: str, first: int, end: int, *, max_bytes: int) -> list[Record]:
+        found: list[Record] = []
+        for one in self.records[first - 1 : end - 1]:
+            found.append(one)
+            if sum(len(each.data) for each in found) >= max_bytes:
+                break
+        self.read_bytes += sum(len(each.data) for each in found)
+        return found
+
+    def sha256(self, first: int, last: int) -> bytes:
+        return hashlib.sha256(b"".join(one.data for one in self.records[first - 1 : last])).digest()
+
+
+def grow(back: ReadBack, log: Any, first: int, last: int) -> int:
+    """The most that was read at once."""
+    most = 0
+    for one in log.records[first - 1 : last]:
+        log.read_bytes = 0
+        back.grown(log, PartitionId("p"), first=first, last=one.lsn, size=len(one.data))
+        most = max(most, log.read_bytes)
+    return most
+
+
+def test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal() -> None:
+    log: Any = Log(400, 20_000)
+    back = ReadBack()
+    most = grow(back, log, 1, 300)
+    log.read_bytes = 0
+    assert back.sha256(log, PartitionId("p"), Lsn(1), Lsn(301)) == log.sha256(1, 301)
+    assert 0 < max(most, log.read_bytes) < 2 * STEP_BYTES
+    grow(back, log, 302, 390)
+    assert back.sha256(log, PartitionId("p"), Lsn(302), Lsn(391)) == log.sha256(302, 391), "the next one begins anew"
+    assert ReadBack().sha256(log, PartitionId("p"), Lsn(302), Lsn(391)) == log.sha256(302, 391), "after a restart all of it is read"
+
+
+def test_rot_that_a_step_meets_is_told_at_the_seal_and_once_it_is_mended_the_hash_is_right() -> None:
+    log: Any = Log(200, 20_000)
+    back = ReadBack()
+    log.rotten = {60}
+    grow(back, log, 1, 150)
+    with pytest.raises(Corrupt):
+        back.sha256(log, PartitionId("p"), Lsn(1), Lsn(151))
+    log.rotten = set()
+    assert back.sha256(log, PartitionId("p"), Lsn(1), Lsn(151)) == log.sha256(1, 151)
