@@ -21,7 +21,7 @@ from scrubjay.storage.log.record import Archived, Effect, Record, RecordKind, Se
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.repair import Repair
-from scrubjay.storage.replica.segments import OwnSegment, ReadBack, SegmentFacts, SegmentTracker
+from scrubjay.storage.replica.segments import OwnSegment, RawHash, SegmentFacts, SegmentTracker
 
 
 class Followed(Hosted, Protocol):
@@ -70,14 +70,14 @@ class Follow:
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
         self.segments = self._tracker(SegmentFacts())
-        self._hashed = ReadBack()
+        self._hashed = RawHash()
         self._fresh: deque[Record] = deque()
         self._fresh_bytes = 0
 
     def restart(self, applied: Lsn, stamp: Stamp, facts: SegmentFacts) -> None:
         """Go on from `applied`, with what was known of segments there."""
         self.segments = self._tracker(facts)
-        self._hashed = ReadBack()
+        self._hashed = RawHash()
         if facts.content:
             self.segments.opened_at_us = self._since(facts.first_stamp)
         self.lsn, self.stamp = applied, stamp

@@ -360,7 +360,7 @@ def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, si
     return None
 
 
-class ReadBack:
+class RawHash:
     """SHA-256 of the records of the open segment as they lie on this node's disk, not as a cache remembers them.
 
     They are read back in steps of STEP_BYTES while the segment grows: all of it at its seal would keep everybody waiting who is served by this process. What rots between

@@ -22,7 +22,7 @@ from scrubjay.storage.node.turn import BACKLOG_BYTES, Turn
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
 from scrubjay.storage.replica.checkpoints import Checkpoints
-from scrubjay.storage.replica.segments import ReadBack
+from scrubjay.storage.replica.segments import RawHash
 from scrubjay.storage.wal.port import Append, Boot
 from scrubjay.storage.wal.wal import Wal
 from tests.sim.story import Story, tell
@@ -486,7 +486,7 @@ def test_a_statement_is_about_the_disk_not_about_the_cache() -> None:
         await story.until(lambda: done)
         await story.until(lambda: replica.applied >= done[0].lsn)
         assert [(one.copy, one.kind) for one in story.cluster.findings] == [(name, "unreadable")]
-        raw = {ReadBack().sha256(node.wal, story.partition, Lsn(1), done[0].lsn) for node in story.cluster.nodes()}
+        raw = {RawHash().sha256(node.wal, story.partition, Lsn(1), done[0].lsn) for node in story.cluster.nodes()}
         assert len(raw) == 1
         assert not replica.damaged
         assert replica.group is not None
@@ -542,7 +542,7 @@ def test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired() -> None:
         record = replica.node.wal.read(story.partition, replica.applied, Lsn(replica.applied + 1))[0]
         assert _flip(story, name, record.data)
         with pytest.raises(Corrupt):
-            ReadBack().sha256(replica.node.wal, story.partition, record.lsn, record.lsn)
+            RawHash().sha256(replica.node.wal, story.partition, record.lsn, record.lsn)
         await story.until(lambda: replica.damaged)
         assert not group.state.may_vote
         await story.sleep(5.0)  # no peer answers: waiting repairs nothing

@@ -15,7 +15,7 @@ from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
 from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
-from scrubjay.storage.replica.segments import STEP_BYTES, OwnSegment, ReadBack, SegmentFacts, SegmentTracker, Statement, needs_seal
+from scrubjay.storage.replica.segments import STEP_BYTES, OwnSegment, RawHash, SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
 
@@ -276,7 +276,7 @@ class Log:
         return hashlib.sha256(b"".join(one.data for one in self.records[first - 1 : last])).digest()
 
 
-def grow(back: ReadBack, log: Any, first: int, last: int) -> int:
+def grow(back: RawHash, log: Any, first: int, last: int) -> int:
     """The most that was read at once."""
     most = 0
     for one in log.records[first - 1 : last]:
@@ -288,19 +288,19 @@ def grow(back: ReadBack, log: Any, first: int, last: int) -> int:
 
 def test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal() -> None:
     log: Any = Log(400, 20_000)
-    back = ReadBack()
+    back = RawHash()
     most = grow(back, log, 1, 300)
     log.read_bytes = 0
     assert back.sha256(log, PartitionId("p"), Lsn(1), Lsn(301)) == log.sha256(1, 301)
     assert 0 < max(most, log.read_bytes) < 2 * STEP_BYTES
     grow(back, log, 302, 390)
     assert back.sha256(log, PartitionId("p"), Lsn(302), Lsn(391)) == log.sha256(302, 391), "the next one begins anew"
-    assert ReadBack().sha256(log, PartitionId("p"), Lsn(302), Lsn(391)) == log.sha256(302, 391), "after a restart all of it is read"
+    assert RawHash().sha256(log, PartitionId("p"), Lsn(302), Lsn(391)) == log.sha256(302, 391), "after a restart all of it is read"
 
 
 def test_rot_that_a_step_meets_is_told_at_the_seal_and_once_it_is_mended_the_hash_is_right() -> None:
     log: Any = Log(200, 20_000)
-    back = ReadBack()
+    back = RawHash()
     log.rotten = {60}
     grow(back, log, 1, 150)
     with pytest.raises(Corrupt):
