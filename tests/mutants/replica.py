@@ -114,13 +114,6 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/storage/test_segments.py::test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal",),
     ),
     Mutant(
-        "the-next-segment-hashes-on",
-        "storage/replica/segments.py",
-        "        if self._first != first:\n            self._begin(first)\n        self._unread",
-        "        self._unread",
-        ("tests/unit/storage/test_segments.py::test_a_segment_is_read_back_in_steps_while_it_grows_and_not_all_of_it_at_its_seal",),
-    ),
-    Mutant(
         "a-segment-is-read-in-one-go",
         "archiver/write/settling.py",
         "                pieces.append(piece)\n                await self._env.tasks.sleep(0)\n",
