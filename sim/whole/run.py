@@ -386,7 +386,8 @@ class WholeRun:
             await self.env.tasks.sleep(0.2)
 
     def _unsettled(self) -> bool:
-        copies = [copy for info in self._table().partitions for copy in self.cluster.service.copies(info.partition_id)]
+        live = [one for one in self.cluster.service.tables() if one.dropped_at is None]
+        copies = [copy for table in live for info in table.partitions for copy in self.cluster.service.copies(info.partition_id)]
         return any(copy.state not in ("ok", "suspect") and not self._lost_its_log(copy.node) for copy in copies)
 
     def _lost_its_log(self, node: NodeName) -> bool:
