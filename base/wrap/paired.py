@@ -185,12 +185,17 @@ class PairedStore:
         except (Invalid, Unsafe):
             followed = True  # it is nowhere
             raise
+        except Exists:
+            # Whoever put it gives it to the other too, unless it was killed in between. Agents of one partition meet here all day: what was always lacking somewhere for a
+            # moment would let no delete come to pass.
+            if not self._away(other):
+                with suppress(ScrubjayError):
+                    followed = await self.ask(other, other.store.head(key)) is not None
+            raise
         finally:
             self._puts -= 1
             if not followed:
-                other.lack(
-                    key
-                )  # also after Exists: a process was killed between the two; and after no answer, or none that was waited for: it may be there by now
+                other.lack(key)  # also after no answer, or none that was waited for: it may be there by now
 
     async def _must_be_new(self, key: str, decides: Half, other: Half) -> None:
         """Raises Exists if the other one has it, while the one that decides may lack things: it took the turn over, and has not been given all yet."""

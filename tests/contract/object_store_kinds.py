@@ -108,13 +108,24 @@ def simulated_pair() -> Kind:
     return Kind("pair-sim", go)
 
 
+BRING_S = 0.1
+
+
 def kept(first: ObjectStore, second: ObjectStore, *, env: Env) -> PairedStore:
-    """A pair of which the first decides."""
+    """A pair of which the first decides. What one lacks for a moment is brought, as `server.pairing` does."""
     pair = PairedStore(first, second, clock=env.clock)
     pair.keep(env.tasks)
+
+    async def bring() -> None:
+        for half in pair.halves:
+            for key in list(half.lacking):
+                await pair.copy(key, half)
+        env.tasks.call_later(BRING_S, lambda: env.tasks.spawn(bring(), name="bring"))
+
     pair.turn = FIRST
     for half in pair.halves:
         half.compared = True
+    env.tasks.spawn(bring(), name="bring")
     return pair
 
 

@@ -319,4 +319,21 @@ MUTANTS: list[Mutant] = [
         "",
         UNIT + "test_the_archive_moves_once_it_is_proven_the_same_and_stays_where_it_is",
     ),
+    Mutant(
+        "pair-lacks-whatever-two-agents-put",
+        "base/wrap/paired.py",
+        "                    followed = await self.ask(other, other.store.head(key)) is not None\n",
+        "                    await self.ask(other, other.store.head(key))\n",
+        ("tests/unit/server/test_pairing.py::test_what_two_agents_put_is_lacking_nowhere",),
+    ),
+    Mutant(
+        "pair-believes-that-the-other-was-given-it",
+        "base/wrap/paired.py",
+        "                    followed = await self.ask(other, other.store.head(key)) is not None\n",
+        "                    followed = True\n",
+        (
+            "tests/unit/server/test_pairing.py::test_a_create_that_lost_to_the_first_one_changes_nothing_in_the_second",
+            "tests/unit/server/test_pairing.py::test_what_exists_in_the_first_alone_is_owed_at_once_not_only_after_a_comparison",
+        ),
+    ),
 ]

@@ -153,6 +153,15 @@ def test_a_create_that_lost_to_the_first_one_changes_nothing_in_the_second(two: 
     assert two.two.objects["a/1"].data == b"the winner", "a process was killed between the two: the second one is owed it"
 
 
+def test_what_two_agents_put_is_lacking_nowhere(two: Two) -> None:
+    """They meet at every segment: if each such name counted as lacking until the keeper looks, no delete would ever find both whole."""
+    two.run(two.keeper.catch_up())  # type: ignore[union-attr]
+    two.put("a/1", b"first")
+    with pytest.raises(Exists):
+        two.put("a/1", b"first")
+    assert all(half.whole for half in two.pair.halves)
+
+
 def test_what_exists_in_the_first_alone_is_owed_at_once_not_only_after_a_comparison(two: Two) -> None:
     two.run(two.keeper.catch_up())  # type: ignore[union-attr]
     two.one.objects["a/1"] = SimObject(b"the winner", 0)
