@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -299,8 +300,7 @@ def archived_here(control: Control) -> list[KnownArchived]:
             if info.partition_id in finals:
                 known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
-                lsn, chain = max(known, key=_further)
-                found.append(KnownArchived(table.table_id, info.partition_id, lsn, chain))
+                found.append(KnownArchived(table.table_id, info.partition_id, *agreed_end(known)))
     return found
 
 
@@ -316,12 +316,17 @@ def _archived_of(control: Control, partition: PartitionId) -> KnownArchived | No
     copies = control.fleet.facts(partition)
     if not copies:
         return None
-    lsn, chain = max([_end(facts) for facts in copies], key=_further)
-    return KnownArchived(copies[0].table, partition, lsn, chain)
+    return KnownArchived(copies[0].table, partition, *agreed_end([_end(facts) for facts in copies]))
 
 
-def _further(end: tuple[int, bytes | None]) -> tuple[int, bool]:
-    return end[0], end[1] is not None
+def agreed_end(known: Sequence[tuple[int, bytes | None]]) -> tuple[int, bytes | None]:
+    """The furthest archived LSN that somebody knows, and the chain value there: one that nobody who knows one contradicts, else the one that most state, None if no more
+    state it than another. A copy whose tree rotted unseen has a digest of its own, and the chain is over digests. Pure."""
+    lsn = max(end for end, _ in known)
+    counted = Counter(chain for end, chain in known if end == lsn and chain is not None).most_common(2)
+    if not counted or (len(counted) == 2 and counted[0][1] == counted[1][1]):
+        return lsn, None
+    return lsn, counted[0][0]
 
 
 def _end(facts: ReplicaFacts) -> tuple[int, bytes | None]:

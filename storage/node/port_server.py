@@ -17,7 +17,7 @@ from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_sea
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.replica import LOG, LogReplica
+from scrubjay.storage.replica import LOG, OK, LogReplica
 
 Answered = Callable[[Any], None]
 
@@ -258,8 +258,11 @@ def _said(id_: int, answer: Callable[[], Any]) -> bytes:
 
 
 def _chain_at_archived(replica: LogReplica) -> bytes:
-    """The chain value at the archived LSN if the replica still has it, else b""."""
+    """The chain value at the archived LSN if the replica still has it, else b"". A copy whose tree rotted may have a digest of its own, and the chain is over digests: the archive
+    is not judged by its word."""
     facts = replica.segments.facts
+    if replica.digest_void or replica.status.tree not in (OK, LOG):
+        return b""
     if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
         return facts.sealed[0].chain_before
     return facts.chain if not facts.sealed and facts.last_seal == facts.archived else b""

@@ -572,4 +572,18 @@ MUTANTS: list[Mutant] = [
             "tests/sim/test_two_durability_processes.py::test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_it_alone",
         ),
     ),
+    Mutant(
+        "a-rotten-copys-chain-judges-the-archive",
+        "storage/node/port_server.py",
+        "    if replica.digest_void or replica.status.tree not in (OK, LOG):\n",
+        "    if False:\n",
+        ("tests/unit/control/test_chain_of_a_rotten_copy.py::test_the_archive_is_not_judged_by_it",),
+    ),
+    Mutant(
+        "one-copy-outvotes-the-others-on-the-archives-end",
+        "server/windows.py",
+        "most_common(2)\n",
+        "most_common()[::-1][:1]\n",
+        ("tests/unit/server/test_windows.py::test_the_end_of_the_archive_is_what_most_copies_state",),
+    ),
 ]

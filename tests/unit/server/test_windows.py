@@ -19,7 +19,7 @@ from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.config import ArchiveConfig
 from scrubjay.scrubber.ledger import Proof
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, WindowBook, Windows
+from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, WindowBook, Windows, agreed_end
 from scrubjay.storage.archive_port import ClosedPoint
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
@@ -325,3 +325,11 @@ def test_a_ledger_that_cannot_be_written_is_said_once_and_tried_again() -> None:
     archive.loop.run_for(1)
     assert list(ledger.found) == [key]
     windows.stop()
+
+
+def test_the_end_of_the_archive_is_what_most_copies_state() -> None:
+    """One copy with a chain value of its own makes no hole, and no history of what the others archived."""
+    assert agreed_end([(5, b"x"), (7, None), (7, b"a")]) == (7, b"a")
+    assert agreed_end([(7, b"bad"), (7, b"a"), (7, b"a")]) == (7, b"a")
+    assert agreed_end([(7, b"bad"), (7, b"a")]) == (7, None), "nobody knows which"
+    assert agreed_end([(7, None), (3, b"a")]) == (7, None)
