@@ -155,7 +155,7 @@ WHOLE = tuple(
 MUTANT_SECONDS = 15
 
 KILLERS: dict[str, int] = {
-    "read-without-lease": 56,
+    "read-without-lease": 207,
     "answer-before-applied": 6,
     "evaluate-on-applied": 1,
     "digest-keeps-removed": 1,
