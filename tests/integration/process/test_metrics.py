@@ -103,6 +103,8 @@ def test_each_kind_of_run_is_counted_and_timed(module_server: ScrubjayServer, tm
     place = tmp_path / "out"
     place.mkdir()
     began = time.monotonic()
+    # A drill compares nothing, and says so, until the window reaches the first item.
+    wait_for(lambda: server.cli("drill", "run", "restore-random", "--table", "runs").returncode == 0, timeout=60)
     for arguments in (
         ("verify", "--table", "runs"),
         ("expire", "run", "--confirm"),
@@ -112,8 +114,6 @@ def test_each_kind_of_run_is_counted_and_timed(module_server: ScrubjayServer, tm
     ):
         done = server.cli(*arguments)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-    # It compares nothing, and says so, until the window reaches the first item.
-    wait_for(lambda: server.cli("drill", "run", "restore-random", "--table", "runs").returncode == 0, timeout=60)
     took = time.monotonic() - began
     scraped = Scraped(server.port)
 
