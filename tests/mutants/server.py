@@ -366,8 +366,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "end-of-chain-unknown",
         "server/windows.py",
-        "    return lsn, counted[0][0]\n",
-        "    return lsn, None\n",
+        "lsn = max(end for end, _ in known)",
+        "lsn = min(end for end, _ in known)",
         ("tests/unit/server/test_health.py::test_what_the_cluster_knows_to_be_archived_is_what_its_furthest_member_knows",),
     ),
     Mutant(
