@@ -14,7 +14,6 @@ from scrubjay.sim.rand import Stream
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.node import Node
 from scrubjay.storage.node.port_remote import RemoteNode
-from scrubjay.storage.node.port_server import NodeServer
 
 
 class Wire:
@@ -59,18 +58,19 @@ class Door(RemoteNode):
         """By what was looked for: when a node told it, which life of it, and what."""
 
     @property
-    def node(self) -> Node | None:
+    def running(self) -> RunningNode | None:
+        """The node's present life, once it may speak."""
         life: RunningNode | None = self._host.process
-        return life.node if life is not None and life.node.started else None
+        return life if life is not None and life.node.started else None
 
     def _sent(self, data: bytes) -> bool:
         if not self._life.alive:
             return True
-        node = self.node
-        if node is None:
+        running = self.running
+        if running is None:
             return False
-        life = self._host.life
-        self._carry(0, data, lambda: life.run(lambda: NodeServer(node).frame(data, node.env.clock, self._replied)))
+        life, server, clock = self._host.life, running.port.server, running.node.env.clock
+        self._carry(0, data, lambda: life.run(lambda: server.frame(data, clock, self._replied)))
         return True
 
     def _replied(self, data: bytes) -> None:
@@ -90,13 +90,13 @@ class Door(RemoteNode):
 
     def _looked(self, data: bytes) -> bytes | None:
         """What a node tells is known here at once, or a while later; of a paused one too."""
-        node, now = self.node, self._world.now
-        if node is None:
+        running, now = self.running, self._world.now
+        if running is None:
             return None
         at, of, told = self._told.get(data, (0, None, b""))
-        if of is node and now - at < self._wire.stale_us:
+        if of is running.node and now - at < self._wire.stale_us:
             return told
         said: list[bytes] = []
-        NodeServer(node).frame(data, node.env.clock, said.append)
-        self._told[data] = now, node, said[0]
+        running.port.server.frame(data, running.node.env.clock, said.append)
+        self._told[data] = now, running.node, said[0]
         return said[0]

@@ -34,31 +34,31 @@ class Once:
 
 
 class LocalNode:
-    """Values are handed over as they are: nothing is encoded or copied, and a data request is the node's own method."""
+    """Values are handed over as they are: nothing is encoded or copied, and a data request is the node's own method. server: the same node, for who asks in frames."""
 
     def __init__(self, node: Node) -> None:
-        self._tasks, self._server = node.env.tasks, NodeServer(node)
+        self._tasks, self.server = node.env.tasks, NodeServer(node)
         self.write, self.read, self.read_range = node.requests.write, node.requests.read, node.requests.read_range
         self.name, self.number = node.name, node.number
 
     def status(self) -> NodeStatus:
-        return self._server.status()
+        return self.server.status()
 
     def facts(self, partition: PartitionId) -> ReplicaFacts | None:
-        return self._server.facts(partition)
+        return self.server.facts(partition)
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
-        return self._server.all_facts()
+        return self.server.all_facts()
 
     def applied(self, partition: PartitionId) -> Lsn:
-        return self._server.applied(partition)
+        return self.server.applied(partition)
 
     def check_invariants(self) -> None:
         """See NodeServer."""
-        self._server.check_invariants()
+        self.server.check_invariants()
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
-        self._server.ask(request, Once(self._tasks, self.name, type(request).__name__, done, timeout_s))
+        self.server.ask(request, Once(self._tasks, self.name, type(request).__name__, done, timeout_s))
 
 
 class AbsentNode:
