@@ -146,6 +146,8 @@ class ArchiveReplay:
         self._sum, self._rows = 0, 0
         self._passed: list[_Passed] = []
         self._result: Total | None = None
+        self._aside = Total(0, 0)
+        """Rows of the base that `merge` was not given."""
 
     @property
     def keys(self) -> int:
@@ -307,14 +309,25 @@ class ArchiveReplay:
         for at in range(0, len(keys), BLOCK_ENTRIES):
             yield [make(NetChange, (key, *state[key])) for key in keys[at : at + BLOCK_ENTRIES]]
 
-    def merge(self, base: Iterator[Block], *, deleted: list[NetChange] | None = None) -> Iterator[Block]:
+    def touched(self) -> Iterator[list[bytes]]:
+        """The keys that the segments touch, within the cut or behind it, in order, by the block."""
+        for nets in self._merged(Taken(len(self._passed))):
+            yield [net.key for net in nets]
+
+    def _merged(self, taken: Taken) -> Iterator[list[NetChange]]:
+        return self._runs.merged(self._nets(), taken) if self._runs is not None and len(self._runs) > 0 else self._nets()
+
+    def merge(self, base: Iterator[Block], *, deleted: list[NetChange] | None = None, touched_only: bool = False) -> Iterator[Block]:
         """The result's rows in key order, by the block, with the hash of each. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end.
+        It may be called again, from the beginning.
 
         deleted: gets what the log deleted within the cut, in key order, each before the block of its stretch of keys is given out. Take it out again.
+        touched_only: of the base come only rows whose keys the segments touch, all of those that it has, and maybe others; the result lacks the others too. For what is left out
+        the base's own total stands: it is what the first segment goes on from, and a row that is wrong, lacking or too many makes the seals differ.
         """
         taken = Taken(len(self._passed))
         kept = self._runs is not None and len(self._runs) > 0
-        changes = Ahead(self._runs.merged(self._nets(), taken) if self._runs is not None and kept else self._nets())
+        changes = Ahead(self._merged(taken))
         known = not kept and not self._cut_within
         """The row that a key's hash is of is the one that the result has, and both are as they were when it was computed."""
         base_sum, base_rows = 0, 0
@@ -334,7 +347,9 @@ class ArchiveReplay:
         while nets := changes.rest():
             _note_deleted(nets, deleted)
             yield self._put(nets, known=known)
-        self._check_seals(Total(base_sum & MASK, base_rows), taken)
+        given = Total(base_sum & MASK, base_rows)
+        self._aside = Total((self._total.sum - given.sum) & MASK, self._total.rows - given.rows) if touched_only else Total(0, 0)
+        self._check_seals(self._total if touched_only else given, taken)
 
     def _put(self, nets: list[NetChange], *, known: bool) -> Block:
         """The rows that net changes leave. known: their hashes are those of these rows."""
@@ -369,6 +384,7 @@ class ArchiveReplay:
     def finish(self, total: Total) -> None:
         """total: of the rows that `merge` gave out, as the writer counted them. Raises Corrupt unless it is the agreed one where the cut is at a seal."""
         assert self._result is not None, "merge was not run to its end"
+        total = Total((total.sum + self._aside.sum) & MASK, total.rows + self._aside.rows)
         if not self._beyond and total != self._result:
             raise Corrupt(
                 "the written rows differ from the agreed digest",

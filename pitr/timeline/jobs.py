@@ -19,6 +19,7 @@ from scrubjay.archiver.read.net_changes import NetChange, Runs
 from scrubjay.archiver.read.objects import fetch_base, fetch_manifest, read_segment, row_of_base
 from scrubjay.archiver.read.rebuild import Sink, base_blocks, no_collector, segment_keys
 from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Cut
+from scrubjay.archiver.read.touched import fetch_touched
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import stamp_micros
@@ -36,6 +37,8 @@ SHOWN, KEPT = "shown", "kept"
 """Forms of what differs: lines of JSON, for people and programs; rows of both images (`image_rows`), for an undo."""
 HELD_BYTES = HELD_BYTES_MAX // 2
 """Of net changes of each of the two moments in memory: both together hold what one rebuild does. What is more goes into runs on the disk."""
+TOUCHED_PER_ROW = 2
+"""Of a base that has so many times as many rows as the log behind it has records, only the rows are read that it touches."""
 ANSWER_BYTES_MAX = 8 << 20
 """Of the items in the answer to one history, which a node writes out as JSON. What is left out is said."""
 
@@ -75,26 +78,26 @@ class _Side:
             context.progress({"phase": "read", "raw_bytes": self.replay.raw_bytes, "lsn": self.replay.next_lsn - 1})
         return spoilt
 
-    def rows(self, disk: Disk, path: str) -> Iterator[Row]:
-        """In key order. path: of the base, fetched. What comes out is proven once it has run to its end."""
-        return (row for rows, _ in self._blocks(disk, path) for row in rows)
+    def rows(self, disk: Disk, path: str, *, touched_only: bool) -> Iterator[Row]:
+        """In key order. path: of the base, fetched, or of those of its rows that the log touches. What comes out is proven once it has run to its end."""
+        return (row for rows, _ in self._blocks(disk, path, touched_only) for row in rows)
 
-    def rows_and_deleted(self, disk: Disk, path: str) -> Iterator[Row | Deleted]:
+    def rows_and_deleted(self, disk: Disk, path: str, *, touched_only: bool) -> Iterator[Row | Deleted]:
         """As `rows`, and between them what the log deleted within the cut."""
-        for rows, deleted in self._blocks(disk, path):
+        for rows, deleted in self._blocks(disk, path, touched_only):
             gone = [Deleted(net.key, net.lsn, net.stamp) for net in deleted]
             both: list[Row | Deleted] = [*rows, *gone]
             if gone:
                 both.sort(key=itemgetter(0))
             yield from both
 
-    def _blocks(self, disk: Disk, path: str) -> Iterator[tuple[list[Row], list[NetChange]]]:
+    def _blocks(self, disk: Disk, path: str, touched_only: bool) -> Iterator[tuple[list[Row], list[NetChange]]]:
         file = disk.open(path) if self.base is not None else None
         sum_ = count = 0
         try:
             base = base_blocks(file, self.base) if file is not None and self.base is not None else iter(())
             deleted: list[NetChange] = []
-            for rows, hashes in self.replay.merge(base, deleted=deleted):
+            for rows, hashes in self.replay.merge(base, deleted=deleted, touched_only=touched_only):
                 sum_ += sum(hashes)
                 count += len(rows)
                 yield rows, deleted
@@ -121,6 +124,13 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
     ]
     paths = (work + ".before", work + ".before" if arguments["shared"] else work + ".after")
     counted = Counted()
+
+    def written(*, touched_only: bool) -> int:
+        earlier = before.rows(disk, paths[0], touched_only=touched_only)
+        later = after.rows_and_deleted(disk, paths[1], touched_only=touched_only)
+        found = changes(earlier, later, selection=selection, counted=counted)
+        return _write(disk, arguments["output"], found, form=arguments["form"], names=arguments["names"])
+
     with no_collector():
         try:
             earlier, later = segment_keys(arguments["before"]["segments"]), segment_keys(arguments["after"]["segments"])
@@ -128,11 +138,21 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
             if not arguments["shared"]:
                 spoilt += await before.feed(store, earlier, (), context)
             spoilt += await after.feed(store, later, (before,) if arguments["shared"] else (), context)
-            for side, path in {paths[0]: (before, paths[0]), paths[1]: (after, paths[1])}.values():
-                if side.base is not None:
-                    await fetch_base(store, side.base, disk, path)
-            found = changes(before.rows(disk, paths[0]), after.rows_and_deleted(disk, paths[1]), selection=selection, counted=counted)
-            size = _write(disk, arguments["output"], found, form=arguments["form"], names=arguments["names"])
+            size = None
+            if arguments["shared"] and after.base is not None and TOUCHED_PER_ROW * after.replay.records < after.base.total.rows:
+                try:
+                    touched = await fetch_touched(
+                        store, after.base, after.replay.touched, disk, paths[0], low=selection.low, high=selection.high
+                    )
+                    size = written(touched_only=True)
+                    counted.same += touched.rows - touched.found
+                except (Corrupt, Missing):  # of the base or of the log: read whole, it is known which object is no good
+                    counted = Counted()
+            if size is None:
+                for side, path in {paths[0]: (before, paths[0]), paths[1]: (after, paths[1])}.values():
+                    if side.base is not None:
+                        await fetch_base(store, side.base, disk, path)
+                size = written(touched_only=False)
         finally:
             before.close()
             after.close()

@@ -185,25 +185,34 @@ def read_index_alone(read: Callable[[int, int], bytes], size: int) -> RowFileInd
 
 def find_row(read: Callable[[int, int], bytes], index: RowFileIndex, key: bytes) -> Row | None:
     """One row, by the index: reads the one block that can hold it (`block_span`). Raises Corrupt; the total of all rows is not checked."""
-    number = _block_of(index, key)
+    number = block_of(index, key)
     if number is None:
         return None
-    entry = index.blocks[number]
-    raw, rows, _ = _read_block(read, zstandard.ZstdDecompressor(), entry.offset, index.end)
-    if rows != entry.rows:
-        raise _corrupt("block and index differ in rows", entry.offset)
-    return next((row for row in _rows_of(raw, entry) if row.key == key), None)
+    return next((row for row in rows_of_block(read, index, number) if row.key == key), None)
 
 
 def block_span(index: RowFileIndex, key: bytes) -> tuple[int, int] | None:
     """[start, end) of the block that can hold the key; None: no block can."""
-    number = _block_of(index, key)
-    if number is None:
-        return None
+    number = block_of(index, key)
+    return None if number is None else span_of(index, number)
+
+
+def span_of(index: RowFileIndex, number: int) -> tuple[int, int]:
+    """[start, end) of a block of the index."""
     return index.blocks[number].offset, index.blocks[number + 1].offset if number + 1 < len(index.blocks) else index.end
 
 
-def _block_of(index: RowFileIndex, key: bytes) -> int | None:
+def rows_of_block(read: Callable[[int, int], bytes], index: RowFileIndex, number: int) -> list[Row]:
+    """The rows of one block of the index, of which `read` has the bytes. Raises Corrupt; the total of all rows is not checked."""
+    entry = index.blocks[number]
+    raw, rows, _ = _read_block(read, zstandard.ZstdDecompressor(), entry.offset, index.end)
+    if rows != entry.rows:
+        raise _corrupt("block and index differ in rows", entry.offset)
+    return _rows_of(raw, entry)
+
+
+def block_of(index: RowFileIndex, key: bytes) -> int | None:
+    """The number of the block that can hold the key; None: none can."""
     number = bisect_right(index.blocks, key, key=lambda one: one.first_key) - 1
     return number if number >= 0 else None
 
@@ -266,15 +275,10 @@ def read_blocks(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[
 def read_between(read: Callable[[int, int], bytes], size: int, start: bytes, end: bytes | None) -> Iterator[Row]:
     """Rows with start <= key < end (None: to the end), of the blocks that may hold some: the others are not read, so the total is not checked. Raises Corrupt."""
     index = read_index(read, size)
-    decompressor = zstandard.ZstdDecompressor()
-    first = _block_of(index, start) or 0
-    for entry in index.blocks[first:]:
-        if end is not None and entry.first_key >= end:
+    for number in range(block_of(index, start) or 0, len(index.blocks)):
+        if end is not None and index.blocks[number].first_key >= end:
             return
-        raw, rows, _ = _read_block(read, decompressor, entry.offset, index.end)
-        if rows != entry.rows:
-            raise _corrupt("block and index differ in rows", entry.offset)
-        yield from (row for row in _rows_of(raw, entry) if start <= row.key and (end is None or row.key < end))
+        yield from (row for row in rows_of_block(read, index, number) if start <= row.key and (end is None or row.key < end))
 
 
 def read_beginning(data: bytes) -> Iterator[Row]:

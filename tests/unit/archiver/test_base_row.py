@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.archiver.format.manifest import Sums
+from scrubjay.archiver.read import touched
 from scrubjay.archiver.read.objects import row_of_base
 from scrubjay.archiver.write import bases
 from scrubjay.archiver.write.bases import upload_base
@@ -96,3 +99,51 @@ def test_a_row_file_that_lies_names_the_base(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Corrupt) as caught:
         base.loop.run(row_of_base(base.store, manifest, b"k"))
     assert (caught.value.kind, caught.value.fields["where"]) == ("forged", build(manifest.key()))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 150])
+@pytest.mark.parametrize("span", [1, 700, 1 << 20])
+def test_the_rows_of_some_keys_are_found_as_by_a_scan(monkeypatch: pytest.MonkeyPatch, rows: int, span: int) -> None:
+    monkeypatch.setattr(touched, "SPAN_BYTES", span)
+    monkeypatch.setattr(touched, "GAP_BYTES", span // 2)
+    base, disk = Base(monkeypatch, rows), LoneDisk()
+    known = list(read_rowfile(lambda at, length: base.data[at : at + length], len(base.data)))
+    rng = random.Random(rows + span)
+    for _ in range(20):
+        keys = sorted({b"%06d" % rng.randrange(2 * rows + 4) for _ in range(rng.choice((0, 1, 5, 60)))})
+        blocks = [keys[at : at + 7] for at in range(0, len(keys), 7)]
+        low, high = rng.choice((b"", b"%06d" % rng.randrange(2 * rows + 2))), rng.choice((None, b"%06d" % rng.randrange(2 * rows + 2)))
+        told = base.loop.run(touched.fetch_touched(base.store, base.manifest, partial(iter, blocks), disk, "some", low=low, high=high))
+        file = disk.open("some")
+        found = list(read_rowfile(file.pread, file.size()))
+        assert found == [row for row in known if row.key in keys]
+        inside = [row for row in known if low <= row.key and (high is None or row.key < high)]
+        assert told == (len(inside), sum(row.key in keys for row in inside))
+
+
+def test_a_base_whose_row_file_has_another_total_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, disk = Base(monkeypatch, 9), LoneDisk()
+    lying = replace(base.manifest, total=base.manifest.total._replace(sum=base.manifest.total.sum ^ 1))
+    with pytest.raises(Corrupt, match="another total") as found:
+        base.loop.run(touched.fetch_touched(base.store, lying, lambda: iter([[b"000002"]]), disk, "some", low=b"", high=None))
+    assert found.value.fields["where"] == build(lying.key())
+
+
+def test_what_is_read_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many blocks are wanted, and though they lie side by side."""
+    monkeypatch.setattr(touched, "SPAN_BYTES", 1500)
+    base, disk = Base(monkeypatch, 150), LoneDisk()
+    sizes: list[int] = []
+    read = touched._bytes
+
+    async def watched(store: LoneStore, manifest: BaseManifest, start: int, end: int) -> touched._Part:
+        sizes.append(end - start)
+        return await read(store, manifest, start, end)
+
+    monkeypatch.setattr(touched, "_bytes", watched)
+    keys = [row.key for row in read_rowfile(lambda at, length: base.data[at : at + length], len(base.data))]
+    told = base.loop.run(touched.fetch_touched(base.store, base.manifest, partial(iter, [keys]), disk, "some", low=b"", high=None))
+    assert told == (150, 150)
+    spans = sizes[2:]  # behind footer and index
+    assert max(spans) <= 1500
+    assert 2 < len(spans) <= 3 * sum(spans) // 1500

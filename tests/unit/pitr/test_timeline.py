@@ -15,6 +15,7 @@ from scrubjay.archiver.facts import CoverageFacts, Hole
 from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
+from scrubjay.archiver.read import touched
 from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
 from scrubjay.archiver.read.replay import ArchiveReplay
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
@@ -26,6 +27,8 @@ from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.timeline import jobs, results
 from scrubjay.pitr.timeline import undo as undoing
 from scrubjay.pitr.timeline.what_to_read import holes_in, newest_first
+from scrubjay.storage.btree import rowfile
+from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.wire import item_from_json
@@ -90,8 +93,9 @@ def patched(rows: Rows, changes: list[dict[str, Any]]) -> Rows:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_diff_leads_from_one_state_to_the_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With all changes in memory, some of them, and none."""
+    """With all changes in memory, some of them, and none; of the base all rows, and those alone that the log touches."""
     monkeypatch.setattr(jobs, "HELD_BYTES", [jobs.HELD_BYTES, 6000, 1][seed % 3])
+    monkeypatch.setattr(jobs, "TOUCHED_PER_ROW", [0, jobs.TOUCHED_PER_ROW, 1000][seed // 2 % 3])
     rng = random.Random(seed)
     world = made(seed, partitions=seed % 3 + 1)
     world.write(rng, 10)  # not archived yet
@@ -114,6 +118,81 @@ def test_a_diff_leads_from_one_state_to_the_other(seed: int, monkeypatch: pytest
             assert first < parse_time(one["at"]) <= second
     assert {name.rpartition("/")[0] for name in world.disk.files} <= {f"{results.FOLDER}/{one}" for one in world.timeline._results._kept}
     assert not [name for name in world.disk.files if ".run-" in name], "scratch of a comparison goes with it"
+
+
+@pytest.mark.parametrize("held", [jobs.HELD_BYTES, 1])
+def test_of_a_base_only_what_the_log_touches_is_read(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is counted is as it would be of all: of the whole table, of one key, and of those that begin alike."""
+    monkeypatch.setattr(jobs, "HELD_BYTES", held)
+    monkeypatch.setattr(rowfile, "BLOCK_BYTES", 100)
+    world = TimelineWorld(partitions=1)
+    for number in range(KEYS):
+        world.put(number, 1)
+    (sample,) = world.samples.values()
+    world.seal_one(sample)
+    world.snapshot(sample)
+    low = world.now_us
+    changed, key = [2, 3], key_json(2)
+    world.put(2, 9)
+    world.put(3, None)
+    world.put(7, 1)  # as it was
+    world.seal_all()
+    high = window(world)[1]
+    fetched: list[int] = []
+    get_range = world.objects.get_range
+
+    async def watched(name: str, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return await get_range(name, start, end)
+
+    monkeypatch.setattr(world.objects, "get_range", watched)
+    alike = {"pk": key["pk"]}
+    selections: list[dict[str, Any]] = [{}, {"key": key}, {"prefix": alike}, {"key": key_json(5)}]
+    monkeypatch.setattr(jobs, "TOUCHED_PER_ROW", 10**9)
+    whole = [diff(world, low, high, **which) for which in selections]
+    assert not fetched
+    monkeypatch.setattr(jobs, "TOUCHED_PER_ROW", 2)
+    monkeypatch.setattr(touched, "GAP_BYTES", 0)
+    some = [diff(world, low, high, **which) for which in selections]
+    assert [(report["totals"], changes) for report, changes in some] == [(report["totals"], changes) for report, changes in whole]
+    assert some[0][0]["totals"] == {"added": 0, "removed": 1, "changed": 1, "same": KEYS - len(changed)}
+    assert some[3][0]["totals"]["same"] == 1
+    (size,) = [
+        len(data)
+        for name, data in world.objects.objects.items()
+        if isinstance(of_base := parse(name), BaseKey) and of_base.part is not None
+    ]
+    assert fetched
+    assert sum(fetched) / len(selections) < size, "blocks that hold none of the keys are not read"
+
+
+@pytest.mark.parametrize("how", ["lacking", "altered"])
+def test_rows_of_a_base_that_are_not_its_own_are_no_difference(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digests of the seals say that they are wrong, and the base is read whole."""
+    world = TimelineWorld(partitions=1)
+    for number in range(KEYS):
+        world.put(number, 1)
+    (sample,) = world.samples.values()
+    world.seal_one(sample)
+    world.snapshot(sample)
+    low = world.now_us
+    world.put(2, 9)
+    world.put(3, None)
+    world.seal_all()
+    high = window(world)[1]
+    good = diff(world, low, high)
+    tried = []
+
+    def rows_of_block(*arguments: Any) -> list[Row]:
+        tried.append(how)
+        rows = rowfile.rows_of_block(*arguments)
+        at = next(at for at, row in enumerate(rows) if row.key == key_of(2))
+        return rows[:at] + [rows[at]._replace(item=encode_item(item_of(2, 5)))] * (how == "altered") + rows[at + 1 :]
+
+    monkeypatch.setattr(touched, "rows_of_block", rows_of_block)
+    report, changes = diff(world, low, high)
+    assert tried
+    assert (report["totals"], changes) == (good[0]["totals"], good[1])
 
 
 def test_what_a_diff_holds_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
