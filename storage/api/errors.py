@@ -185,6 +185,14 @@ def import_conflict(message: str) -> ApiError:
     return ApiError(_DYNAMO + "ImportConflictException", message)
 
 
+def policy_not_found(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "PolicyNotFoundException", message)
+
+
+def global_table_not_found(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "GlobalTableNotFoundException", message)
+
+
 def limit_exceeded(message: str) -> ApiError:
     return ApiError(_DYNAMO + "LimitExceededException", message)
 

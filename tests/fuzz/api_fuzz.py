@@ -72,6 +72,17 @@ SEEDS: list[tuple[str, dict[str, Any]]] = [
     ("DeleteBackup", {"BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz/backup/01489602797149-73d8d5bc"}),
     ("ListBackups", {"TableName": "fuzz", "Limit": 3, "TimeRangeLowerBound": 1.5, "TimeRangeUpperBound": 2, "BackupType": "ALL"}),
     ("RestoreTableFromBackup", {"TargetTableName": "target", "BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz/backup/01489602797149-73d8d5bc", "BillingModeOverride": "PROVISIONED"}),
+    ("DescribeTimeToLive", {"TableName": "fuzz"}),
+    ("UpdateTimeToLive", {"TableName": "fuzz", "TimeToLiveSpecification": {"Enabled": False, "AttributeName": "ttl"}}),
+    ("DescribeContributorInsights", {"TableName": "fuzz", "IndexName": "idx"}),
+    ("UpdateContributorInsights", {"TableName": "fuzz", "ContributorInsightsAction": "DISABLE", "ContributorInsightsMode": "THROTTLED_KEYS"}),
+    ("ListContributorInsights", {"TableName": "fuzz", "MaxResults": 3}),
+    ("DescribeKinesisStreamingDestination", {"TableName": "fuzz"}),
+    ("DisableKinesisStreamingDestination", {"TableName": "fuzz", "StreamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/changes", "EnableKinesisStreamingConfiguration": {"ApproximateCreationDateTimePrecision": "MICROSECOND"}}),
+    ("GetResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz"}),
+    ("DeleteResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz", "ExpectedRevisionId": "12"}),
+    ("ListGlobalTables", {"ExclusiveStartGlobalTableName": "abc", "Limit": 3}),
+    ("CreateGlobalTable", {"GlobalTableName": "fuzz", "ReplicationGroup": [{"RegionName": "us-east-1"}]}),
 ]  # fmt: skip
 
 _STRINGS = [

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from scrubjay.storage.api.operations import backups, batch, items, query, scan, table_backups, table_exports, table_imports, tables, tags
+from scrubjay.storage.api.operations import (
+    backups,
+    batch,
+    items,
+    query,
+    scan,
+    table_backups,
+    table_exports,
+    table_extras,
+    table_imports,
+    tables,
+    tags,
+)
 from scrubjay.storage.api.operations.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {
@@ -16,6 +28,7 @@ OPERATIONS: dict[str, Operation] = {
     **table_backups.OPERATIONS,
     **table_exports.OPERATIONS,
     **table_imports.OPERATIONS,
+    **table_extras.OPERATIONS,
 }
 
 __all__ = ["OPERATIONS", "Operation"]

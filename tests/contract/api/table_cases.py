@@ -27,6 +27,8 @@ def schema(*keys: str) -> list[dict[str, str]]:
 
 INDEX = {"IndexName": "index", "KeySchema": schema("pk:HASH"), "Projection": {"ProjectionType": "ALL"}}
 
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/"
+STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/changes"
 NO_BACKUP = "arn:aws:dynamodb:us-east-1:000000000000:table/hash/backup/01489602797149-73d8d5bc"
 TABLES = [
     (table(TableName=None), V, "The parameter 'TableName' is required but was not present in the request"),
@@ -148,6 +150,124 @@ TABLES = [
         V,
         "Invalid TableArn: Invalid ResourceArn provided as input not-a-valid-arn",
     ),
+    (("DescribeTimeToLive", {"TableName": "absent"}), "ResourceNotFoundException", "Requested resource not found: Table: absent not found"),
+    (("DescribeTimeToLive", {}), V, "The parameter 'TableName' is required but was not present in the request"),
+    (
+        ("UpdateTimeToLive", {"TableName": "hash", "TimeToLiveSpecification": {"Enabled": False, "AttributeName": "ttl"}}),
+        V,
+        "TimeToLive is already disabled",
+    ),
+    (
+        ("UpdateTimeToLive", {"TableName": "hash", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
+        V,
+        f"{INVALID}TimeToLiveSpecification is not supported",
+    ),
+    (
+        ("UpdateTimeToLive", {"TableName": "hash", "TimeToLiveSpecification": {"Enabled": False, "AttributeName": ""}}),
+        V,
+        f"{ONE}Value '' at 'timeToLiveSpecification.attributeName' failed to satisfy constraint: Member must have length greater than or equal to 1",
+    ),
+    (
+        ("UpdateContributorInsights", {"TableName": "hash", "ContributorInsightsAction": "ENABLE"}),
+        V,
+        f"{INVALID}ContributorInsightsAction ENABLE is not supported",
+    ),
+    (
+        ("DescribeContributorInsights", {"TableName": "hash", "IndexName": "by_day"}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Index: by_day not found",
+    ),
+    (
+        ("ListContributorInsights", {"TableName": "absent"}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Table: absent not found",
+    ),
+    (
+        ("EnableKinesisStreamingDestination", {"TableName": "hash", "StreamArn": STREAM}),
+        V,
+        f"{INVALID}StreamArn is not supported",
+    ),
+    (
+        ("DisableKinesisStreamingDestination", {"TableName": "hash", "StreamArn": STREAM}),
+        V,
+        (
+            "Table is not in a valid state to enable Kinesis Streaming Destination: KinesisStreamingDestination must be ACTIVE to perform DISABLE "
+            "operation."
+        ),
+    ),
+    (
+        ("DescribeKinesisStreamingDestination", {"TableName": "absent"}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Table: absent not found",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash"}),
+        "PolicyNotFoundException",
+        f"Resource-based policy not found for the provided ResourceArn: {ARN}hash",
+    ),
+    (("GetResourcePolicy", {"ResourceArn": "hash"}), V, f"{INVALID}ARNs must start with 'arn:': hash"),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}absent"}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Table: absent not found",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash".replace("000000000000", "999999999999")}),
+        V,
+        "This action is only supported by accounts that match the resource owner\u2019s account.",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash/index/by_day"}),
+        V,
+        f"{INVALID}Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {ARN}hash/index/by_day",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash/stream/2000-01-01T00:00:00.000"}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Stream: 2000-01-01T00:00:00.000 not found for Table: hash",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash/backup/0170"}),
+        V,
+        f"{INVALID}Provided Arn is not a DynamoDB resource arn: {ARN}hash/backup/0170",
+    ),
+    (
+        ("GetResourcePolicy", {"ResourceArn": f"{ARN}hash".replace("arn:aws:", "arn:aws-cn:")}),
+        V,
+        f"{INVALID}Invalid resource Arn: {ARN}hash".replace("arn:aws:", "arn:aws-cn:"),
+    ),
+    (("PutResourcePolicy", {"ResourceArn": f"{ARN}hash", "Policy": "{}"}), V, f"{INVALID}Policy is not supported"),
+    (
+        ("DeleteResourcePolicy", {"ResourceArn": f"{ARN}hash", "ExpectedRevisionId": "12"}),
+        "PolicyNotFoundException",
+        (
+            "Resource-based policy not found for the provided ResourceArn: Requested update for policy with revision id 12, "
+            "but table hash has no associated resource-based policy."
+        ),
+    ),
+    (
+        ("DescribeTableReplicaAutoScaling", {"TableName": "hash"}),
+        "ResourceNotFoundException",
+        "Global table with name: hash does not exist.",
+    ),
+    (
+        ("DescribeGlobalTable", {"GlobalTableName": "hash"}),
+        "GlobalTableNotFoundException",
+        "Global table not found: Global table with name: 'hash' does not exist.",
+    ),
+    (
+        ("DescribeGlobalTableSettings", {"GlobalTableName": "hash"}),
+        "GlobalTableNotFoundException",
+        "Global table with name: 'hash' does not exist.",
+    ),
+    (
+        ("CreateGlobalTable", {"GlobalTableName": "hash", "ReplicationGroup": [{"RegionName": "us-east-1"}]}),
+        V,
+        (
+            f"{INVALID}DynamoDB global tables version 2017.11.29 is not supported. We recommend using DynamoDB global tables version 2019.11.21, "
+            "instead of version 2017.11.29 (Legacy)."
+        ),
+    ),
     (("DescribeContinuousBackups", {"TableName": "absent"}), "TableNotFoundException", "Table not found: absent"),
     (("CreateBackup", {"TableName": "absent", "BackupName": "quarter"}), "TableNotFoundException", "Table not found: absent"),
     (
@@ -202,7 +322,6 @@ TABLES = [
     ),
 ]
 
-ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/"
 NO_TAGS = f"{ONE}Value null at 'tags' failed to satisfy constraint: Member must not be null"
 BAD_KEY = "The Tag Key provided is invalid, Key: "
 BAD_VALUE = "The Tag Value provided is invalid, Value: "

@@ -94,3 +94,18 @@ def test_a_name_of_65535_bytes_is_taken_everywhere(server: ApiServer) -> None:
     asked = {"TableName": "hash", "Key": key, "AttributesToGet": [name]}
     assert server.ok("GetItem", asked) == {"Item": {name: value}}
     server.ok("DeleteItem", {"TableName": "hash", "Key": key, "Expected": {name: {"Value": value}}})
+
+
+def test_what_no_table_has_is_answered_as_to_an_account_without_it(server: ApiServer) -> None:
+    """Terraform, controllers and consoles ask all of this before they do anything."""
+    named = {"TableName": "hash"}
+    by_arn = {"TableName": ARN + "hash"}
+    for request in (named, by_arn):
+        assert server.ok("DescribeTimeToLive", request) == {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+        assert server.ok("DescribeContributorInsights", request) == named | {"ContributorInsightsStatus": "DISABLED"}
+        assert server.ok("DescribeKinesisStreamingDestination", request) == named | {"KinesisDataStreamDestinations": []}
+    disabled = server.ok("UpdateContributorInsights", named | {"ContributorInsightsAction": "DISABLE"})
+    assert disabled == named | {"ContributorInsightsStatus": "DISABLED"}
+    assert server.ok("ListContributorInsights", {}) == server.ok("ListContributorInsights", named) == {"ContributorInsightsSummaries": []}
+    assert server.ok("DeleteResourcePolicy", {"ResourceArn": ARN + "hash"}) == {}
+    assert server.ok("ListGlobalTables", {"RegionName": "us-east-1", "Limit": 1}) == {"GlobalTables": []}

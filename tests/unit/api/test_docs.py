@@ -25,3 +25,10 @@ def test_every_parameter_of_the_service_is_known_to_the_code(operation: str) -> 
     """A parameter we do not know would be dropped in silence: a made-up success."""
     model = service_model().operation_model(operation).input_shape
     assert sorted(model.members) == sorted(OPERATIONS[operation].shape.members)
+
+
+def test_every_operation_of_the_service_is_on_the_page() -> None:
+    absent = set(service_model().operation_names) - set(OPERATIONS)
+    refused = set(re.findall(r"\w+", PAGE.partition("### Not here")[2].partition("Every operation")[0]))
+    assert sorted(absent - refused) == []
+    assert sorted(refused & set(OPERATIONS)) == []
