@@ -292,9 +292,9 @@ class AdminApi:
     async def _post_verify(self, request: Request) -> Report:
         asked = body_of(request, VerifyRequest)
         if asked.level not in LEVELS:
-            raise usage("no such level", asked=asked.level, found="none of " + ", ".join(LEVELS))
+            raise usage("no such level", asked=asked.level, found="none of " + ", ".join(LEVELS), next_step="give one of these")
         if asked.max_age_us < 0 or (asked.budget_us is not None and asked.budget_us < 0):
-            raise usage("a duration cannot be negative")
+            raise usage("a duration cannot be negative", next_step="give 0s or more")
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:
@@ -316,7 +316,7 @@ class AdminApi:
     async def _post_expire(self, request: Request) -> Report:
         asked = body_of(request, ExpireRequest)
         if asked.keep_us is not None and not KEEP_MIN_US <= asked.keep_us <= KEEP_MAX_US:
-            raise usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s")
+            raise usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s", next_step="give 1d to 35d")
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:
@@ -400,7 +400,7 @@ class AdminApi:
     async def _post_drill_run(self, request: Request) -> Report:
         asked = body_of(request, DrillRequest)
         if asked.scenario not in [one["scenario"] for one in self._drills.listed()["scenarios"]]:
-            raise usage("no such drill", asked=asked.scenario, found="scrubjay drill list names those that are there")
+            raise usage("no such drill", asked=asked.scenario, next_step="scrubjay drill list names those that are there")
         tables = [resolve_table(self._tables(), text) for text in asked.tables]
 
         async def work(progress: ProgressSink) -> Report:

@@ -55,11 +55,11 @@ def body_of(request: Request, kind: type[T]) -> T:
         raise usage("the request is not understood", asked=request.path, found=str(error)) from None
 
 
-def usage(message: str, *, asked: str | None = None, found: str | None = None) -> VerbFailure:
-    return VerbFailure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
+def usage(message: str, *, asked: str | None = None, found: str | None = None, next_step: str = "docs/ADMIN.md") -> VerbFailure:
+    return VerbFailure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step=next_step)
 
 
 def check_name(text: str, whose: str, asked: str) -> None:
     """Raises Failure unless it can name a table, or a backup."""
     if not TABLE_NAME.fullmatch(text):
-        raise usage(f"not {whose} name", asked=asked, found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")
+        raise usage(f"not {whose} name", asked=asked, found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -", next_step="give another name")

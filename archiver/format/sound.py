@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from scrubjay.archiver.format.base import base_content, decode_base
@@ -27,6 +28,16 @@ from scrubjay.base.errors import Corrupt
 from scrubjay.base.sealed import MAGIC
 from scrubjay.base.wrap.paired import Judging
 
+_DECODERS: Mapping[type, Callable[..., object]] = {
+    ClosedKey: decode_closed,
+    ExpiredKey: decode_expired,
+    PinKey: decode_pin,
+    IndexKey: decode_index,
+    EpochKey: decode_epoch,
+    IdentityKey: decode_identity,
+}
+"""Of objects that are one decoded document. decoder(data, where=key) raises Corrupt."""
+
 
 def sound(key: str, data: bytes) -> bool | None:
     """None: the bytes alone do not say (rows of a base, what is sealed, what is none of ours). Pure; decompresses a segment."""
@@ -46,18 +57,8 @@ def sound(key: str, data: bytes) -> bool | None:
             if parsed.part is not None:
                 return None
             decode_base(data, where=key)
-        elif isinstance(parsed, ClosedKey):
-            decode_closed(data, where=key)
-        elif isinstance(parsed, ExpiredKey):
-            decode_expired(data, where=key)
-        elif isinstance(parsed, PinKey):
-            decode_pin(data, where=key)
-        elif isinstance(parsed, IndexKey):
-            decode_index(data, where=key)
-        elif isinstance(parsed, EpochKey):
-            decode_epoch(data, where=key)
-        elif isinstance(parsed, IdentityKey):
-            decode_identity(data, where=key)
+        else:
+            _DECODERS[type(parsed)](data, where=key)
     except Corrupt:
         return False
     return True
