@@ -27,7 +27,8 @@ class TableArchive(NamedTuple):
 class RestoredRows(NamedTuple):
     """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched.
     proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal). damage: met on the way and done without.
-    of: where only a part was asked for, the digest of all rows that it was chosen from. tree: made of the same rows for every copy on this machine, None: there is none."""
+    of: where only a part was asked for, the digest of all rows that it was chosen from. tree: made of the same rows for every copy on this machine, None: there is none.
+    treeless: why not, "": none was wanted."""
 
     rows: str
     total: Total
@@ -37,6 +38,7 @@ class RestoredRows(NamedTuple):
     damage: tuple[Fault, ...] = ()
     of: Total | None = None
     tree: TreeFile | None = None
+    treeless: str = ""
 
 
 class ArchiveView(Protocol):
@@ -86,6 +88,11 @@ class RestoreArchive(ArchiveView, Protocol):
 
     def rows_path(self, target_id: str, partition: str) -> str:
         """Where the row file of that partition of that target lies, below the data folder."""
+        ...
+
+    def tree_asked(self, path: str, *, lo: str, hi: str) -> dict[str, Any] | None:
+        """What a job of this machine that writes the row file `path` is told, so that it makes the tree of those rows too (`storage.btree.beside`). lo, hi: of the partition that is to have
+        them. None: no tree is made."""
         ...
 
     async def at_hand(self, path: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Corrupt, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId, TableId
 from scrubjay.pitr.abandoned import PREFIX as ABANDONED
 from scrubjay.pitr.abandoned import abandoned
@@ -23,10 +23,10 @@ from scrubjay.storage.service_port import ServicePort
 
 
 class NewTable:
-    """meta: as it was first asked for. What is done here may be done again by a later life; Unavailable is raised once it has been tried `TRIES_MAX` times."""
+    """meta: as it was first asked for. log: hears where rows are loaded though a tree of them was wanted. What is done here may be done again by a later life; Unavailable is raised once it has been tried `TRIES_MAX` times."""
 
-    def __init__(self, env: Env, port: ServicePort, archive: RestoreArchive, meta: TableMeta) -> None:
-        self._env, self._port, self._archive, self.meta = env, port, archive, meta
+    def __init__(self, env: Env, port: ServicePort, archive: RestoreArchive, meta: TableMeta, *, log: Callable[[str], None]) -> None:
+        self._env, self._port, self._archive, self.meta, self._log = env, port, archive, meta, log
 
     def found(self) -> TableMeta | None:
         """As the catalogue has it now."""
@@ -46,12 +46,24 @@ class NewTable:
         elif found.name != self.meta.name or found.restore_of is None:
             raise Conflict("the target's id belongs to another table", table=found.name)
 
-    async def load(self, partition: str, path: str, total: Total, *, tree: TreeFile | None = None) -> dict[NodeName, Total]:
-        """Every replica loads that row file, or takes the tree that was made of it; the digest that each recomputed from its own bytes. Raises Corrupt (the file is removed then), Unavailable."""
+    async def load(self, partition: str, path: str, total: Total, *, tree: TreeFile | None, treeless: str) -> dict[NodeName, Total]:
+        """Every replica loads that row file, or takes the tree that was made of it; the digest that each recomputed from its own bytes. treeless: of `RestoredRows`. Raises Corrupt (the file is removed then), Unavailable."""
+
+        def told(node: NodeName, error: ScrubjayError) -> None:
+            self._log(
+                f"{self.meta.name}: the copy of partition {partition} on {node} loads its rows one by one, it could not take their tree: {error}"
+            )
+
+        if treeless:
+            self._log(
+                f"{self.meta.name}: every copy of partition {partition} loads its rows one by one, no tree was made of them: {treeless}"
+            )
         await steadily(self._env.tasks, lambda: self._archive.at_hand(path), tries=TRIES_MAX)
         try:
             return await steadily(
-                self._env.tasks, lambda: self._port.load_base(PartitionId(partition), rows=path, total=total, tree=tree), tries=TRIES_MAX
+                self._env.tasks,
+                lambda: self._port.load_base(PartitionId(partition), rows=path, total=total, tree=tree, told=told),
+                tries=TRIES_MAX,
             )
         except Corrupt:
             self._archive.discard(path)

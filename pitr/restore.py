@@ -55,7 +55,6 @@ from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.pitr.rebuilding import Rebuilding
 from scrubjay.pitr.steadily import steadily
 from scrubjay.scrubber.report import ScrubFound
-from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import Finding, ServicePort
@@ -64,10 +63,18 @@ T = TypeVar("T")
 
 
 class Restore:
-    """Runs one job to its end. `job` is the live state; it is noted through the port at every step."""
+    """Runs one job to its end. `job` is the live state; it is noted through the port at every step. log: hears what took longer than it need have, and why."""
 
     def __init__(
-        self, env: Env, port: ServicePort, archive: RestoreArchive, options: RestoreOptions, job: RestoreJob, source: TableMeta
+        self,
+        env: Env,
+        port: ServicePort,
+        archive: RestoreArchive,
+        options: RestoreOptions,
+        job: RestoreJob,
+        source: TableMeta,
+        *,
+        log: Callable[[str], None],
     ) -> None:
         self._env = env
         self._port = port
@@ -76,11 +83,11 @@ class Restore:
         self.job = job
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._proven: dict[str, Total] = {}
-        self._trees: dict[str, TreeFile | None] = {}
+        self._rows: dict[str, RestoredRows] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
         self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
-        self._target = NewTable(env, port, archive, job.target_meta)
+        self._target = NewTable(env, port, archive, job.target_meta, log=log)
         self._saving = Gate(env.tasks)
 
     async def run(self) -> RestoreJob:
@@ -154,7 +161,7 @@ class Restore:
         part.sum, part.rows = rows.total.hex, rows.total.rows
         if rows.of is not None:
             part.of_sum, part.of_rows = rows.of.hex, rows.of.rows
-        self._proven[part.target], self._trees[part.target] = rows.total, rows.tree
+        self._proven[part.target], self._rows[part.target] = rows.total, rows
         await self._steadily(self._save)
         self._tell(READ, len(self._proven))
 
@@ -176,9 +183,8 @@ class Restore:
         await in_parallel(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")
 
     async def _load_one(self, part: PartitionJob) -> None:
-        total = self._proven[part.target]
-        path = self._path(part)
-        copies = await self._target.load(part.target, path, total, tree=self._trees.get(part.target))
+        rows, path = self._rows[part.target], self._path(part)
+        copies = await self._target.load(part.target, path, rows.total, tree=rows.tree, treeless=rows.treeless)
         self._copies[part.target] = copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
         await self._steadily(self._save)

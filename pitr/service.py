@@ -168,7 +168,7 @@ class RestoreService:
         job = self._book.known(to)
         if job.target_id in self._running:
             job = await self._end(job.target_id)
-        target = NewTable(self._env, self._port, self._archive, job.target_meta)
+        target = NewTable(self._env, self._port, self._archive, job.target_meta, log=self._log)
         if job.state == PUBLISHED or target.published:
             raise Unsafe(
                 "it is published: cancel only removes what was never shown", asked=to, found=PUBLISHED, next="DeleteTable removes a table"
@@ -223,7 +223,7 @@ class RestoreService:
         return None if running is None else running[0].job
 
     def _spawn(self, job: RestoreJob, source: TableMeta) -> None:
-        restore = Restore(self._env, self._port, self._archive, self._options, job, source)
+        restore = Restore(self._env, self._port, self._archive, self._options, job, source, log=self._log)
         job.state, job.error, job.finished_us = RUNNING, None, None
         task = self._env.tasks.spawn(self._run(restore), name=f"restore {job.target}")
         self._running[job.target_id] = (restore, task)

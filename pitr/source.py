@@ -25,22 +25,25 @@ from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableA
 from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
-from scrubjay.storage.btree.engine import TreeFile
-from scrubjay.storage.btree.treefile import FOLDER as TREES
+from scrubjay.storage.btree.beside import TreesHere, taken_out
+from scrubjay.storage.btree.beside import folder_of as tree_of
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
+ROWS = ".rows"
 REBUILD = "scrubjay.archiver.read.rebuild:rebuild_job"
 REBUILD_PART = "scrubjay.pitr.part_job:rebuild_part_job"
 
 
 class ArchiveSource:
     """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. writer: in whose name bases are written. disk: rooted at the data folder.
-    root: that folder as this machine names it, where jobs run here and the copies live here: then a rebuild makes their tree too."""
+    trees: where rebuilds run on this machine, and the copies live on it: then a rebuild makes their tree too."""
 
-    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str, writer: Writer, root: str | None = None) -> None:
+    def __init__(
+        self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str, writer: Writer, trees: TreesHere | None = None
+    ) -> None:
         self._env = env
-        self._root = root
+        self._trees = trees
         self._jobs = jobs
         self._disk = disk
         self._index = index
@@ -73,14 +76,14 @@ class ArchiveSource:
             "work": path + ".base",
             "rebase": True,
         }
-        if part is None and self._root is not None:
-            arguments["tree"] = {"folder": f"{self._root}/{_tree_of(path)}", "partition": _target_of(path), "lo": info.lo, "hi": info.hi}
+        if (plan.base is not None or plan.segments) and (asked := self.tree_asked(path, lo=info.lo, hi=info.hi)) is not None:
+            arguments["tree"] = asked
         if part is None:
             answer = await self._read(REBUILD, arguments, progress=progress)
         else:
             chosen = {"part": msgspec.to_builtins(part), "schema": msgspec.to_builtins(table.key)}
             answer = await self._read(REBUILD_PART, {**arguments, **chosen}, progress=progress)
-        made = answer.pop("tree", None)
+        tree, treeless = taken_out(answer)
         rebuilt = from_answer(answer)
         of = None if part is None else rebuilt.of
         return RestoredRows(
@@ -91,7 +94,8 @@ class ArchiveSource:
             Lsn(rebuilt.proven),
             rebuilt.spoilt,
             of,
-            None if made is None else TreeFile(*made),
+            tree,
+            treeless,
         )
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
@@ -133,7 +137,10 @@ class ArchiveSource:
         )  # fmt: skip
 
     def rows_path(self, target_id: str, partition: str) -> str:
-        return f"{folder_of(target_id)}/{partition}.rows"
+        return f"{folder_of(target_id)}/{partition}{ROWS}"
+
+    def tree_asked(self, path: str, *, lo: str, hi: str) -> dict[str, Any] | None:
+        return None if self._trees is None else self._trees.asked(_target_of(path), lo, hi)
 
     async def at_hand(self, path: str) -> None:
         await self._jobs.bring(path)
@@ -143,27 +150,27 @@ class ArchiveSource:
 
     def drop_tree(self, path: str) -> None:
         """Of the rows in the row file `path`; no error if there is none."""
-        if self._root is not None and self._disk.exists(_tree_of(path)):
-            self._disk.remove_tree(_tree_of(path))
+        tree = tree_of(_target_of(path))
+        if self._trees is not None and self._disk.exists(tree):
+            self._disk.remove_tree(tree)
 
     def discard(self, path: str) -> None:
         self._jobs.drop(path)
-        self.drop_tree(path)
-        if self._disk.exists(path):
-            if path.endswith(".rows"):
+        if path.endswith(ROWS):
+            self.drop_tree(path)
+            if self._disk.exists(path):
                 self._disk.remove(path)
-            else:
-                self._disk.remove_tree(path)
+            return
+        for name in self._disk.listdir(path):
+            if name.endswith(ROWS):
+                self.drop_tree(name)
+        if self._disk.exists(path):
+            self._disk.remove_tree(path)
 
 
 def _target_of(path: str) -> str:
     """Row files are named by the partition that is to have their rows."""
-    return path.rpartition("/")[2].removesuffix(".rows")
-
-
-def _tree_of(path: str) -> str:
-    """Where the tree of a row file's rows lies, below the data folder."""
-    return f"{TREES}/{_target_of(path)}"
+    return path.rpartition("/")[2].removesuffix(ROWS)
 
 
 def seen_of(index: ArchiveIndex, table: TableMeta) -> TableArchive:

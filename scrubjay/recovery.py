@@ -50,6 +50,8 @@ from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
+from scrubjay.storage.btree.beside import TreesHere
+from scrubjay.storage.btree.treefile import MAKER
 
 OF_NO_ACCOUNT = ("lock", "log", f".{RECOVER}.new", "lost+found")
 """Names in a data folder that hold nothing of ours: the lock, log lines, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
@@ -197,7 +199,9 @@ async def _bring(
     cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
     jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(opened.settings))
     try:
-        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=opened.url, root=str(folder))
+        source = RecoverySource(
+            env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=opened.url, trees=TreesHere(MAKER, f"{folder}/")
+        )
         recovery = Recovery(
             env,
             cluster.service,
@@ -206,6 +210,7 @@ async def _bring(
             choice,
             max_offset_us=config.consensus.max_clock_offset_us,
             tell=lambda facts: progress.update(*told(facts)),
+            log=_log.warning,
         )
         brought = await recovery.run()
         if came_back(brought):

@@ -41,6 +41,7 @@ from scrubjay.server.transfers import Transfers
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
 from scrubjay.storage.api.describe import table_arn
+from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.catalogue import TableMeta
 
 Log = Callable[[str], None]
@@ -140,10 +141,11 @@ def open_durability(
     log: Log,
     agents: Sequence[ArchiveAgent] = (),
     alarm: Alarm | None = None,
+    trees: TreesHere | None = None,
 ) -> Durability:
     """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too.
 
-    agents: those of this process, which can be asked to publish out of turn. alarm: what wakes the schedule; None: the timers of `env`.
+    agents: those of this process, which can be asked to publish out of turn. trees: of this machine, where jobs and copies are on it; None: rows of a new table are loaded by each copy. alarm: what wakes the schedule; None: the timers of `env`.
     """
     telling = Telling(log)
     daily = DailyIndex(env, store, ledger, writer, log=log)
@@ -181,7 +183,7 @@ def open_durability(
     )
     references.sweep()
     scrub = ScrubService(env, control.service, references, ledger, options.scrub, log=log, telling=telling)
-    source = ArchiveSource(env, jobs, disk, index, url=options.archive_url, writer=writer)
+    source = ArchiveSource(env, jobs, disk, index, url=options.archive_url, writer=writer, trees=trees)
     restore = RestoreService(
         env,
         control.service,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.btree.engine import RowFact, ScanResult, TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -27,6 +28,10 @@ class Copy(NamedTuple):
     state: str
     applied: Lsn
     scannable: bool = True
+
+
+Told = Callable[[NodeName, ScrubjayError], None]
+"""Hears which copy was loaded row by row, and why it could not take the tree of its rows."""
 
 
 class SealPoint(NamedTuple):
@@ -140,9 +145,11 @@ class ServicePort(Protocol):
         """Record the target (status CREATING, restore_of.in_progress) and make its replicas, which wait for their base. Raises Conflict if the name is taken."""
         ...
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
+    async def load_base(
+        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
+    ) -> dict[NodeName, Total]:
         """Bulk-load the row file (as of `heal`) as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
-        again: a copy that is loaded already is read again. tree: made of the same rows on this machine: where it can be had it is copied, and not loaded anew. Raises Corrupt."""
+        again: a copy that is loaded already is read again. tree: made of the same rows on this machine: where it can be had it is copied, and not loaded anew; where not `told` hears why. Raises Corrupt."""
         ...
 
     async def publish(self, table: TableId) -> TableMeta: ...

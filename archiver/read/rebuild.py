@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base
@@ -26,10 +25,10 @@ from scrubjay.archiver.read.objects import fetch_base, read_segment
 from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Block, Cut
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
-from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.beside import TreeBeside
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
-from scrubjay.storage.btree.treefile import TreeFileWriter
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import MASK, Total
 
@@ -313,8 +312,8 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
     """`rebuild` in a worker process.
 
     arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
-    below the data folder, or None); work (scratch path); rebase; lasting (absent: it is); tree (absent: none: folder (on this machine), partition, lo, hi: a tree of the rows is made there).
-    Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex; of a tree that was made, tree: the fields of `TreeFile`.
+    below the data folder, or None); work (scratch path); rebase; lasting (absent: it is); tree (`TreesHere.asked`: a tree of the rows is made beside them; absent: none).
+    Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex; and those of `TreeBeside.finish`.
     """
     return await run_rebuild(context, arguments)
 
@@ -325,18 +324,12 @@ async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen:
     base = None
     if arguments.get("base"):
         base = decode_base(await store.get(arguments["base"]), where=arguments["base"])
-    place: dict[str, Any] = arguments.get("tree") or {}
-    tree = TreeFileWriter(Path(place["folder"]), uuid_bytes(place["partition"])) if place else None
+    tree = TreeBeside(context.disk, arguments.get("tree"))
     try:
-        answer = await _rebuilt(context, store, base, arguments, chosen, also=None if tree is None else tree.add)
-        return (
-            answer
-            if tree is None
-            else {**answer, "tree": list(tree.finish(bytes.fromhex(place["lo"]), bytes.fromhex(place["hi"]) or None))}
-        )
+        answer = await _rebuilt(context, store, base, arguments, chosen, also=tree.add if tree.wanted else None)
+        return {**answer, **tree.finish()}
     finally:
-        if tree is not None:
-            tree.close()
+        tree.close()
 
 
 async def _rebuilt(

@@ -7,6 +7,7 @@ that note: every replica recomputes the digest from what it loaded, and one that
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -19,9 +20,12 @@ from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionPlan
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.source import ArchiveSource, seen_of
+from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import ServicePort
+
+REUSED = "its row file is there from an earlier run, which is spared"
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -39,10 +43,12 @@ class _Made(msgspec.Struct, frozen=True):
 class RecoverySource:
     """url: of the parent's archive, as the workers open it. disk: rooted at the new data folder."""
 
-    def __init__(self, env: Env, port: ServicePort, jobs: Jobs, disk: Disk, parent: Parent, *, url: str, root: str | None = None) -> None:
-        """root: of the data folder as this machine names it, None: it has none, and no tree is made there."""
-        self._port, self._disk, self._parent = port, disk, parent
-        self._archive = ArchiveSource(env, jobs, disk, parent.index, url=url, writer=Writer(parent.cluster), root=root)
+    def __init__(
+        self, env: Env, port: ServicePort, jobs: Jobs, disk: Disk, parent: Parent, *, url: str, trees: TreesHere | None = None
+    ) -> None:
+        """trees: of this machine, None: none are made."""
+        self._port, self._disk, self._parent, self.trees = port, disk, parent, trees
+        self._archive = ArchiveSource(env, jobs, disk, parent.index, url=url, writer=Writer(parent.cluster), trees=trees)
         self.reused = 0
         """Row files that an earlier life had made."""
 
@@ -66,7 +72,8 @@ class RecoverySource:
         found = self._made(path)
         if found is not None and found.made_from == made_from and self._disk.exists(path):
             self.reused += 1
-            return RestoredRows(path, Total(int(found.sum, 16), found.rows), found.raw, 0, Lsn(found.proven))
+            total = Total(int(found.sum, 16), found.rows)
+            return RestoredRows(path, total, found.raw, 0, Lsn(found.proven), treeless="" if self.trees is None else REUSED)
         self.discard(path)
         await self._parent.check_schema(table, info, None if plan.base is None else plan.base.object)
         rows = await self._archive.rebuild(table, info, plan, cut=cut, path=path, part=None, progress=progress)
@@ -96,6 +103,9 @@ class RecoverySource:
 
     def rows_path(self, target_id: str, partition: str) -> str:
         return rows_path(partition)
+
+    def tree_asked(self, path: str, *, lo: str, hi: str) -> dict[str, Any] | None:
+        return self._archive.tree_asked(path, lo=lo, hi=hi)
 
     async def at_hand(self, path: str) -> None:
         await self._archive.at_hand(path)

@@ -71,9 +71,10 @@ class Recovery:
         *,
         max_offset_us: int,
         tell: Callable[[dict[str, Any]], None],
+        log: Callable[[str], None],
     ) -> None:
         self._env, self._port, self._archive, self._options = env, port, archive, options
-        self._choice, self._max_offset_us, self._tell = choice, max_offset_us, tell
+        self._choice, self._max_offset_us, self._tell, self._log = choice, max_offset_us, tell, log
         self.schedules = carried(choice.catalogue.jobs)
         self._running: dict[str, Restore] = {}
         self._done = 0
@@ -107,7 +108,7 @@ class Recovery:
         else:
             # Of the new cluster's making it is not: none of its leaders can be asked, and no scrub of it will tell of the parent's damage.
             gone = msgspec.structs.replace(source, status="DROPPED", dropped_at=self._choice.at_us)
-            restore = Restore(self._env, self._port, self._archive, self._options, job, gone)
+            restore = Restore(self._env, self._port, self._archive, self._options, job, gone, log=self._log)
             self._running[source.table_id] = restore
             await restore.run()
         self._done += 1

@@ -10,17 +10,20 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.read.rebuild import Sink, no_collector
+from scrubjay.archiver.read.rebuild import Also, Sink, no_collector
+from scrubjay.base.checksum import row_hashes
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.transfer.import_reading import Dialect, items_in
 from scrubjay.pitr.transfer.import_source import SourceFile
+from scrubjay.storage.btree.beside import TreeBeside
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_between, read_rowfile
 from scrubjay.storage.catalogue import KeySchema
@@ -29,6 +32,7 @@ from scrubjay.storage.log.digest import Total
 RUN_BYTES = 64 << 20
 """Of keys and items, and what Python adds to them, in memory before a run is written."""
 ROW_OVERHEAD = 400
+BLOCK_ROWS = 256
 FETCH_BYTES = 4 << 20
 DUPLICATE = "DuplicateKey"
 _key = attrgetter("key")
@@ -114,10 +118,11 @@ class _Runs:
 
 
 async def merge_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """arguments: runs (paths), lo, hi (of the partition, as `PartitionInfo` has them; lo None: all of it, and rows keep where they came from), output (path).
-    Answer: rows, sum (hex). Raises Unsafe (DuplicateKey: `one`, `other`: [file number, line]), Corrupt, DiskFull."""
+    """arguments: runs (paths), lo, hi (of the partition, as `PartitionInfo` has them; lo None: all of it, and rows keep where they came from), output (path), tree (of `TreesHere.asked`,
+    None: none is made). Answer: rows, sum (hex), and those of `TreeBeside.finish`. Raises Unsafe (DuplicateKey: `one`, `other`: [file number, line]), Corrupt, DiskFull."""
     files = [context.disk.open(path) for path in arguments["runs"]]
     lo, hi = arguments["lo"], arguments["hi"]
+    tree = TreeBeside(context.disk, arguments["tree"])
     try:
         with no_collector():
             parts = [
@@ -126,11 +131,13 @@ async def merge_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
                 else read_between(file.pread, file.size(), bytes.fromhex(lo), bytes.fromhex(hi) if hi else None)
                 for file in files
             ]
-            total = write_rows(context.disk, arguments["output"], unique(merge(*parts, key=_key)), origins=lo is None)
+            rows = unique(merge(*parts, key=_key))
+            total = write_rows(context.disk, arguments["output"], rows, origins=lo is None, also=tree.add if tree.wanted else None)
+        return {"rows": total.rows, "sum": total.hex, **tree.finish()}
     finally:
+        tree.close()
         for file in files:
             file.close()
-    return {"rows": total.rows, "sum": total.hex}
 
 
 def unique(rows: Iterator[Row]) -> Iterator[Row]:
@@ -146,8 +153,8 @@ def unique(rows: Iterator[Row]) -> Iterator[Row]:
         last = row
 
 
-def write_rows(disk: Disk, path: str, rows: Iterator[Row], *, origins: bool) -> Total:
-    """A row file of sorted rows, replaced. origins: rows keep LSN and stamp; else they are a new table's first state, written by no record of its own."""
+def write_rows(disk: Disk, path: str, rows: Iterator[Row], *, origins: bool, also: Also | None = None) -> Total:
+    """A row file of sorted rows, replaced. also: gets them too. origins: rows keep LSN and stamp; else they are a new table's first state, written by no record of its own."""
     disk.mkdir(path.rpartition("/")[0])
     if disk.exists(path):
         disk.remove(path)
@@ -155,8 +162,13 @@ def write_rows(disk: Disk, path: str, rows: Iterator[Row], *, origins: bool) -> 
     try:
         sink = Sink(target)
         writer = RowFileWriter(sink)
-        for row in rows:
-            writer.add(row.key, row.lsn if origins else 0, row.stamp if origins else 0, row.item)
+        while block := list(islice(rows, BLOCK_ROWS)):
+            if not origins:
+                block = [Row(row.key, Lsn(0), Stamp(0), row.item) for row in block]
+            hashes = row_hashes(block)
+            writer.add_all(block, hashes)
+            if also is not None:
+                also(block, hashes)
         total = writer.finish()
         sink.flush()
         target.sync()

@@ -29,6 +29,7 @@ from scrubjay.pitr.transfer.import_runs import DUPLICATE
 from scrubjay.pitr.transfer.import_source import Source, SourceFile
 from scrubjay.pitr.transfer.known_formats import FORMATS, check_installed
 from scrubjay.pitr.transfer.running import COMPLETED, FAILED, Log, RunningTransfers
+from scrubjay.storage.btree.beside import taken_out
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort
@@ -92,7 +93,7 @@ class Imports:
         except ScrubjayError as error:
             if error.fields.get("unknown"):
                 self.running.spawn(job)  # it may stand there: nobody else would see it through
-            elif NewTable(self._env, self._port, self._archive, job.table).found() is None:
+            elif NewTable(self._env, self._port, self._archive, job.table, log=self._log).found() is None:
                 await self.running.forget(job)
             raise
         return job
@@ -143,7 +144,7 @@ class Imports:
         await self._import(job, self._target(job), progress)
 
     def _target(self, job: ImportJob) -> NewTable:
-        return NewTable(self._env, self._port, self._archive, job.table)
+        return NewTable(self._env, self._port, self._archive, job.table, log=self._log)
 
     async def end(self, job: ImportJob) -> None:
         """A table that was published stays, whatever failed after that. One that was not goes; that it has to is noted before. Raises Unavailable."""
@@ -220,7 +221,7 @@ class Imports:
 
             async def one(group: tuple[int, list[_Run]], turn: int = turn) -> _Run:
                 path = f"{base}/merged-{turn}-{group[0]:06d}.rows"
-                total = await self._merged(source, [run.path for run in group[1]], path, lo=None, hi=None)
+                total = (await self._merged(source, [run.path for run in group[1]], path, lo=None, hi=None)).total
                 for run in group[1]:
                     self._archive.discard(run.path)
                 return _Run(path, total)
@@ -236,7 +237,9 @@ class Imports:
         async def one(info: PartitionInfo) -> Total:
             nonlocal done
             path = self._archive.rows_path(job.meta["table_id"], info.partition_id)
-            total = await self._merged(source, paths, path, lo=info.lo, hi=info.hi)
+            tree = self._archive.tree_asked(path, lo=info.lo, hi=info.hi)
+            rows = await self._merged(source, paths, path, lo=info.lo, hi=info.hi, tree=tree)
+            total = rows.total
             known = job.total(info.partition_id)
             if known is not None and known != total:
                 raise Corrupt(
@@ -245,10 +248,9 @@ class Imports:
                 )  # fmt: skip
             job.partitions[info.partition_id] = (total.rows, total.hex)
             await self.running.again(lambda: self.running.save(job))
-            rows = RestoredRows(path, total, 0, 0, Lsn(0))
             await self.running.again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
-            wrong = target.faults(info.partition_id, total, await target.load(info.partition_id, path, total))
-            if wrong:
+            copies = await target.load(info.partition_id, path, total, tree=rows.tree, treeless=rows.treeless)
+            if wrong := target.faults(info.partition_id, total, copies):
                 raise Corrupt("what was loaded is not what was read", what="import", found="; ".join(wrong))
             self._archive.loaded(path)
             done += 1
@@ -257,9 +259,12 @@ class Imports:
 
         return await in_parallel(self._env.tasks, one, target.meta.partitions, lanes=self._options.lanes, name="import load")
 
-    async def _merged(self, source: Source, runs: list[str], output: str, *, lo: str | None, hi: str | None) -> Total:
-        answer = await self._job_of(source, MERGE, {"runs": runs, "output": output, "lo": lo, "hi": hi})
-        return Total(int(answer["sum"], 16), answer["rows"])
+    async def _merged(
+        self, source: Source, runs: list[str], output: str, *, lo: str | None, hi: str | None, tree: dict[str, Any] | None = None
+    ) -> RestoredRows:
+        answer = await self._job_of(source, MERGE, {"runs": runs, "output": output, "lo": lo, "hi": hi, "tree": tree})
+        made, treeless = taken_out(answer)
+        return RestoredRows(output, Total(int(answer["sum"], 16), answer["rows"]), 0, 0, Lsn(0), tree=made, treeless=treeless)
 
     async def _job_of(self, source: Source, job: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -35,8 +35,8 @@ from scrubjay.server.node import (
 )
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import ServerStart
+from scrubjay.storage.btree.beside import FOLDER as TREES
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
-from scrubjay.storage.btree.treefile import FOLDER as TREES
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service

@@ -24,6 +24,8 @@ from scrubjay.config import Config
 from scrubjay.pitr.source import REBUILD, REBUILD_PART
 from scrubjay.pitr.timeline.service import DIFF, HISTORY
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
+from scrubjay.storage.btree.beside import TreesHere
+from scrubjay.storage.btree.treefile import MAKER
 
 TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
 """Jobs that a fleet does: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
@@ -87,6 +89,11 @@ def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, setti
         cluster=cluster,
         wait_s=config.jobs.wait_us / 1e6,
     )
+
+
+def trees_of(folder: Path, config: Config) -> TreesHere | None:
+    """Where jobs make the trees of new partitions. None: a fleet rebuilds, and its machines are not that of the copies. folder: the data folder."""
+    return TreesHere(MAKER, f"{folder}/") if config.jobs.backend == "local" else None
 
 
 def name_witness(jobs: ServerJobs, store: ObjectStore, index: ArchiveIndex, writer: Writer) -> None:

@@ -50,7 +50,9 @@ from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.door import Door, Wire
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.archive_port import LogSource
+from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
+from scrubjay.storage.btree.memory_treefile import MAKER
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
@@ -278,7 +280,9 @@ class WholeCluster:
         return life
 
     def _open(self, host: WorldHost, told: NodeListeners) -> RunningNode:
-        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, host.disk, seconds_base=self._checkpoint_s)
+        engine = partial(
+            MemoryEngine, self.trees[host.name], host.env.tasks, host.disk, seconds_base=self._checkpoint_s, tree_files=self.folder.disk
+        )
         return open_node(
             name=host.name,
             names=dict(enumerate(NAMES, 1)),
@@ -382,6 +386,7 @@ class WholeCluster:
             meter=life.archive.meter,
             writer=self.writer,
             jobs=SimJobs(env.tasks, folder, lambda _url: store),
+            trees=TreesHere(MAKER, ""),
             ledger=ledger,
             options=DurabilityOptions(
                 archive_url=self.archive.url,

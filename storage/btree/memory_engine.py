@@ -16,6 +16,7 @@ from scrubjay.base.env import Disk, Tasks
 from scrubjay.base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId
 from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeFile, TreeState
+from scrubjay.storage.btree.memory_treefile import rows_taken
 from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import RangeDigest, Total
@@ -86,15 +87,23 @@ class MemoryTrees:
 class MemoryEngine:
     """Implements `storage.btree.engine.TreeEngine` on a `MemoryTrees`. The simulator calls `crash` and makes a new engine on the same trees.
 
-    disk: for row files. seconds_base, seconds_per_row: simulated duration of worker operations.
+    disk: for row files. tree_files: where those of this machine lie (`memory_treefile`), None: there are none. seconds_base, seconds_per_row: simulated duration of worker operations.
     """
 
     def __init__(
-        self, trees: MemoryTrees, tasks: Tasks, disk: Disk, *, seconds_base: float = 0.002, seconds_per_row: float = 0.00001
+        self,
+        trees: MemoryTrees,
+        tasks: Tasks,
+        disk: Disk,
+        *,
+        seconds_base: float = 0.002,
+        seconds_per_row: float = 0.00001,
+        tree_files: Disk | None = None,
     ) -> None:
         self.trees = trees
         self._tasks = tasks
         self._disk = disk
+        self._tree_files = tree_files
         self._seconds_base = seconds_base
         self._seconds_per_row = seconds_per_row
         self._open: dict[PartitionId, MemoryTree] = {}
@@ -171,8 +180,21 @@ class MemoryEngine:
         self.later(100, work)
 
     def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:
-        """A model has no file of a tree: rows are loaded."""
-        done(Missing("no tree file", what=partition))
+        def work() -> None:
+            if partition in self._open:
+                done(Exists("tree is open", key=partition))
+                return
+            content = TreeContent()
+            try:
+                for key, lsn, stamp, item in rows_taken(self._tree_files, partition, made, last=last):
+                    content.put(key, lsn, stamp, item)
+            except ScrubjayError as error:
+                done(error)
+                return
+            self.trees.trees[partition] = content
+            done(self._opened(partition))
+
+        self.later(20, work)
 
     def _close_orphan(self, partition: PartitionId) -> None:
         tree = self._open.get(partition)

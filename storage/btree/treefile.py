@@ -19,14 +19,15 @@ from typing import Any
 import lmdb
 from xxhash import xxh3_128
 
+from scrubjay.base.env import Disk
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.storage.btree.engine import EMPTY, Row, TreeFile
 from scrubjay.storage.btree.lmdb_tree import FILE, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from scrubjay.storage.btree.scan import scan_digest
 
-FOLDER = "tmp/trees"
-"""Below the data folder: a folder for each, named by its partition. What lies here is scratch: no life of a process goes by what an earlier one left."""
+MAKER = "scrubjay.storage.btree.treefile:lmdb_tree"
+"""For `storage.btree.beside.TreesHere`."""
 READ_BYTES = 1 << 20
 COPY_BYTES = 64 << 20
 _NO_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
@@ -69,6 +70,11 @@ class TreeFileWriter:
         self._tree.close()
         if not self._done:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def lmdb_tree(disk: Disk, folder: str, partition: bytes) -> TreeFileWriter:
+    """disk: has no part in it; LMDB writes where the machine says that the folder is."""
+    return TreeFileWriter(Path(folder), partition)
 
 
 def _read_back(folder: str, partition: bytes, lo: bytes, hi: bytes | None) -> tuple[bytes, int]:

@@ -30,7 +30,7 @@ from scrubjay.storage.items.wire import item_to_json
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node.port import Fine, NodePort
-from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint
+from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint, Told
 
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
@@ -263,14 +263,16 @@ class Service:
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         return await self._tables.add(meta)
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
+    async def load_base(
+        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
+    ) -> dict[NodeName, Total]:
         _, info = self._metadata.place(partition)
         # A log replica keeps the log alone, and that begins behind the base.
         nodes = [node for node in self._members(info) if node.number not in info.logs]
 
         async def load(node: NodePort) -> Total | ScrubjayError:
             try:
-                return await self._load_on(node, partition, rows, total, tree, last=node is nodes[-1])
+                return await self._load_on(node, partition, rows, total, tree, last=node is nodes[-1], told=told)
             except ScrubjayError as error:  # the others go on: what they load counts when this is asked again
                 return error
 
@@ -284,7 +286,7 @@ class Service:
         return {node.name: one for node, one in zip(nodes, loaded, strict=True) if not isinstance(one, ScrubjayError)}
 
     async def _load_on(
-        self, node: NodePort, partition: PartitionId, rows: str, total: Total, tree: TreeFile | None, *, last: bool
+        self, node: NodePort, partition: PartitionId, rows: str, total: Total, tree: TreeFile | None, *, last: bool, told: Told | None
     ) -> Total:
         facts = node.facts(partition)
         if facts is None or not facts.up:
@@ -294,8 +296,10 @@ class Service:
             if tree is not None:
                 try:
                     return await self._adopt_on(node, partition, total, tree, last=last)
-                except (Missing, Corrupt, Unavailable):
-                    pass  # of a scratch file, or of the moment: the rows are there, and what is wrong with the machine they meet too
+                except (Missing, Corrupt, Unavailable) as error:
+                    # of a scratch file, or of the moment: the rows are there, and what is wrong with the machine they meet too
+                    if told is not None:
+                        told(node.name, error)
             there = await self._asking.bring(node.name, partition, self._scratch, rows)
             errand = messages.Load(partition, there, messages.Sum.of(total))
         return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total

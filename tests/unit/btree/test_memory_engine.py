@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from scrubjay.base.checksum import row_hash
+from scrubjay.base.checksum import row_hash, row_hashes
 from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
-from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.sim.disk import SimDisk
 from scrubjay.sim.events import Life
 from scrubjay.sim.world import World
-from scrubjay.storage.btree.engine import EMPTY, Change, TreeState
+from scrubjay.storage.btree.beside import folder_of
+from scrubjay.storage.btree.engine import EMPTY, Change, Row, TreeState
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.btree.memory_treefile import FILE, ModelTreeWriter
+from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 
@@ -156,3 +159,33 @@ def test_damaged_structure_fails_everything() -> None:
         tree.get(key(1))
     with pytest.raises(Corrupt):
         rig.run(tree.checkpoint, [put(1, 60)], at(60))
+
+
+@pytest.mark.parametrize("bit", [None, 3, 700])
+def test_a_tree_file_is_taken_for_what_was_read_back_and_nothing_else(bit: int | None) -> None:
+    """bit: that rotted in it since."""
+    rig = Rig()
+    engine = MemoryEngine(rig.trees, _Tasks(rig.world), rig.disk, tree_files=rig.disk)  # type: ignore[arg-type]
+    rows = [Row(key(n), Lsn(0), Stamp(0), b"item%d" % n) for n in range(40)]
+    with closing(ModelTreeWriter(rig.disk, folder_of(P), uuid_bytes(P))) as writer:
+        writer.add(rows, row_hashes(rows))
+        made = writer.finish(bytes(16), None)
+    path = f"{folder_of(P)}/{FILE}"
+    if bit is not None:
+        data = bytearray(rig.disk.read_file(path) or b"")
+        data[bit // 8] ^= 1 << bit % 8
+        rig.disk.write_file(path, bytes(data))
+        with pytest.raises(Corrupt, match="not what was read back"):
+            rig.run(engine.adopt, P, made, last=False)
+        assert P not in rig.trees.trees
+        return
+    tree = rig.run(engine.adopt, P, made, last=True)
+    digest = RangeDigest(bytes(16), None)
+    digest.load(made.digest)
+    assert tree.state == EMPTY
+    assert list(tree.range(b"", None)) == rows
+    assert digest.total() == Total(sum(row_hashes(rows)) & MASK, len(rows))
+    assert not rig.disk.exists(path), "the last one takes it"
+    tree.close()
+    with pytest.raises(Missing):
+        rig.run(engine.adopt, P, made, last=False)

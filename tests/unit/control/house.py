@@ -32,6 +32,7 @@ from scrubjay.sim.whole.door import Wire
 from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, Throughput
 from scrubjay.storage.commands.values import RangeRead, WriteAnswer
 from scrubjay.storage.control.service import Service
@@ -65,6 +66,8 @@ class House:
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self.lines: list[str] = []
         self._restore: RestoreService | None = None
+        self.trees: TreesHere | None = None
+        """For restores: where their trees are made; None: every copy loads rows."""
         self.writer = Writer(CLUSTER)
         if start:
             self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True))
@@ -212,7 +215,9 @@ class House:
         """The restore service of this life."""
         if self._restore is None:
             index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
-            source = ArchiveSource(self.env, self.jobs(), self.cluster.folder.disk, index, url=self.cluster.archive.url, writer=self.writer)
+            source = ArchiveSource(
+                self.env, self.jobs(), self.cluster.folder.disk, index, url=self.cluster.archive.url, writer=self.writer, trees=self.trees
+            )
             self._restore = RestoreService(
                 self.env, self.service, source, RestoreOptions(archive_wait_s=20.0), max_offset_us=500_000, log=self.lines.append
             )

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, Missing, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.storage.btree.beside import FOLDER, TreesHere, folder_of
 from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.memory_engine import MemoryTrees
+from scrubjay.storage.btree.memory_treefile import FILE, MAKER, ModelTreeWriter
 from scrubjay.storage.log.digest import RANGES
 from tests.unit.control.house import House
 
@@ -149,3 +152,101 @@ def test_a_tree_file_is_for_the_others_first_and_where_it_cannot_be_had_rows_are
     house.run(house.restore.start(house.table("orders"), "again", RestoreTarget(latest=True)))
     assert house.restored("again")["state"] == "published"
     assert asked == [(False, 0), (False, 0), (True, 2)]
+    (info,) = house.table("again").partitions
+    for node in ("n1", "n2", "n3"):
+        assert [
+            line
+            for line in house.lines
+            if f"partition {info.partition_id} on {node} loads its rows one by one" in line and str(why) in line
+        ]
+
+
+def rotten(house: House, path: str) -> None:
+    data = house.cluster.folder.disk.read_file(path)
+    assert data is not None
+    house.cluster.folder.disk.write_file(path, data[:-40] + bytes([data[-40] ^ 1]) + data[-39:])
+
+
+def gone(house: House, path: str) -> None:
+    house.cluster.folder.disk.remove(path)
+
+
+def watched(house: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What each engine is asked for a new tree, in order."""
+    asked: list[str] = []
+    for node in house.cluster.nodes():
+        engine: Any = node.engine
+        for way in ("load", "adopt"):
+            call = getattr(engine, way)
+            monkeypatch.setattr(engine, way, lambda *some, way=way, call=call, **more: (asked.append(way), call(*some, **more)))
+    return asked
+
+
+def test_a_restore_makes_one_tree_and_every_copy_takes_its_bytes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.trees = TreesHere(MAKER, "")
+    source = house.table("orders")
+    asked = watched(house, monkeypatch)
+    house.run(house.restore.start(source, "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "published"
+    assert asked == ["adopt"] * 3
+    assert house.rows(house.table("again")) == house.rows(source)
+    assert not [line for line in house.lines if "one by one" in line]
+    assert not house.cluster.folder.disk.listdir(FOLDER), "nothing of it is left"
+    assert house.scrub().verdict == "match"
+
+
+@pytest.mark.parametrize("how", [rotten, gone])
+def test_a_tree_that_is_not_what_was_made_is_no_copy_and_that_is_said(
+    house: House, monkeypatch: pytest.MonkeyPatch, how: Callable[[House, str], None]
+) -> None:
+    """Between the rebuild and the copies. Every copy has the proven rows all the same."""
+    house.trees = TreesHere(MAKER, "")
+    source = house.table("orders")
+    port: Any = house.service
+    load_base = port.load_base
+
+    def spoilt(partition: PartitionId, **more: Any) -> Any:
+        how(house, f"{folder_of(partition)}/{FILE}")
+        return load_base(partition, **more)
+
+    monkeypatch.setattr(port, "load_base", spoilt)
+    asked = watched(house, monkeypatch)
+    house.run(house.restore.start(source, "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "published"
+    assert sorted(asked) == ["adopt"] * 3 + ["load"] * 3
+    assert house.rows(house.table("again")) == house.rows(source)
+    assert sum("could not take their tree" in line for line in house.lines) == 3
+    assert not house.cluster.folder.disk.listdir(FOLDER)
+
+
+def test_what_keeps_a_tree_from_being_made_keeps_no_rows_and_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.trees = TreesHere(MAKER, "")
+    source = house.table("orders")
+
+    def full(writer: ModelTreeWriter, rows: Any, hashes: Any) -> None:
+        raise DiskFull("the disk is full", what="tree")
+
+    monkeypatch.setattr(ModelTreeWriter, "add", full)
+    asked = watched(house, monkeypatch)
+    house.run(house.restore.start(source, "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "published"
+    assert asked == ["load"] * 3
+    assert [line for line in house.lines if "no tree was made of them: " in line and "full" in line]
+    assert not house.cluster.folder.disk.listdir(FOLDER)
+
+
+def test_a_tree_that_a_restore_left_goes_with_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.trees = TreesHere(MAKER, "")
+    port: Any = house.service
+
+    async def never(partition: PartitionId, **more: Any) -> Any:
+        raise Corrupt("a load that nobody can do")
+
+    monkeypatch.setattr(port, "load_base", never)
+    monkeypatch.setattr(NewTable, "load", lambda self, partition, *some, **more: never(partition))
+    house.run(house.restore.start(house.table("orders"), "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "failed"
+    (info,) = house.table("again").partitions
+    assert house.cluster.folder.disk.listdir(FOLDER) == [info.partition_id]
+    house.run(house.restore.cancel("again"))
+    assert not house.cluster.folder.disk.listdir(FOLDER)

@@ -88,10 +88,17 @@ class Lost:
         """A new life of it, as the control part that runs now sees the cluster."""
         house = self.house
         self.source = RecoverySource(
-            house.env, house.service, house.jobs(), house.cluster.folder.disk, self.parent, url=house.cluster.archive.url
+            house.env, house.service, house.jobs(), house.cluster.folder.disk, self.parent, url=house.cluster.archive.url, trees=house.trees
         )
         return Recovery(
-            house.env, house.service, self.source, RestoreOptions(lanes=2), choice, max_offset_us=500_000, tell=lambda facts: None
+            house.env,
+            house.service,
+            self.source,
+            RestoreOptions(lanes=2),
+            choice,
+            max_offset_us=500_000,
+            tell=lambda facts: None,
+            log=house.lines.append,
         )
 
     def bases(self, jobs: Jobs | None = None, *, remade: bool = False) -> FirstBases:

@@ -24,7 +24,7 @@ from scrubjay.sim.lone import LoneHost
 from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
-from scrubjay.storage.service_port import Finding, SealPoint
+from scrubjay.storage.service_port import Finding, SealPoint, Told
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
 Rows = dict[bytes, bytes]
@@ -248,6 +248,9 @@ class RestoreWorld:
     def rows_path(self, target_id: str, partition: str) -> str:
         return f"{folder_of(target_id)}/{partition}.rows"
 
+    def tree_asked(self, path: str, *, lo: str, hi: str) -> dict[str, Any] | None:
+        return None
+
     async def at_hand(self, path: str) -> None:
         await self.env.tasks.sleep(0.001)
         self.elsewhere.discard(path)
@@ -300,7 +303,9 @@ class RestoreWorld:
         self.changing()
         return meta
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
+    async def load_base(
+        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
+    ) -> dict[NodeName, Total]:
         await self.env.tasks.sleep(0.1)
         self.changing()
         if self.load_errors:

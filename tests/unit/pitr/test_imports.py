@@ -27,9 +27,13 @@ from scrubjay.pitr.transfer.import_source import find_source
 from scrubjay.pitr.transfer.imports import Imports
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneDisk
+from scrubjay.storage.btree.beside import TreesHere, folder_of
+from scrubjay.storage.btree.engine import TreeFile
+from scrubjay.storage.btree.memory_treefile import FILE, MAKER
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.wire import item_from_json
+from scrubjay.storage.log.digest import RangeDigest, Total
 from tests.fixtures.golden import Golden
 from tests.unit.pitr.restore_world import Killed, Rows, total_of
 from tests.unit.pitr.test_exports import TO, Exporting, Place
@@ -330,6 +334,29 @@ def test_a_copy_that_differs_is_never_shown(importing: Importing) -> None:
     assert (failed["exit"], failed["error"]["message"]) == (2, "what was loaded is not what was read"), failed
     assert importing.nothing_left()
     assert not importing.world.published
+
+
+def test_an_import_makes_one_tree_for_its_copies(importing: Importing) -> None:
+    importing.put(a=b"".join(line(number) for number in range(30)))
+    importing.world.source_archive._trees = TreesHere(MAKER, "")
+    load = importing.world.load_base
+    given: dict[str, tuple[Total, TreeFile | None, list[str]]] = {}
+
+    async def watched(partition: Any, **named: Any) -> Any:
+        given[partition] = named["total"], named["tree"], importing.world.disk.listdir(folder_of(partition))
+        return await load(partition, **named)
+
+    importing.world.load_base = watched  # type: ignore[method-assign]
+    assert importing.imported(key=KEY_ASKED)["exit"] == 0
+    assert len(given) == 3
+    for info in importing.world.tables()[-1].partitions:
+        total, tree, lies_there = given[info.partition_id]
+        assert tree is not None
+        assert lies_there == [FILE]
+        digest = RangeDigest(bytes.fromhex(info.lo), bytes.fromhex(info.hi) or None)
+        digest.load(tree.digest)
+        assert digest.total() == total
+    assert not importing.world.disk.files, "nothing of it is left"
 
 
 def test_rows_that_are_in_no_partition_fail_it(importing: Importing) -> None:

@@ -29,7 +29,7 @@ from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
-from scrubjay.storage.service_port import SealPoint
+from scrubjay.storage.service_port import SealPoint, Told
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
@@ -133,7 +133,9 @@ class ArchivedWorld(RestoreWorld):
                 self.archive(self.samples[partition], segment)
         return True
 
-    async def load_base(self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None) -> dict[NodeName, Total]:
+    async def load_base(
+        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
+    ) -> dict[NodeName, Total]:
         self.changing()
         file = self.disk.open(rows)
         loaded = list(read_rowfile(file.pread, file.size()))
