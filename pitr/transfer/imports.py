@@ -250,7 +250,8 @@ class Imports:
             await self.running.again(lambda: self.running.save(job))
             await self.running.again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
             copies = await target.load(info.partition_id, path, total, tree=rows.tree, treeless=rows.treeless)
-            if wrong := target.faults(info.partition_id, total, copies):
+            wrong = target.faults(info.partition_id, total, copies)
+            if wrong:
                 raise Corrupt("what was loaded is not what was read", what="import", found="; ".join(wrong))
             self._archive.loaded(path)
             done += 1
