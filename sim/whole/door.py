@@ -13,7 +13,9 @@ from scrubjay.server.node import RunningNode
 from scrubjay.sim.rand import Stream
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.node import Node
-from scrubjay.storage.node.port_remote import RemoteNode
+from scrubjay.storage.node.port import Answer, Request
+from scrubjay.storage.node.port_codec import encode_request
+from scrubjay.storage.node.port_remote import RemoteNode, told
 
 
 class Wire:
@@ -54,7 +56,7 @@ class Door(RemoteNode):
         super().__init__(host.name, number, tasks=asker.env.tasks, send=self._sent, look=self._looked)
         self._world, self._host, self._life, self._wire = world, host, asker.life, wire
         self._free = [0, 0]
-        self._told: dict[bytes, tuple[int, Node | None, bytes]] = {}
+        self._told: dict[Request, tuple[int, Node | None, Answer | None]] = {}
         """By what was looked for: when a node told it, which life of it, and what."""
 
     @property
@@ -88,15 +90,16 @@ class Door(RemoteNode):
             self._free[lane] = at
             self._world.after(at - self._world.now, deliver)
 
-    def _looked(self, data: bytes) -> bytes | None:
+    def _looked(self, request: Request) -> Answer | None:
         """What a node tells is known here at once, or a while later; of a paused one too."""
         running, now = self.running, self._world.now
         if running is None:
             return None
-        at, of, told = self._told.get(data, (0, None, b""))
+        at, of, known = self._told.get(request, (0, None, None))
         if of is running.node and now - at < self._wire.stale_us:
-            return told
+            return known
         said: list[bytes] = []
-        running.port.server.frame(data, running.node.env.clock, said.append)
-        self._told[data] = now, running.node, said[0]
-        return said[0]
+        running.port.server.frame(encode_request(0, 0, request), running.node.env.clock, said.append)
+        known = told(said[0])
+        self._told[request] = now, running.node, known
+        return known

@@ -20,14 +20,14 @@ A = TypeVar("A")
 
 
 class RemoteNode:
-    """send: a frame to the node; False if it cannot be reached now. look: a request to the node and its answer, as last told (None: it cannot be reached).
+    """send: a frame to the node; False if it cannot be reached now. look: what the node last told in answer to a request (None: it cannot be reached), without asking it.
 
-    What comes back goes to `heard`. A frame may be lost, either way: whoever asked hears so when its time is up. Frames are never sent again here, and an
+    What comes back goes to `heard`; that the connection ended, to `lost`. A frame may be lost, either way: whoever asked hears so when its time is up. Frames are never sent again here, and an
     answer that comes too late, or twice, is dropped.
     """
 
     def __init__(
-        self, name: NodeName, number: int, *, tasks: Tasks, send: Callable[[bytes], bool], look: Callable[[bytes], bytes | None]
+        self, name: NodeName, number: int, *, tasks: Tasks, send: Callable[[bytes], bool], look: Callable[[Request], port.Answer | None]
     ) -> None:
         self.name, self.number = name, number
         self._tasks, self._send, self._look = tasks, send, look
@@ -74,42 +74,46 @@ class RemoteNode:
         del self._waiting[id_]
         done(answer)
 
-    def heard(self, data: bytes) -> None:
+    def heard(self, data: bytes | memoryview) -> None:
         """A frame from the node. Raises Corrupt if it is no answer."""
         said = decode_said(data)
         once = self._waiting.get(said.id)
         if once is not None:
             once(_opened(said.answer))
 
+    def lost(self) -> None:
+        """The connection ended: no answer to what was asked so far will come, though it may have been heard."""
+        for once in list(self._waiting.values()):
+            once(Unavailable("the connection to the node ended before its answer", node=self.name, unknown=True))
+
     # ------------------------------------------------------------------ what it told
 
     def status(self) -> NodeStatus:
-        found = self._known(port.AskStatus())
+        found = self._look(port.AskStatus())
         if isinstance(found, NodeStatus):
             return found
         return NodeStatus(self.name, self.number, started=False, failed=failure_of(node_down(self.name)))
 
     def facts(self, partition: PartitionId) -> ReplicaFacts | None:
-        found = self._known(port.AskFacts(partition))
+        found = self._look(port.AskFacts(partition))
         return found.replicas[0] if isinstance(found, port.FactsOfReplicas) and found.replicas else None
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
-        found = self._known(port.AskFacts(None))
+        found = self._look(port.AskFacts(None))
         return found.replicas if isinstance(found, port.FactsOfReplicas) else ()
 
     def applied(self, partition: PartitionId) -> Lsn:
         facts = self.facts(partition)
         return Lsn(0) if facts is None else facts.applied
 
-    def _known(self, request: Request) -> port.Answer | None:
-        data = self._look(encode_request(0, 0, request))
-        if data is None:
-            return None
-        try:
-            said = decode_said(data).answer
-        except Corrupt:
-            return None  # who cannot be understood cannot be reached
-        return None if isinstance(said, Failure) else said
+
+def told(data: bytes) -> port.Answer | None:
+    """A frame of the node as `look` has it: None of one that cannot be understood, and of a failure: neither can be reached."""
+    try:
+        answer = decode_said(data).answer
+    except Corrupt:
+        return None
+    return None if isinstance(answer, Failure) else answer
 
 
 def _only(expect: type[A], done: Done[A]) -> Done[A]:

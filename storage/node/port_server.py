@@ -54,7 +54,7 @@ class NodeServer:
         except ScrubjayError as error:
             done(error)
 
-    def frame(self, data: bytes, clock: Clock, reply: Callable[[bytes], None]) -> None:
+    def frame(self, data: bytes | memoryview, clock: Clock, reply: Callable[[bytes], None]) -> None:
         """A request as bytes; its answer as bytes to `reply`, unless whoever asked has given up by then. Raises Corrupt: nothing tells whom to answer."""
         asked = decode_request(data)
         until = clock.boot_us() + asked.left_us

@@ -19,7 +19,7 @@ from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import Answer, NodePort, Request
 from scrubjay.storage.node.port_codec import AskedFrame, SaidFrame, decode_request, decode_said, encode_request, encode_said
-from scrubjay.storage.node.port_remote import RemoteNode
+from scrubjay.storage.node.port_remote import RemoteNode, told
 from tests.fixtures.golden import Golden
 
 PAGE = Path("docs/formats/node-port.md")
@@ -248,7 +248,7 @@ class Wire:
         self.reachable = True
         self.heard: list[Any] = []
         tasks: Any = self.tasks
-        self.remote = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=self._send, look=lambda data: None)
+        self.remote = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=self._send, look=lambda request: None)
         self.node: NodePort = self.remote
 
     def _send(self, data: bytes) -> bool:
@@ -304,7 +304,7 @@ def test_an_answer_of_another_kind_to_a_data_request_leaves_the_outcome_unknown(
 
 def test_a_node_that_tells_what_cannot_be_read_counts_as_out_of_reach() -> None:
     tasks: Any = Later()
-    node = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=lambda data: True, look=lambda data: b"\x01\x00")
+    node = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=lambda data: True, look=lambda request: told(b"\x01\x00"))
     assert (node.facts(P), node.all_facts(), node.applied(P)) == (None, (), 0)
     assert node.status().failed is not None
 

@@ -1,0 +1,197 @@
+"""The node port between processes: nodes of other processes as `NodePort`s, and the node of this one as who answers (docs/formats/peer-wire.md, ADR 0063).
+
+What a node tells of itself is asked for on a beat and kept: `status`, `facts` and `applied` answer at once from that. What is older than STALE_US is not told any more: then the
+node counts as out of reach. What is large has a lane of its own, so that it holds up nothing that is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.base.peer_wire import Hello
+from scrubjay.storage.node import port
+from scrubjay.storage.node.errand_messages import PinnedRows, RowFileChunk
+from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down
+from scrubjay.storage.node.port_codec import decode_request, encode_said
+from scrubjay.storage.node.port_remote import RemoteNode
+from scrubjay.storage.node.port_server import NodeServer
+
+BEAT_S = 0.1
+"""Between two looks at a node whose facts are used."""
+IDLE_BEATS = 10
+"""So many beats pass between two looks at one whose facts nobody used since the last."""
+STALE_US = 2_500_000
+"""What a node told so long ago counts no more."""
+LARGE_BYTES = 64 << 10
+"""A command from that size on goes with what is large."""
+
+
+class Lane(Protocol):
+    """Requests to one peer, over one connection at a time. heard, lost: set by who asks; see `base.real.peer_net.PortLane`."""
+
+    heard: Callable[[bytes | bytearray], None]
+    lost: Callable[[], None]
+
+    @property
+    def up(self) -> bool: ...
+
+    def send(self, data: bytes) -> bool: ...
+
+
+class Lanes(Protocol):
+    """`base.real.peer_net.PeerNet`, as far as it carries the node port."""
+
+    asked: Callable[[Hello, bytes | bytearray, Callable[[bytes], None]], None] | None
+
+    def lane(self, name: NodeName, *, bulk: bool = False) -> Lane: ...
+
+
+class PeerNode(RemoteNode):
+    """A node of another process. small, bulk: the lanes to it."""
+
+    def __init__(self, env: Env, name: NodeName, number: int, *, small: Lane, bulk: Lane) -> None:
+        super().__init__(name, number, tasks=env.tasks, send=small.send, look=self._known)
+        self._env, self._small = env, small
+        self._bulk = RemoteNode(name, number, tasks=env.tasks, send=bulk.send, look=self._known)
+        small.heard, small.lost = self._heard, self._forgotten
+        bulk.heard, bulk.lost = partial(_heard_by, self._bulk), self._bulk.lost
+        self._facts: dict[PartitionId, ReplicaFacts] = {}
+        self._all: tuple[ReplicaFacts, ...] = ()
+        self._status: NodeStatus | None = None
+        self._told_us = 0
+        """When what is kept was asked for: it is no older."""
+        self._used = True
+        self._idle_beats = IDLE_BEATS
+        self._asking = False
+
+    def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
+        if _large(request):
+            self._bulk.ask(request, done, timeout_s=timeout_s)
+        else:
+            super().ask(request, done, timeout_s=timeout_s)
+
+    def _heard(self, data: bytes | bytearray) -> None:
+        _heard_by(self, data)
+
+    def _forgotten(self) -> None:
+        self._status, self._used = None, True
+        self.lost()
+
+    # ------------------------------------------------------------------ what it told
+
+    @property
+    def _fresh(self) -> bool:
+        self._used = True
+        return self._status is not None and self._small.up and self._env.clock.boot_us() - self._told_us <= STALE_US
+
+    def status(self) -> NodeStatus:
+        if self._fresh:
+            assert self._status is not None
+            return self._status
+        return NodeStatus(self.name, self.number, started=False, failed=failure_of(node_down(self.name)))
+
+    def facts(self, partition: PartitionId) -> ReplicaFacts | None:
+        return self._facts.get(partition) if self._fresh else None
+
+    def all_facts(self) -> tuple[ReplicaFacts, ...]:
+        return self._all if self._fresh else ()
+
+    def applied(self, partition: PartitionId) -> Lsn:
+        facts = self._facts.get(partition) if self._fresh else None
+        return Lsn(0) if facts is None else facts.applied
+
+    def _known(self, request: Request) -> port.Answer | None:
+        if isinstance(request, port.AskStatus):
+            return self._status if self._fresh else None
+        return port.FactsOfReplicas(self.all_facts())
+
+    # ------------------------------------------------------------------ asking it
+
+    def beat(self) -> None:
+        """Every BEAT_S: ask it what it tells of itself, if that is used, or was not asked for a while."""
+        self._idle_beats += 1
+        if self._asking or not self._small.up or not (self._used or self._idle_beats >= IDLE_BEATS):
+            return
+        self._used, self._idle_beats, self._asking = False, 0, True
+        asked_us = self._env.clock.boot_us()
+        super().ask(port.AskFacts(None), partial(self._told, asked_us), timeout_s=STALE_US / 1e6)
+
+    def _told(self, asked_us: int, answer: Any) -> None:
+        if not isinstance(answer, port.FactsOfReplicas):
+            self._asking = False
+            return
+        super().ask(port.AskStatus(), partial(self._told_status, asked_us, answer.replicas), timeout_s=STALE_US / 1e6)
+
+    def _told_status(self, asked_us: int, replicas: tuple[ReplicaFacts, ...], answer: Any) -> None:
+        self._asking = False
+        if isinstance(answer, NodeStatus):
+            self._status, self._all, self._told_us = answer, replicas, asked_us
+            self._facts = {one.partition: one for one in replicas}
+
+
+class PeerNodes:
+    """Both halves of the node port over a `PeerNet`. Made once; `close` ends the beat."""
+
+    def __init__(self, env: Env, name: NodeName, lanes: Lanes) -> None:
+        """name: of this process."""
+        self._env, self._name, self._lanes = env, name, lanes
+        self._nodes: dict[NodeName, PeerNode] = {}
+        self._server: NodeServer | None = None
+        self.misunderstood = 0
+        """Requests that could not be read: of a newer release, or not of ours."""
+        lanes.asked = self._answer
+        self._task: Task[None] = env.tasks.keep(self._beat, name="peer-facts")
+
+    def node(self, name: NodeName, number: int) -> PeerNode:
+        """A node of another process; the same again for the same name."""
+        found = self._nodes.get(name)
+        if found is None:
+            found = self._nodes[name] = PeerNode(
+                self._env, name, number, small=self._lanes.lane(name), bulk=self._lanes.lane(name, bulk=True)
+            )
+        assert found.number == number
+        return found
+
+    def serve(self, server: NodeServer) -> None:
+        """From now on requests are answered by this node; before, that it is down."""
+        self._server = server
+
+    def _answer(self, asker: Hello, data: bytes | bytearray, reply: Callable[[bytes], None]) -> None:
+        del asker
+        view = memoryview(data)
+        try:
+            if self._server is None:
+                reply(encode_said(decode_request(view).id, node_down(self._name)))
+            else:
+                self._server.frame(view, self._env.clock, reply)
+        except Corrupt:
+            self.misunderstood += 1
+
+    async def _beat(self) -> None:
+        while True:
+            for node in list(self._nodes.values()):
+                node.beat()
+            await self._env.tasks.sleep(BEAT_S)
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+def _heard_by(node: RemoteNode, data: bytes | bytearray) -> None:
+    """An answer that cannot be read is none: whoever waits for it hears so when the time is up."""
+    try:
+        node.heard(memoryview(data))
+    except Corrupt:
+        return
+
+
+def _large(request: Request) -> bool:
+    """Whether the request, or what it is answered, is large."""
+    if isinstance(request, port.Write):
+        return len(request.command) >= LARGE_BYTES
+    return isinstance(request, RowFileChunk | PinnedRows)
