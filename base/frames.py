@@ -28,13 +28,15 @@ class FrameReader:
         buffer += data
         bodies: list[bytes] = []
         at = 0
-        while len(buffer) - at >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(buffer, at)
-            end = at + LENGTH.size + length
-            if end > len(buffer):
-                break
-            bodies.append(bytes(buffer[at + LENGTH.size : end]))
-            at = end
+        with memoryview(buffer) as view:  # each body is copied once: a segment is some MiB, and whoever feeds serves others meanwhile
+            while len(view) - at >= LENGTH.size:
+                (length,) = LENGTH.unpack_from(view, at)
+                end = at + LENGTH.size + length
+                if end > len(view):
+                    break
+                with view[at + LENGTH.size : end] as body:
+                    bodies.append(bytes(body))
+                at = end
         if at:
             del buffer[:at]
         return bodies

@@ -81,8 +81,9 @@ from scrubjay.serving.surface import http_limits, keys_of, surface
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.store_settings import keyring_of, store_settings
 
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Allocations until a young collection, young until a middle one, middle until a full one. The request path leaves no cycles behind."""
+GC_THRESHOLDS = (2_000, 500, 50)
+"""Allocations until a young collection, young until a middle one, middle until a full one. The request path leaves no cycles behind, so what a young one meets mostly lives: it costs 1 to 2 us
+for each object, and nobody is served meanwhile (ADR 0057)."""
 JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _READY_POLL_S = 0.02

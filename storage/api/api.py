@@ -119,12 +119,13 @@ class DynamoApi:
         if request.method != "POST":
             respond(*self._other_method(request, request_id))
             return
-        call: Call | None = None
+        counted = False
         operation = ""
         began_us = self.env.clock.boot_us()
 
         def send(status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
-            if call is not None:
+            # The call holds this function, so this function must not hold the call: the two would be garbage that only the collector finds, once a request.
+            if counted:
                 self.in_flight -= 1
             key = (operation, status)
             self.counts[key] = self.counts.get(key, 0) + 1
@@ -152,6 +153,7 @@ class DynamoApi:
                 self, operation, handler.shape, raw, identity, send, host=request.headers.get("host", ""), deep=deep, size=len(body)
             )
             self.in_flight += 1
+            counted = True
         except ApiError as error:
             send(error.status, encode_json(error.body()), ())
             return

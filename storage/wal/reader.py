@@ -37,6 +37,8 @@ class Reader:
         self.told: Told | None = None
         self._cache: OrderedDict[Body, tuple[Record, ...]] = OrderedDict()
         self._cache_bytes = 0
+        self._unused = self._drop
+        """The one bound method that all cached bodies share."""
 
     def read(self, state: LogState, first: Lsn, end: Lsn, *, max_bytes: int, cached: bool = True) -> list[Record]:
         """Log records [first, end) of `state`, checked; at least one, at most about max_bytes. Raises Missing, Corrupt (field lsn)."""
@@ -80,7 +82,7 @@ class Reader:
         """Keep the records of a body that was just written or read."""
         if body not in self._cache:
             self._cache_bytes += cost(body)
-            body.unused = self._drop
+            body.unused = self._unused
         self._cache[body] = records
         while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
             old, _ = self._cache.popitem(last=False)

@@ -272,4 +272,11 @@ MUTANTS: list[Mutant] = [
         "if False:",
         ("tests/unit/api/test_request_cost.py::test_a_long_batch_lets_others_have_their_turn",),
     ),
+    Mutant(
+        "a-call-and-its-answer-hold-each-other",
+        "storage/api/api.py",
+        "            if counted:\n",
+        "            if counted and call:\n",
+        ("tests/unit/api/test_request_cost.py::test_a_request_leaves_nothing_to_the_collector",),
+    ),
 ]

@@ -284,4 +284,11 @@ MUTANTS: list[Mutant] = [
         "            self._remember(name, found)\n            raise Conflict",
         (f"{_LOST}::test_what_was_changed_meanwhile_is_taken_in_when_a_write_finds_it",),
     ),
+    Mutant(
+        "a-request-to-a-leader-holds-itself",
+        "storage/control/router.py",
+        "self._ask, self._done, self._name = router, partition, ask, done, name\n",
+        "self._ask, self._done, self._name = router, partition, ask, lambda answer: (self, done(answer))[1], name\n",
+        ("tests/unit/control/test_garbage.py::test_what_requests_leave_does_not_grow_with_their_number",),
+    ),
 ]

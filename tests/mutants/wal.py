@@ -46,7 +46,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "wal-cache-keeps-dropped",
         "storage/wal/reader.py",
-        "            body.unused = self._drop\n",
+        "            body.unused = self._unused\n",
         "            pass\n",
         ("tests/unit/wal/test_wal_cache.py",),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from base64 import b64encode
@@ -100,3 +101,34 @@ async def asked(request: dict[str, Any]) -> tuple[int, int, Any]:
     await tasks.close()
     ((status, body),) = answers
     return turns, status, json.loads(body)
+
+
+ASKED: list[tuple[str, dict[str, Any], int]] = [
+    ("PutItem", {"TableName": "plain", "Item": {**KEY, "v": {"S": "x"}}}, 200),
+    ("GetItem", {"TableName": "plain", "Key": KEY, "ConsistentRead": True}, 200),
+    ("GetItem", {"TableName": "plain", "Key": KEY}, 200),
+    ("UpdateItem", update("SET v = :v", {"S": "y"}), 200),
+    ("PutItem", {"TableName": "plain", "Item": KEY, "ConditionExpression": "attribute_not_exists(pk)"}, 400),
+    ("PutItem", {"TableName": "plain", "Item": {}}, 400),
+    ("GetItem", {"TableName": "absent", "Key": KEY}, 400),
+    ("BatchWriteItem", {"RequestItems": {"plain": [{"PutRequest": {"Item": KEY}}]}}, 200),
+    ("BatchGetItem", {"RequestItems": {"plain": {"Keys": [KEY]}}}, 200),
+    ("Scan", {"TableName": "plain"}, 200),
+    ("Query", {"TableName": "plain", "KeyConditionExpression": "pk = :v", "ExpressionAttributeValues": {":v": {"S": "a"}}}, 200),
+    ("DeleteItem", {"TableName": "plain", "Key": KEY}, 200),
+]
+
+
+@pytest.mark.parametrize(("operation", "asked_for", "status"), ASKED, ids=[f"{name}-{nth}" for nth, (name, _, _) in enumerate(ASKED)])
+def test_a_request_leaves_nothing_to_the_collector(operation: str, asked_for: dict[str, Any], status: int) -> None:
+    """What only the collector finds has to be walked, and while it walks nobody is served: 50,000 objects took a tenth of a second."""
+    world = InProcess()
+    world.ask(operation, asked_for)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert world.ask(operation, asked_for)[0] == status
+        assert gc.collect() < 20, "each request leaves garbage"
+    finally:
+        gc.enable()

@@ -1,0 +1,54 @@
+"""Writes and reads leave nothing behind that only the collector finds: while it walks, nobody is served by the process."""
+
+from __future__ import annotations
+
+import gc
+from types import FunctionType
+from typing import Any
+
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.node.port_server import NodeServer
+from tests.unit.control.house import House
+
+REQUESTS = 100
+
+
+def ask(house: House, kind: str) -> None:
+    """So many requests one after another, all the way through router, log and three replicas."""
+    table, store, answers = house.table("t"), house.cluster.store, []
+    for number in range(REQUESTS):
+        if kind == "write":
+            answers.append(house.ask(table, number % 10, number))
+        else:
+            future: Any = house.env.tasks.future()
+            store.read(table, key_of(number % 10), consistent=kind == "strong", done=future.set_result)
+            answers.append(future)
+        house.pass_time(0.01)
+    house.until(lambda: all(answer.done() for answer in answers))
+
+
+def ours(found: list[Any]) -> list[str]:
+    """Functions and objects of ours. Without the node's half of the port, which the simulator's wire makes anew for each message."""
+    functions = [f"{one.__module__}.{one.__qualname__}" for one in found if isinstance(one, FunctionType)]
+    objects = [f"{type(one).__module__}.{type(one).__qualname__}" for one in found if not isinstance(one, FunctionType | NodeServer)]
+    return sorted(name for name in functions + objects if name.startswith("scrubjay.") and ".NodeServer.__init__" not in name)
+
+
+def test_what_requests_leave_does_not_grow_with_their_number() -> None:
+    house = House()
+    house.create("t")
+    house.put(house.table("t"), 1, 1)
+    house.pass_time(5.0)
+    gc.collect()
+    before = gc.get_debug()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for kind in ("write", "strong", "weak"):
+            ask(house, kind)
+            gc.collect()
+            found, gc.garbage[:] = ours(gc.garbage), []
+            assert len(found) < REQUESTS / 2, (kind, found[:20])
+    finally:
+        gc.set_debug(before)
+        gc.enable()
