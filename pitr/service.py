@@ -60,13 +60,16 @@ class RestoreService:
         self._starting: dict[str, Gate] = {}
         self._sources: dict[str, str] = {}
         """Of each restore that is being planned and is not in the book yet, by target, the id of its source."""
-        self._stopping = False
+        self._waits = True
+        """What is noted as running and was not begun here is another process' until this one takes over (`resume_unfinished`): it is neither called failed nor touched here."""
+        self._begun: set[str] = set()
+        """Target ids, in this life."""
 
     # ------------------------------------------------------------------ life
 
     def resume_unfinished(self) -> int:
         """At start, or when this process takes over: carry on with every restore that was running when a process ended. Returns how many."""
-        self._stopping = False
+        self._waits = False
         jobs = [job for job in self._book.jobs() if job.state == RUNNING and job.target_id not in self._running]
         for job in jobs:
             self._spawn_or_fail(job)
@@ -74,7 +77,8 @@ class RestoreService:
 
     async def stop(self) -> None:
         """End the coordinators; their notes stay, and the next start carries on."""
-        self._stopping = True
+        self._waits = True
+        self._begun.clear()
         for target_id in list(self._running):
             await self._end(target_id)
 
@@ -157,15 +161,22 @@ class RestoreService:
         return [self._report(job) for job in self._book.jobs()]
 
     async def resume(self, to: str) -> Report:
-        """Carry on with an unfinished restore; one that runs or is published is reported as it is. Raises Unavailable (ResourceNotFound)."""
+        """Carry on with an unfinished restore; one that runs (here, or in the process that works) or is published is reported as it is. Raises Unavailable (ResourceNotFound)."""
         job = self._book.known(to)
-        if job.unfinished and job.target_id not in self._running:
+        if job.unfinished and job.target_id not in self._running and not self._elsewhere(job):
             self._spawn(job, self._book.source_of(job))
         return self._report(job)
 
     async def cancel(self, to: str) -> Report:
-        """Stop an unpublished restore and remove its target. Raises Unsafe (it is published), Unavailable (ResourceNotFound)."""
+        """Stop an unpublished restore and remove its target. Raises Unsafe (it is published, or another process runs it), Unavailable (ResourceNotFound)."""
         job = self._book.known(to)
+        if self._elsewhere(job):
+            raise Unsafe(
+                "another durability process runs it",
+                asked=to,
+                found=RUNNING,
+                next="ask that one, or this one once it works (status: durability)",
+            )
         if job.target_id in self._running:
             job = await self._end(job.target_id)
         target = NewTable(self._env, self._port, self._archive, job.target_meta, log=self._log)
@@ -227,6 +238,7 @@ class RestoreService:
         job.state, job.error, job.finished_us = RUNNING, None, None
         task = self._env.tasks.spawn(self._run(restore), name=f"restore {job.target}")
         self._running[job.target_id] = (restore, task)
+        self._begun.add(job.target_id)
 
     async def _run(self, restore: Restore) -> RestoreJob:
         job = restore.job
@@ -247,9 +259,13 @@ class RestoreService:
         except ScrubjayError as error:
             self._log(f"restore to {job.target} cannot go on: {error}")
 
+    def _elsewhere(self, job: RestoreJob) -> bool:
+        """It is the process' that works, as far as anybody here knows; if that one is gone, it is carried on with when this one takes over."""
+        return self._waits and job.state == RUNNING and job.target_id not in self._begun
+
     def _report(self, job: RestoreJob) -> Report:
         running = self._running.get(job.target_id)
-        if running is None and job.state == RUNNING and not self._stopping:
+        if running is None and job.state == RUNNING and not self._elsewhere(job):
             job = msgspec.structs.replace(job, state=FAILED)
         return job.report(None if running is None else running[0].progress)
 

@@ -4,7 +4,8 @@ What one of them does, and what becomes of it at its end, is its own (`TransferS
 
 1. A job is noted before anybody hears its id; one whose noting was not answered is seen through, for it may stand there.
 2. Two that ask for the same get the same job: by the API's token, or by the same words while it runs.
-3. Noted as running and run by nobody, it is told as failed: whoever waited for it would wait for ever. The same words, or the next start, carry it on.
+3. Noted as running and run by nobody, it is told as failed: whoever waited for it would wait for ever. The same words, or the next start, carry it on. A process that waits
+   while another works (`server/duty.py`) takes what it does not run itself for that one's: running, and not to be begun here too.
 4. What it left on the disk goes with it, whatever came of it.
 """
 
@@ -149,13 +150,16 @@ class RunningTransfers(Generic[J]):
         self._live: dict[str, tuple[J, Task[None], Progress]] = {}
         self._starting = Gate(env.tasks)
         self._saving = Gate(env.tasks)
-        self._stopping = False
+        self._waits = True
+        """What is noted as running and was not begun here is another process' until this one takes over (`resume_unfinished`)."""
+        self._begun: set[str] = set()
+        """In this life."""
 
     # ------------------------------------------------------------------ life of the server
 
     def resume_unfinished(self) -> int:
         """At start, or when this process takes over: carry on with every one that was running when a process ended. Returns how many."""
-        self._stopping = False
+        self._waits = False
         found = [job for job in self.jobs() if job.state == RUNNING and job.id not in self._live]
         for job in found:
             self.spawn(job)
@@ -163,7 +167,8 @@ class RunningTransfers(Generic[J]):
 
     async def stop(self) -> None:
         """End them; their notes stay, and the next start carries on."""
-        self._stopping = True
+        self._waits = True
+        self._begun.clear()
         for _, task, _ in list(self._live.values()):
             task.cancel()
             while not task.done():
@@ -180,7 +185,7 @@ class RunningTransfers(Generic[J]):
         async with self._starting:
             earlier = self._earlier(asked.token, same, by_words=by_words)
             if earlier is not None:
-                if earlier.state == RUNNING and earlier.id not in self._live:
+                if earlier.state == RUNNING and earlier.id not in self._live and not self._elsewhere(earlier):
                     self.spawn(earlier)  # its end could not be noted, or that it began came to light later
                 return earlier
             if len(self._live) >= RUNNING_MAX:
@@ -212,9 +217,13 @@ class RunningTransfers(Generic[J]):
     def find(self, id_: str) -> J | None:
         return next((job for job in self.jobs() if job.id == id_), None)
 
+    def _elsewhere(self, job: J) -> bool:
+        """One that runs, as far as anybody here knows, is the process' that works."""
+        return self._waits and job.id not in self._begun
+
     def report(self, job: J) -> Report:
         live = self._live.get(job.id)
-        if live is None and job.state == RUNNING and not self._stopping:
+        if live is None and job.state == RUNNING and not self._elsewhere(job):
             job = copy(job)
             job.state = FAILED
             if job.error is None:
@@ -225,6 +234,7 @@ class RunningTransfers(Generic[J]):
 
     def spawn(self, job: J) -> None:
         progress: Progress = {"phase": "plan"}
+        self._begun.add(job.id)
         self._live[job.id] = (job, self._env.tasks.spawn(self._run(job, progress), name=f"{self.word} {job.id}"), progress)
 
     async def _run(self, job: J, progress: Progress) -> None:

@@ -12,6 +12,9 @@ from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
 
+PIECE_BYTES = 512 << 10
+"""Of the log that is read at once: others run between two pieces."""
+
 
 class NodeLogSource:
     """See the port. One per node; lives as long as it does."""
@@ -49,10 +52,12 @@ class NodeLogSource:
         at = int(first)
         while at <= last:
             parts: list[bytes] = []
-            for record in self._node.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=1 << 20):
+            # Past the cache: what rotted since it was hashed for the seal is found here, before this member says that its log holds what is archived.
+            for record in self._node.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=PIECE_BYTES, cached=False):
                 if record.lsn != at:
                     raise Missing("hole in the log", what="record", lsn=at)
-                records.decode(record.data, owner=replica.owner)
+                if record.kind is records.RecordKind.UNKNOWN:
+                    records.decode(record.data, owner=replica.owner)  # raises, and says what is not known
                 parts.append(record.data)
                 at += 1
             yield b"".join(parts)

@@ -156,8 +156,9 @@ class WalLog(Protocol):
         """Frames waiting for the next commit."""
         ...
 
-    def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30) -> list[Record]:
-        """Log records [first, end), synced or queued, checked. At least one, at most about max_bytes. Raises Missing (trimmed or never there), Corrupt."""
+    def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
+        """Log records [first, end), synced or queued, checked. At least one, at most about max_bytes. cached False: what is synced is read from the disk, past every cache.
+        Raises Missing (trimmed or never there), Corrupt."""
         ...
 
     def trim(self, partition: PartitionId, below: Lsn) -> None:

@@ -532,8 +532,8 @@ class Wal:
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
-    def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30) -> list[Record]:
-        return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes)
+    def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
+        return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes, cached=cached)
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
         """See WalLog."""

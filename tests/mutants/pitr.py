@@ -262,4 +262,18 @@ MUTANTS: list[Mutant] = [
         "        if True:\n",
         ("tests/unit/pitr/test_restore_archive.py::test_where_the_log_forks_a_restore_says_so_and_one_before_it_does_not",),
     ),
+    Mutant(
+        "who-waits-calls-it-failed",
+        "pitr/service.py",
+        '        self._waits = True\n        """What',
+        '        self._waits = False\n        """What',
+        ("tests/sim/test_two_durability_processes.py::test_who_waits_carries_on_nothing_that_the_first_is_at",),
+    ),
+    Mutant(
+        "who-waits-cancels-what-another-runs",
+        "pitr/service.py",
+        "        if self._elsewhere(job):\n            raise",
+        "        if False:\n            raise",
+        ("tests/sim/test_two_durability_processes.py::test_who_waits_carries_on_nothing_that_the_first_is_at",),
+    ),
 ]

@@ -127,4 +127,13 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         ("tests/unit/scrubber/test_scrub_service.py::test_what_a_partition_costs_however_small_it_is_counts_against_the_share_of_a_night",),
     ),
+    Mutant(
+        "what-the-cache-remembers-is-what-the-log-holds",
+        "storage/node/archive_source.py",
+        "max_bytes=PIECE_BYTES, cached=False):",
+        "max_bytes=PIECE_BYTES):",
+        (
+            "tests/unit/control/test_rot_before_archive.py::test_rot_between_a_step_of_the_hash_and_the_seal_is_found_before_the_member_attests",
+        ),
+    ),
 ]

@@ -46,14 +46,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "export-running-without-a-runner",
         "pitr/transfer/running.py",
-        "        if live is None and job.state == RUNNING and not self._stopping:\n",
+        "        if live is None and job.state == RUNNING and not self._elsewhere(job):\n",
         "        if False:\n",
         ("tests/unit/pitr/test_exports.py::test_one_whose_end_could_not_be_noted_is_not_waited_for_and_the_same_words_carry_it_on",),
     ),
     Mutant(
         "export-attached-to-nobody",
         "pitr/transfer/running.py",
-        "                if earlier.state == RUNNING and earlier.id not in self._live:\n",
+        "                if earlier.state == RUNNING and earlier.id not in self._live and not self._elsewhere(earlier):\n",
         "                if False:\n",
         ("tests/unit/pitr/test_exports.py::test_one_whose_end_could_not_be_noted_is_not_waited_for_and_the_same_words_carry_it_on",),
     ),

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.write.attach import attach
+from scrubjay.base.errors import Unsafe
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
 from scrubjay.server.durability import Durability
 from scrubjay.server.duty import BEAT_S, STALE_US, WAITS, WORKS
@@ -152,6 +154,13 @@ def test_who_waits_carries_on_nothing_that_the_first_is_at() -> None:
     pair.until(lambda: pair.state(pair.other) is not None)
     assert (first.restorer.status("back") or {})["state"] == "running", "it is over too soon to prove anything"
     assert pair.state(pair.other) == WAITS
+    waiting = pair.of(pair.other).restorer
+    assert (waiting.status("back") or {})["state"] == "running", "nothing failed: the other process is at it"
+    assert pair.run(pair.other.env, waiting.resume("back"))["state"] == "running"
+    again = waiting.start(pair.table(), "back", RestoreTarget(latest=True))
+    assert pair.run(pair.other.env, again)["state"] == "running", "the same words, asked of the wrong one"
+    with pytest.raises(Unsafe, match="another durability process runs it"):
+        pair.run(pair.other.env, waiting.cancel("back"))
     pair.until(lambda: (first.restorer.status("back") or {}).get("state") == "published", seconds=300.0)
     pair.pass_time(60.0)
     assert not pair.said("other: restore"), "it has carried on with it too"

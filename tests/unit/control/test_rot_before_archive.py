@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.healer import Healer
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import RangeRead
+from scrubjay.storage.replica import segments
 from tests.unit.control.house import House
 
 KEYS = range(12)
@@ -68,3 +71,38 @@ def test_of_a_restored_table_its_base_is_what_the_log_goes_on_from() -> None:
     partition = suspect_everywhere(house, back)
     serves_again(house, partition)
     assert house.rows(back) == {key_of(key): key for key in (*KEYS, 99)}
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_rot_between_a_step_of_the_hash_and_the_seal_is_found_before_the_member_attests(
+    monkeypatch: pytest.MonkeyPatch, leads: bool
+) -> None:
+    """The hash that a member states took the record while it was sound, and memory holds it still: only who reads the disk once more can tell."""
+    monkeypatch.setattr(segments, "STEP_BYTES", 1)
+    house = House()
+    house.stop_agents()
+    table = house.create("orders")
+    (info,) = table.partitions
+    for key in KEYS:
+        house.put(table, key, key)
+    leader = house.cluster.leader(info.partition_id)
+    assert leader is not None
+    host = next(host for host in house.cluster.hosts if (host.name == leader.node.name) is leads)
+    wal, told = host.process.node.wal, []
+    hear = wal._reader.told
+    monkeypatch.setattr(wal._reader, "told", lambda partition, error: (told.append(partition), hear(partition, error)))
+    replica = host.process.node.replicas[info.partition_id]
+    house.until(lambda: replica.segments.facts.content == len(KEYS))
+    lsn = replica.segments.facts.first + 3
+    extent = wal._states[info.partition_id].extents.at(lsn)
+    assert host.disk.flip_bit(f"wal/{extent.body.file.name}", start=extent.body.offset + 60, end=extent.body.offset + 61) is not None
+    house.until(lambda: replica.segments.facts.last_seal > lsn)
+    assert not told, "nobody has looked yet"
+    house.start_agents()
+    house.until(lambda: bool(told))
+    assert told[0] == info.partition_id
+    house.until(lambda: house.service.archived(info.partition_id) > lsn and not wal.damaged(info.partition_id))
+    wal.reread(info.partition_id, Lsn(1), Lsn(replica.applied + 1))
+    assert house.scrub().exit_code == 2, "what was met is told once"
+    assert house.scrub().exit_code == 0
+    assert house.rows(table) == {key_of(key): key for key in KEYS}
