@@ -169,10 +169,11 @@ class PeerLink:
 
     # ------------------------------------------------------------------ what comes
 
-    def received(self, data: bytes, deliver: Callable[[int, bytes | bytearray], None]) -> bool:
-        """deliver: gets each frame that is not the link's own. Returns whether both sides admitted each other just now. Raises nothing: see `over`."""
+    def received(self, data: bytes, deliver: Callable[[int, bytes | bytearray], None], crowded: Callable[[], bool] = lambda: False) -> bool:
+        """deliver: gets each frame that is not the link's own. crowded: whether it should get no more just now: what is left waits for the next call, which may bring
+        nothing new. Returns whether both sides admitted each other just now. Raises nothing: see `over`."""
         was_up = self.state == UP
-        self._heard = True
+        self._heard = self._heard or len(data) > 0
         self.received_bytes += len(data)
 
         def take(lane: int, body: bytes | bytearray) -> bool:
@@ -181,6 +182,8 @@ class PeerLink:
             else:
                 self.received_frames += 1
                 deliver(lane, body)
+                if crowded():
+                    return False
             return self.state != OVER
 
         if self.state != OVER:

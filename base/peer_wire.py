@@ -75,7 +75,7 @@ class PeerFrameReader:
     def __init__(self, heard: frozenset[int]) -> None:
         self.heard = heard
         self._rest = b""
-        """The beginning of a header."""
+        """The beginning of a header, or what was not taken yet."""
         self._body: bytearray | None = None
         self._want = self._lane = self._crc = self._running = 0
         """Of the body that is awaited: its length, lane, checksum, and the checksum (raw) of what is there."""
@@ -86,8 +86,8 @@ class PeerFrameReader:
         return len(self._rest) + (0 if self._body is None else len(self._body))
 
     def feed(self, data: bytes, take: Callable[[int, bytes | bytearray], bool]) -> None:
-        """take: gets each frame that is whole now, lane and body; False: no more is wanted, and what is left is dropped. Raises Corrupt at the first byte that
-        cannot be right, after the frames before it."""
+        """take: gets each frame that is whole now, lane and body; False: no more just now, and what is left is kept for the next feed. Raises Corrupt at the first
+        byte that cannot be right, after the frames before it."""
         at = 0
         if self._body is not None:
             at = self._await(data, 0)
@@ -97,6 +97,7 @@ class PeerFrameReader:
             if crc32c_masked(b"", self._running) != self._crc:
                 raise malformed("frame", "checksum", self._lane)
             if not take(self._lane, body):
+                self._rest = data[at:]
                 return
         elif self._rest:
             data = self._rest + data
@@ -117,7 +118,7 @@ class PeerFrameReader:
             if crc32c_masked(body_here, start) != crc:
                 raise malformed("frame", "checksum", lane)
             if not take(lane, body_here):
-                return
+                break
         self._rest = data[at:]
 
     def _await(self, data: bytes, at: int) -> int:

@@ -48,7 +48,7 @@ class PeerConnection(asyncio.Protocol):
         """It was ended on this side on purpose."""
         self.peer_address = ""
         self._transport: asyncio.Transport | None = None
-        self._writing_paused = self._reading_paused = self._flushing = self._told = False
+        self._writing_paused = self._reading_paused = self._flushing = self._going_on = self._told = False
 
     @property
     def held_bytes(self) -> int:
@@ -82,7 +82,7 @@ class PeerConnection(asyncio.Protocol):
         link = self.link
         if link is None:
             return
-        if link.received(data, self._deliver):
+        if link.received(data, self._deliver, self._crowded):
             self._tell_up()
         self.flush()
         if link.over is not None:
@@ -148,7 +148,7 @@ class PeerConnection(asyncio.Protocol):
             if given == PIECES_PER_TURN and link.outbox.bytes and not self._writing_paused:
                 self._flush_soon()
                 break
-        self._pace(link, transport)
+        self._pace(transport)
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -159,15 +159,29 @@ class PeerConnection(asyncio.Protocol):
         self._flushing = False
         self.flush()
 
-    def _pace(self, link: PeerLink, transport: asyncio.Transport) -> None:
+    def _crowded(self) -> bool:
+        return self.link is not None and self.link.crowded(self.held_bytes)
+
+    def _pace(self, transport: asyncio.Transport) -> None:
         """Requests are read only while their answers are."""
-        crowded = link.crowded(transport.get_write_buffer_size())
-        if crowded != self._reading_paused:
-            self._reading_paused = crowded
-            if crowded:
+        if self._crowded():
+            if not self._reading_paused:
+                self._reading_paused = True
                 transport.pause_reading()
-            else:
-                transport.resume_reading()
+        elif self._reading_paused and not self._going_on:
+            self._going_on = True
+            self._owner.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read on: first what had come already."""
+        self._going_on = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.data_received(b"")
+        if not self._crowded() and not transport.is_closing():
+            self._reading_paused = False
+            transport.resume_reading()
 
     def look(self, now: float) -> None:
         """What time does; every BEAT_S."""

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from scrubjay.base import peer_link
 from scrubjay.base import peer_wire as wire
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
-from scrubjay.base.peer_wire import CHANNELS, Hello
+from scrubjay.base.peer_wire import CHANNELS, Hello, Opening, Ping, Welcome
+from scrubjay.base.real import peer_net
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.peer_net import LinkFacts, PeerNet
-from scrubjay.base.real.peer_tls import TlsFiles
+from scrubjay.base.real.peer_tls import TlsContexts, TlsFiles, tls_files
 from scrubjay.base.real.rand import RealRand
 
 HOST = "127.0.0.1"
@@ -205,3 +218,446 @@ async def test_a_process_of_another_cluster_gets_no_word_in_and_hears_why(tasks:
         assert any("another cluster" in line for line in a.lines)
         b.cluster = "c"  # it was told which it belongs to
         await until(lambda: a.up("b") and b.up("a"))
+
+
+class Raw:
+    """A socket that says what a test wants, and reads only when told."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.loop = asyncio.get_running_loop()
+
+    async def to(self, port: int) -> Raw:
+        self.socket.setblocking(False)
+        await self.loop.sock_connect(self.socket, (HOST, port))
+        return self
+
+    async def say(self, data: bytes) -> None:
+        await self.loop.sock_sendall(self.socket, data)
+
+    async def hears_end(self, *, seconds: float = 10.0) -> bytes:
+        """Everything until the other side closes."""
+        found = b""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    data = await self.loop.sock_recv(self.socket, 1 << 16)
+                except ConnectionResetError:
+                    return found
+                if not data:
+                    return found
+                found += data
+
+    async def let_in(self, port: int, *, name: str, to: str, channel: str) -> Raw:
+        """As far as the link being up."""
+        await self.to(port)
+        await self.say(said(Opening(1, 1, "raw", channel, to, Hello("c", "node", name))))
+        assert (await self.loop.sock_recv(self.socket, 1 << 16))[12:16] == b"SJPW"
+        await self.say(said(Welcome(1)))
+        return self
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def said(message: wire.LinkMessage) -> bytes:
+    return wire.frame(wire.LINK, wire.encode_link(message))
+
+
+@on_a_loop
+async def test_what_is_no_peer_is_cut_off_at_once_and_said_once(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        sound = said(Opening(1, 1, "raw", "talk", "b", Hello("c", "node", "x")))
+        for data in (b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"\x16\x03\x01\x02\x00" * 8, wire.frame(wire.TALK, b"x"), sound[:-1] + b"\xff"):
+            raw = await Raw().to(b.port)
+            await raw.say(data)
+            assert await raw.hears_end(seconds=2) == b""
+            raw.close()
+        assert b.net.counts.broken == 4
+        assert [line for line in b.lines if "header checksum" in line] != []
+        a.net.network.send(b.name, b"still here")
+        await until(lambda: b.heard == [(a.name, b"still here")])
+
+
+@on_a_loop
+async def test_who_closes_in_the_middle_of_the_handshake_leaves_nothing(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "b", connected=False) as (b,):
+        whole = said(Opening(1, 1, "raw", "talk", "b", Hello("c", "node", "x")))
+        for data in (b"", whole[:5], whole[:40], whole):
+            raw = await Raw().to(b.port)
+            await raw.say(data)
+            await asyncio.sleep(0.02)
+            raw.close()
+        await until(lambda: b.net.counts.refused == 4)
+        assert not b.net._connections
+        assert not b.net._strangers
+        assert b.net.links() == []
+
+
+@on_a_loop
+async def test_strangers_are_few_and_go_by_themselves_and_a_peer_gets_in_after_them(tasks: AsyncTasks) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peer_net, "STRANGERS_MAX", 3)
+        patched.setattr(peer_link, "HANDSHAKE_S", 0.4)
+        async with processes(tasks, "a", "b", connected=False) as (a, b):
+            raws = [await Raw().to(b.port) for _ in range(6)]
+            await raws[0].say(said(Opening(1, 1, "raw", "talk", "b", Hello("c", "node", "x")))[:20])  # and then nothing
+            await until(lambda: b.net.counts.crowded == 3)
+            assert await raws[5].hears_end(seconds=2) == b""
+            await until(lambda: not b.net._strangers, seconds=5)
+            a.dials(b)
+            await until(lambda: a.up("b"))
+            for raw in raws:
+                raw.close()
+
+
+@on_a_loop
+async def test_a_newer_connection_of_the_same_peer_takes_the_place_of_the_older_one(tasks: AsyncTasks) -> None:
+    """A leftover of a machine that lost its power, say: nothing of it is delivered any more, and nothing of the newer one is lost."""
+    async with processes(tasks, "b", connected=False) as (b,):
+        old = await Raw().let_in(b.port, name="x", to="b", channel="talk")
+        await old.say(wire.frame(wire.TALK, b"old"))
+        await until(lambda: b.heard == [("x", b"old")])
+        new = await Raw().let_in(b.port, name="x", to="b", channel="talk")
+        await new.say(wire.frame(wire.TALK, b"new"))
+        await until(lambda: len(b.heard) == 2)
+        await old.hears_end(seconds=2)
+        assert [frame for _, frame in b.heard] == [b"old", b"new"]
+        assert [one.name for one in b.net.links()] == ["x"]
+        assert b.net.counts.replaced == 1
+        await new.say(wire.frame(wire.TALK, b"newer"))
+        await until(lambda: len(b.heard) == 3)
+        for raw in (old, new):
+            raw.close()
+
+
+@on_a_loop
+async def test_one_channel_of_a_peer_does_not_replace_another(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "b", connected=False) as (b,):
+        raws = [await Raw().let_in(b.port, name="x", to="b", channel=channel) for channel in CHANNELS]
+        await until(lambda: len(b.net.links()) == 3)
+        assert b.net.counts.replaced == 0
+        for raw in raws:
+            raw.close()
+
+
+class Deaf:
+    """Listens as a peer, says what it must, and never reads again. Its frames' sender is up for as long as it pings."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.listener = name, socket.create_server((HOST, 0))
+        self.listener.setblocking(False)
+        self.port: int = self.listener.getsockname()[1]
+        self.taken: list[socket.socket] = []
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            taken, _ = await loop.sock_accept(self.listener)
+            taken.setblocking(False)
+            self.taken.append(taken)
+            body = (await loop.sock_recv(taken, 1 << 16))[12:]
+            opening = wire.decode_link(body)
+            assert isinstance(opening, Opening)
+            await loop.sock_sendall(taken, said(Opening(1, 1, "deaf", opening.channel, opening.hello.name, Hello("c", "node", self.name))))
+
+    async def ping(self) -> None:
+        for taken in self.taken:
+            await asyncio.get_running_loop().sock_sendall(taken, said(Ping()))
+
+    def close(self) -> None:
+        self._task.cancel()
+        for taken in (*self.taken, self.listener):
+            taken.close()
+
+
+@on_a_loop
+async def test_a_peer_that_never_reads_costs_a_bounded_queue_and_nobody_else_anything(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        deaf = Deaf("d")
+        a.net.dial(NodeName("d"), HOST, deaf.port)
+        await until(lambda: a.up("d"))
+        frame, delays = bytes(1 << 20), []
+        for number in range(60):
+            a.net.network.send(NodeName("d"), frame)
+            began = asyncio.get_running_loop().time()
+            a.net.network.send(b.name, number.to_bytes(4, "little"))
+            await until(lambda number=number: len(b.heard) == number + 1)
+            delays.append(asyncio.get_running_loop().time() - began)
+        talk = next(one for one in a.outward("d") if one.channel == "talk")
+        assert talk.dropped > 20
+        assert talk.queued_bytes <= peer_link.QUEUE_BYTES_MAX["talk"] + peer_link.PIECE_BYTES
+        assert a.net.counts.dropped == talk.dropped
+        assert sorted(delays)[30] < 0.1
+        # A request is not taken either, and whoever asked hears so.
+        lane = a.net.lane(NodeName("d"))
+        taken = [lane.send(frame) for _ in range(30)]
+        assert taken[0]
+        assert not taken[-1]
+        deaf.close()
+
+
+@on_a_loop
+async def test_a_peer_that_takes_nothing_is_let_go_though_it_says_that_it_lives(tasks: AsyncTasks) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peer_link, "STUCK_S", 0.6)
+        async with processes(tasks, "a", connected=False) as (a,):
+            deaf = Deaf("d")
+            a.net.dial(NodeName("d"), HOST, deaf.port, channels=["talk"])
+            await until(lambda: [one.up for one in a.outward("d")] == [True])
+            for _ in range(16):
+                a.net.network.send(NodeName("d"), bytes(1 << 20))
+            await until(lambda: any("takes nothing" in line for line in a.lines), seconds=5)
+            assert a.net.counts.ended == 1
+            deaf.close()
+
+
+@on_a_loop
+async def test_a_silent_peer_is_found_and_let_go_and_dialled_again(tasks: AsyncTasks) -> None:
+    """As one that is stopped, or behind a cut that answers nothing."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peer_link, "SILENCE_S", 0.6)
+        patched.setattr(peer_link, "PING_S", 0.2)
+        async with processes(tasks, "a", "b") as (a, b):
+            deaf = Deaf("d")
+            a.net.dial(NodeName("d"), HOST, deaf.port, channels=["talk"])
+            await until(lambda: [one.up for one in a.outward("d")] == [True])
+            await until(lambda: any("it is silent" in line for line in a.lines), seconds=5)
+            await until(lambda: len(deaf.taken) >= 2, seconds=5)
+            assert a.up("b")
+            assert b.up("a")
+            deaf.close()
+
+
+@on_a_loop
+async def test_answers_that_nobody_reads_stop_the_reading_of_requests_and_nothing_else(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        asked = []
+
+        def answer(hello: Hello, data: bytes | bytearray, reply: Callable[[bytes], None]) -> None:
+            asked.append(hello.name)
+            reply(bytes(1 << 20) if hello.name == "x" else b"yes")
+
+        b.net.asked = answer
+        raw = await Raw().let_in(b.port, name="x", to="b", channel="port")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await raw.say(wire.frame(wire.ASKED, b"q" * 1000) * 200)
+        await asyncio.sleep(0.1)
+        assert 0 < asked.count("x") < 30
+        before = asked.count("x")
+        heard: list[bytes] = []
+        lane = a.net.lane(b.name)
+        lane.heard = lambda data: heard.append(bytes(data))
+        assert lane.send(b"q")
+        await until(lambda: heard == [b"yes"])
+        assert asked.count("x") == before
+        got = 0
+        async with asyncio.timeout(10):  # it reads after all, and goes on where it was
+            while asked.count("x") < 200:
+                got += len(await raw.loop.sock_recv(raw.socket, 1 << 20))
+        raw.close()
+
+
+@on_a_loop
+async def test_a_peer_that_restarts_is_connected_again_soon(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        await b.net.close()
+        await until(lambda: not any(one.up for one in a.outward("b")))
+        a.net.network.send(b.name, b"lost")
+        b2 = Process(tasks, "b")
+        b2.port = await b2.net.listen(HOST, b.port)
+        b2.dials(a)
+        await until(lambda: a.up("b") and b2.up("a"), seconds=8)
+        a.net.network.send(b.name, b"found")
+        await until(lambda: b2.heard == [("a", b"found")])  # what was lost is not sent again
+        await b2.net.close()
+
+
+@on_a_loop
+async def test_a_peer_is_dialled_elsewhere_and_no_more(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b", connected=False) as (a, b):
+        a.net.dial(b.name, HOST, 1)
+        await until(lambda: all(one.error for one in a.outward("b")))
+        a.dials(b)
+        await until(lambda: a.up("b"))
+        a.net.undial(b.name)
+        assert a.outward("b") == []
+        await until(lambda: b.net.links() == [])
+        assert [line for line in a.lines if "gone" in line] == []  # it was meant
+
+
+@on_a_loop
+async def test_a_name_that_is_none_is_said_and_tried_again(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", connected=False) as (a,):
+        for name, host in (("b", "no..name"), ("c", "x" * 300), ("d", "no-such-host.invalid")):
+            a.net.dial(NodeName(name), host, 1, channels=["port"])
+        await until(lambda: all(one.error for one in a.net.links()))
+        assert len([line for line in a.lines if "cannot be reached" in line]) == 3
+
+
+@on_a_loop
+async def test_a_receiver_that_fails_costs_its_own_frame_only(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        heard = []
+
+        def receive(sender: NodeName, frame: bytes) -> None:
+            heard.append(frame)
+            if frame == b"bad":
+                raise RuntimeError("a receiver's bug")
+
+        b.net.network.listen(receive)
+        for frame in (b"1", b"bad", b"2"):
+            a.net.network.send(b.name, frame)
+        await until(lambda: heard == [b"1", b"bad", b"2"])
+        assert a.up("b")
+
+
+@on_a_loop
+async def test_bulk_does_not_hold_up_talk(tasks: AsyncTasks) -> None:
+    """33 MB one after another over the bulk channel, and a frame of talk every few milliseconds."""
+    async with processes(tasks, "a", "b") as (a, b):
+        got: list[int] = []
+        b.net.asked = lambda hello, data, reply: got.append(len(data))
+        lane, loop = a.net.lane(b.name, bulk=True), asyncio.get_running_loop()
+        body, delays = bytes(wire.PORT_BYTES_MAX), []
+        while len(got) < 4:
+            lane.send(body)
+            began, before = loop.time(), len(b.heard)
+            a.net.network.send(b.name, b"beat")
+            await until(lambda before=before: len(b.heard) > before)
+            delays.append(loop.time() - began)
+        assert len(delays) > 5
+        assert sorted(delays)[len(delays) // 2] < 0.2  # on a machine that does much besides; bench/bench_wire.py measures
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------------------------------
+
+
+class Authority:
+    """Signs certificates into a folder."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self.folder, self.name = folder, name
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.certificate = self._signed(self.subject, self.key.public_key(), authority=True)
+        self.path = folder / f"{name}.pem"
+        self.path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+
+    def _signed(self, subject: x509.Name, key: Any, *, authority: bool = False, names: Sequence[str] = ()) -> x509.Certificate:
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if names:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        return made.sign(self.key, SHA256())
+
+    def files(self, file: str, *, common: str = "somebody", names: Sequence[str] = ()) -> TlsFiles:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        cert, secret = self.folder / f"{file}.cert", self.folder / f"{file}.key"
+        cert.write_bytes(self._signed(subject, key.public_key(), names=names).public_bytes(Encoding.PEM))
+        secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return TlsFiles(self.path, cert, secret)
+
+
+def with_tls(tasks: AsyncTasks, at_a: TlsFiles | None, at_b: TlsFiles | None) -> tuple[Process, Process]:
+    return Process(tasks, "a", tls=at_a), Process(tasks, "b", tls=at_b)
+
+
+@pytest.mark.parametrize("names", [{"common": "{0}"}, {"names": ["other", "{0}"]}, {"names": ["node"]}, {"common": "node"}])
+def test_certificates_that_name_the_process_or_its_role_let_it_in(tmp_path: Path, names: dict[str, Any]) -> None:
+    authority = Authority(tmp_path)
+
+    def named(process: str) -> TlsFiles:
+        filled = {
+            key: value.format(process) if isinstance(value, str) else [one.format(process) for one in value] for key, value in names.items()
+        }
+        return authority.files(process, **filled)
+
+    async def main(tasks: AsyncTasks) -> None:
+        a, b = with_tls(tasks, named("a"), named("b"))
+        for one in (a, b):
+            one.port = await one.net.listen(HOST, 0)
+        a.dials(b)
+        b.dials(a)
+        await until(lambda: a.up("b") and b.up("a"))
+        large = bytes(5_000_000)
+        a.net.network.send(b.name, large)
+        await until(lambda: b.heard == [("a", large)])
+        connection = a.net.outward(b.name, "talk")
+        assert connection is not None
+        assert connection.certificate
+        for one in (a, b):
+            await one.net.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("wrong", ["another authority", "another name", "none", "only here", "common name beside others"])
+def test_who_shows_no_good_certificate_gets_no_word_in(tmp_path: Path, wrong: str) -> None:
+    authority = Authority(tmp_path)
+    good = authority.files("b", names=["b"])
+    bad = {
+        "another authority": lambda: Authority(tmp_path, "other").files("a", names=["a"]),
+        "another name": lambda: authority.files("a", names=["c"]),
+        "none": lambda: None,
+        "only here": lambda: authority.files("a", names=["a"]),
+        "common name beside others": lambda: authority.files("a", common="a", names=["c"]),
+    }[wrong]()
+
+    async def main(tasks: AsyncTasks) -> None:
+        a, b = with_tls(tasks, bad, None if wrong == "only here" else good)
+        for one in (a, b):
+            one.port = await one.net.listen(HOST, 0)
+        a.dials(b)
+        b.dials(a)
+        # Both directions fail, each side for a reason of its own.
+        await until(lambda: all(one.error for one in a.outward("b")) and all(one.error for one in b.outward("a")))
+        a.net.network.send(b.name, b"x")
+        b.net.network.send(a.name, b"x")
+        assert not any(one.up for one in a.net.links() + b.net.links())
+        assert a.heard == b.heard == []
+        if "name" in wrong:
+            await until(lambda: a.refused)
+            assert a.refused[0][1].fields["certificate"] == "c"
+        for one in (a, b):
+            await one.net.close()
+
+    run(main)
+
+
+def test_half_of_tls_is_refused_and_so_is_what_cannot_be_used(tmp_path: Path) -> None:
+    files = Authority(tmp_path).files("a")
+    assert tls_files(None, None, None) is None
+    assert tls_files(files.ca, files.cert, files.key) == files
+    for have in range(1, 7):
+        given = [path if have >> bit & 1 else None for bit, path in enumerate((files.ca, files.cert, files.key))]
+        with pytest.raises(Invalid, match="by half") as caught:
+            tls_files(*given)
+        assert caught.value.fields["lacking"].split(", ") == [
+            name for name, path in zip(("ca", "cert", "key"), given, strict=True) if path is None
+        ]
+    other = Authority(tmp_path, "other").files("other")
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    for wrong, key in (
+        (TlsFiles(tmp_path / "nowhere", files.cert, files.key), "tls.ca"),
+        (TlsFiles(empty, files.cert, files.key), "tls.ca"),
+        (TlsFiles(files.ca, files.cert, tmp_path / "nowhere"), "tls.key"),
+        (TlsFiles(files.ca, files.cert, other.key), "tls.cert, tls.key"),
+        (TlsFiles(files.ca, empty, files.key), "tls.cert, tls.key"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            TlsContexts(wrong)
+        assert caught.value.fields["key"] == key
