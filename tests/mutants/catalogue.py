@@ -42,6 +42,7 @@ ROOMS = (
     "api",
     "commands",
     "shell",
+    "wire",
 )
 
 

@@ -234,6 +234,15 @@ def test_what_ends_a_link_in_the_middle_of_a_reading_stops_the_delivery() -> Non
     assert got == [b"1"]
 
 
+def test_what_a_crowded_link_was_sent_waits_and_none_of_it_is_lost() -> None:
+    pair, got = Pair().talk(), []
+    data = b"".join(wire.frame(wire.ASKED, bytes([n])) for n in range(5))
+    for part in (data[:-3], b"", b"", data[-3:], b"", b""):
+        pair.b.link.received(part, lambda lane, body: got.append(body[0]), lambda: True)
+    assert got == [0, 1, 2, 3, 4]
+    assert pair.b.link.up
+
+
 # --- what waits ----------------------------------------------------------------------------------------------------------------------------
 
 

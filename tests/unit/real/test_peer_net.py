@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -226,9 +227,9 @@ class Raw:
     def __init__(self) -> None:
         self.socket = socket.socket()
         self.loop = asyncio.get_running_loop()
+        self.socket.setblocking(False)
 
     async def to(self, port: int) -> Raw:
-        self.socket.setblocking(False)
         await self.loop.sock_connect(self.socket, (HOST, port))
         return self
 
@@ -461,6 +462,32 @@ async def test_answers_that_nobody_reads_stop_the_reading_of_requests_and_nothin
 
 
 @on_a_loop
+async def test_requests_are_read_again_once_their_answers_are(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "b", connected=False) as (b,):
+        asked = []
+
+        def answer(hello: Hello, data: bytes | bytearray, reply: Callable[[bytes], None]) -> None:
+            asked.append(bytes(data))
+            reply(bytes(1 << 20))
+
+        b.net.asked = answer
+        raw = await Raw().let_in(b.port, name="x", to="b", channel="port")
+        await raw.say(wire.frame(wire.ASKED, b"1") * 20)
+        await asyncio.sleep(0.1)
+        assert len(asked) < 20
+        async with asyncio.timeout(10):
+            while len(asked) < 20:
+                await raw.loop.sock_recv(raw.socket, 1 << 20)
+        await raw.say(wire.frame(wire.ASKED, b"later"))
+        async with asyncio.timeout(10):
+            while b"later" not in asked:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await raw.loop.sock_recv(raw.socket, 1 << 20)
+        raw.close()
+
+
+@on_a_loop
 async def test_a_peer_that_restarts_is_connected_again_soon(tasks: AsyncTasks) -> None:
     async with processes(tasks, "a", "b") as (a, b):
         await b.net.close()
@@ -633,6 +660,29 @@ def test_who_shows_no_good_certificate_gets_no_word_in(tmp_path: Path, wrong: st
             assert a.refused[0][1].fields["certificate"] == "c"
         for one in (a, b):
             await one.net.close()
+
+    run(main)
+
+
+def test_a_peer_without_a_certificate_is_turned_away_by_the_handshake(tmp_path: Path) -> None:
+    """Though it is a client that speaks TLS and trusts the authority: not even its Opening is read."""
+    authority = Authority(tmp_path)
+    files = authority.files("b", names=["b"])
+
+    async def main(tasks: AsyncTasks) -> None:
+        b = Process(tasks, "b", tls=files)
+        b.port = await b.net.listen(HOST, 0)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(files.ca)
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(HOST, b.port, ssl=context, server_hostname="")
+            writer.write(said(Opening(1, 1, "raw", "talk", "b", Hello("c", "node", "a"))))
+            writer.close()
+        await until(lambda: b.lines)
+        assert "TLS" in b.lines[0]
+        assert b.net.counts.refused == 1
+        await b.net.close()
 
     run(main)
 

@@ -135,6 +135,19 @@ def test_what_was_told_too_long_ago_is_told_no_more() -> None:
     assert down(asker.node)
 
 
+def test_an_answer_that_was_long_under_way_is_as_old_as_its_question() -> None:
+    asker = Asker(answering=False)
+    asker.pass_time(0.5 * BEAT_S)
+    (asked,) = asker.lanes.small.sent
+    asker.pass_time(2.0)
+    asker.lanes.small.to = asker._answers
+    asker._answers(asked)
+    assert not down(asker.node)
+    asker.lanes.small.to = None
+    asker.pass_time(STALE_US / 1e6 - 1.9)
+    assert down(asker.node)
+
+
 def test_a_lane_that_ends_forgets_what_was_told_and_tells_everyone_who_waits() -> None:
     asker = Asker()
     asker.pass_time(1.5 * BEAT_S)
