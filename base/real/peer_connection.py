@@ -12,6 +12,8 @@ from scrubjay.base.peer_link import PIECE_BYTES, PeerLink
 
 PIECES_PER_TURN = 2
 """A socket is given so many pieces before others have their turn."""
+LONG_READING_BYTES = 64 << 10
+"""After so much in one reading the others have their turn: the loop would read up to 32 times in a row, megabytes, from whoever sends fast."""
 LINGER_S = 1.0
 """How long what is still to be said before the end may take."""
 
@@ -84,6 +86,8 @@ class PeerConnection(asyncio.Protocol):
             return
         if link.received(data, self._deliver, self._crowded):
             self._tell_up()
+        if len(data) >= LONG_READING_BYTES and self._transport is not None and not self._reading_paused:
+            self._stop_reading(self._transport)
         self.flush()
         if link.over is not None:
             self._close()
@@ -166,11 +170,16 @@ class PeerConnection(asyncio.Protocol):
         """Requests are read only while their answers are."""
         if self._crowded():
             if not self._reading_paused:
-                self._reading_paused = True
-                transport.pause_reading()
+                self._stop_reading(transport)
         elif self._reading_paused and not self._going_on:
             self._going_on = True
             self._owner.loop.call_soon(self._go_on)
+
+    def _stop_reading(self, transport: asyncio.Transport) -> None:
+        """Until `_pace` finds that there is no reason any more."""
+        if not transport.is_closing():
+            self._reading_paused = True
+            transport.pause_reading()
 
     def _go_on(self) -> None:
         """Read on: first what had come already."""

@@ -230,8 +230,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "requests-read-though-answers-wait",
         "base/real/peer_connection.py",
-        "                transport.pause_reading()\n",
-        "                pass\n",
+        "            transport.pause_reading()\n",
+        "            pass\n",
         (_NET + "test_answers_that_nobody_reads_stop_the_reading_of_requests_and_nothing_else",),
     ),
     Mutant(
