@@ -239,6 +239,8 @@ class PeerLink:
             return Unsafe("no version of the wire is common", here=[wire.WIRE_FIRST, wire.WIRE_LAST], there=[opening.first, opening.last])
         if opening.to != self.name:
             return Invalid("another process was dialled", dialled=opening.to, answers=self.name)
+        if opening.hello.name == self.name:
+            return Unsafe("another process has this one's name", name=self.name)
         if self.dials and (opening.hello.name, opening.channel) != (self.peer, self.channel):
             return Invalid("another process answers", dialled=self.peer, answers=opening.hello.name)
         return None

@@ -23,8 +23,10 @@ from scrubjay.storage.node.port_server import NodeServer
 
 BEAT_S = 0.1
 """Between two looks at a node whose facts are used."""
+REPLICAS_PER_BEAT = 200
+"""What a look costs grows with the replicas: beyond so many, a beat more passes between two looks."""
 IDLE_BEATS = 10
-"""So many beats pass between two looks at one whose facts nobody used since the last."""
+"""So many beats pass between two looks at one whose facts nobody used since the last, and never more."""
 STALE_US = 2_500_000
 """What a node told so long ago counts no more."""
 LARGE_BYTES = 64 << 10
@@ -66,7 +68,8 @@ class PeerNode(RemoteNode):
         self._told_us = 0
         """When what is kept was asked for: it is no older."""
         self._used = True
-        self._idle_beats = IDLE_BEATS
+        self._beats = IDLE_BEATS
+        """Since the last look."""
         self._asking = False
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
@@ -114,10 +117,11 @@ class PeerNode(RemoteNode):
 
     def beat(self) -> None:
         """Every BEAT_S: ask it what it tells of itself, if that is used, or was not asked for a while."""
-        self._idle_beats += 1
-        if self._asking or not self._small.up or not (self._used or self._idle_beats >= IDLE_BEATS):
+        self._beats += 1
+        due = min(IDLE_BEATS, 1 + len(self._all) // REPLICAS_PER_BEAT) if self._used else IDLE_BEATS
+        if self._asking or not self._small.up or self._beats < due:
             return
-        self._used, self._idle_beats, self._asking = False, 0, True
+        self._used, self._beats, self._asking = False, 0, True
         asked_us = self._env.clock.boot_us()
         super().ask(port.AskFacts(None), partial(self._told, asked_us), timeout_s=STALE_US / 1e6)
 

@@ -152,7 +152,10 @@ class PeerConnection(asyncio.Protocol):
             if given == PIECES_PER_TURN and link.outbox.bytes and not self._writing_paused:
                 self._flush_soon()
                 break
-        self._pace(transport)
+        if link.last_words and not link.outbox.bytes:
+            transport.close()
+        else:
+            self._pace(transport)
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -207,7 +210,6 @@ class PeerConnection(asyncio.Protocol):
         self.planned = planned
         if self.link is not None:
             self.link.end(why, drain=planned)
-            self.flush()
         self._close()
 
     def abort(self) -> None:
@@ -219,7 +221,7 @@ class PeerConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self.link is not None and self.link.last_words:
-            self._transport.close()
+            self.flush()
             self._owner.loop.call_later(LINGER_S, self.abort)
         else:
             self._transport.abort()

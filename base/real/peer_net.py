@@ -125,7 +125,7 @@ class PeerNet:
     """One process's end. name: of this process. hello: what it says of itself, asked anew for each connection. admit: whether a peer's Hello is let in (None) or why not, asked at
     both ends of each connection before anything is delivered. refused: a peer does not let this process in, and why. log: gets a line for people.
 
-    More than 15 fields: what was configured, who is connected, who waits for what, and the counts that metrics show.
+    More than 15 fields, more than 25 methods: what was configured, who is connected, who waits for what, and what a connection, a dialler and the assembly each ask of it.
     """
 
     def __init__(
@@ -298,22 +298,25 @@ class PeerNet:
         self._strangers.discard(connection)
         if link is None:
             return
-        was_up = link.hello is not None and connection.since > 0.0
+        name = NodeName(link.peer)
+        if connection.dialled is None:
+            if self._inward.get((name, link.channel)) is connection:
+                del self._inward[name, link.channel]
+        else:
+            for id_ in [id_ for id_, asked in self._calls.items() if asked.connection is connection]:
+                self._ended(id_, Unavailable("the connection went away before the reply", peer=name, unknown=True))
+            if (lane := self._lanes.get((name, link.channel))) is not None:
+                lane.lost()
+        self._tell_end(connection, link)
+
+    def _tell_end(self, connection: PeerConnection, link: PeerLink) -> None:
         if link.refused is not None:
             self.counts.refused += 1
             self.tell(link.peer, f"refuses this process: {link.refused}")
             self._refused(NodeName(link.peer), link.refused)
         elif link.over is not None and not connection.planned:
-            self._count_end(link.over, was_up=was_up)
+            self._count_end(link.over, was_up=link.hello is not None and connection.since > 0.0)
             self.tell(link.peer or connection.peer_address, f"is not let in: {link.over}" if link.last_words else str(link.over))
-        if connection.dialled is None:
-            if self._inward.get((NodeName(link.peer), link.channel)) is connection:
-                del self._inward[NodeName(link.peer), link.channel]
-            return
-        if was_up and (lane := self._lanes.get((NodeName(link.peer), link.channel))) is not None:
-            lane.lost()
-        for id_ in [id_ for id_, asked in self._calls.items() if asked.connection is connection]:
-            self._ended(id_, Unavailable("the connection went away before the reply", peer=link.peer, unknown=True))
 
     def _count_end(self, why: ScrubjayError, *, was_up: bool) -> None:
         if why.code == "Corrupt":

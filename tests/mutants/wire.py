@@ -123,6 +123,13 @@ MUTANTS: list[Mutant] = [
         (_LINK + "test_who_reaches_another_process_than_was_meant_is_told",),
     ),
     Mutant(
+        "two-processes-of-one-name",
+        "base/peer_link.py",
+        "        if opening.hello.name == self.name:\n",
+        "        if False:\n",
+        (_LINK + "test_a_process_of_this_ones_name_is_not_let_in",),
+    ),
+    Mutant(
         "another-process-answers",
         "base/peer_link.py",
         "        if self.dials and (opening.hello.name, opening.channel) != (self.peer, self.channel):\n",
@@ -242,6 +249,20 @@ MUTANTS: list[Mutant] = [
         (_NET + "test_requests_are_read_again_once_their_answers_are",),
     ),
     Mutant(
+        "last-words-cut-off",
+        "base/real/peer_connection.py",
+        "            self.flush()\n            self._owner.loop.call_later(LINGER_S, self.abort)\n",
+        "            self._transport.abort()\n",
+        (_NET + "test_what_waits_leaves_before_a_process_closes",),
+    ),
+    Mutant(
+        "long-readings-hold-up-the-others",
+        "base/real/peer_connection.py",
+        "        if len(data) >= LONG_READING_BYTES and",
+        "        if len(data) >= 1 << 40 and",
+        (_NET + "test_a_fast_sender_has_one_reading_a_turn",),
+    ),
+    Mutant(
         "receivers-bug-cuts-the-connection",
         "base/real/peer_connection.py",
         "        except Exception as error:  # noqa: BLE001  the frames",
@@ -258,8 +279,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "leftover-takes-the-newer-ones-place",
         "base/real/peer_net.py",
-        "            if self._inward.get((NodeName(link.peer), link.channel)) is connection:\n",
-        "            if (NodeName(link.peer), link.channel) in self._inward:\n",
+        "            if self._inward.get((name, link.channel)) is connection:\n",
+        "            if (name, link.channel) in self._inward:\n",
         (_NET + "test_a_newer_connection_of_the_same_peer_takes_the_place_of_the_older_one",),
     ),
     Mutant(
@@ -335,9 +356,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "facts-asked-for-though-unused",
         "server/peer_nodes.py",
-        "not (self._used or self._idle_beats >= IDLE_BEATS)",
-        "False",
+        " if self._used else IDLE_BEATS\n",
+        "\n",
         (_NODES + "test_what_is_used_is_asked_for_on_each_beat_and_what_is_not_on_one_in_ten",),
+    ),
+    Mutant(
+        "many-replicas-looked-at-on-each-beat",
+        "server/peer_nodes.py",
+        "1 + len(self._all) // REPLICAS_PER_BEAT)",
+        "1)",
+        (_NODES + "test_a_node_of_many_replicas_is_looked_at_less_often",),
     ),
     Mutant(
         "facts-of-a-lost-node-told",

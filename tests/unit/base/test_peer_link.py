@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scrubjay.base import peer_link
 from scrubjay.base import peer_wire as wire
@@ -154,6 +156,41 @@ def test_who_reaches_another_process_than_was_meant_is_told(pair: Pair, why: str
     pair.talk()
     assert {end.link.refused.message for end in (pair.a, pair.b) if end.link.refused is not None} == {why}
     assert pair.a.hellos == [] or pair.b.hellos == []
+
+
+def test_a_process_of_this_ones_name_is_not_let_in() -> None:
+    b = End("b")
+    b.hears(opening(hello=Hello("c", "node", "b")))
+    assert isinstance(b.link.over, Unsafe)
+    assert b.hellos == []
+
+
+MESSAGES = [
+    opening(),
+    opening(to="c"),
+    opening(first=2, last=3),
+    said(Welcome(1)),
+    said(Welcome(2)),
+    said(Ping()),
+    said(NotAdmitted("Unsafe", "no", {})),
+    wire.frame(wire.ASKED, b"x"),
+    wire.frame(wire.CALL, b"x"),
+    wire.frame(wire.TALK, b"x"),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(MESSAGES), max_size=7), st.integers(1, 200), st.integers(0, 1 << 20), st.booleans())
+def test_whatever_is_said_in_whatever_order_who_is_not_let_in_gets_no_word_in(
+    parts: list[bytes], by: int, flip: int, admitted: bool
+) -> None:
+    data = bytearray(b"".join(parts))
+    if data and flip % 3 == 0:
+        data[flip % len(data)] ^= 1 << flip % 8
+    b = End("b", judge=lambda hello: None if admitted else Conflict("another cluster"))
+    for at in range(0, len(data), by):
+        b.hears(bytes(data[at : at + by]))
+    assert b.got == [] or (admitted and parts[:2] == [MESSAGES[0], MESSAGES[3]])
 
 
 def test_an_answer_for_another_channel_is_refused() -> None:

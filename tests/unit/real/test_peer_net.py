@@ -25,7 +25,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import CHANNELS, Hello, Opening, Ping, Welcome
-from scrubjay.base.real import peer_net
+from scrubjay.base.real import peer_connection, peer_net
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.peer_net import LinkFacts, PeerNet
@@ -539,6 +539,49 @@ async def test_a_receiver_that_fails_costs_its_own_frame_only(tasks: AsyncTasks)
             a.net.network.send(b.name, frame)
         await until(lambda: heard == [b"1", b"bad", b"2"])
         assert a.up("b")
+
+
+@on_a_loop
+async def test_what_waits_leaves_before_a_process_closes(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b") as (a, b):
+        for _ in range(10):
+            a.net.network.send(b.name, bytes(1 << 20))
+        await a.net.close()
+        await until(lambda: len(b.heard) == 10)
+        assert a.net.counts.ended == 0
+
+
+@on_a_loop
+async def test_a_fast_sender_has_one_reading_a_turn(tasks: AsyncTasks) -> None:
+    """A loop would go on reading from one socket for megabytes, and whoever else is heard would wait."""
+    async with processes(tasks, "b", connected=False) as (b,):
+        raw = await Raw().let_in(b.port, name="x", to="b", channel="talk")
+        await until(lambda: b.net.links())
+        (connection,) = b.net._connections
+        turns: list[int] = []
+        turn = 0
+
+        def count() -> None:
+            nonlocal turn
+            turn += 1
+            tasks.call_soon(count)
+
+        received = connection.data_received
+
+        def noted(data: bytes) -> None:
+            if len(data) >= peer_connection.LONG_READING_BYTES:
+                turns.append(turn)
+            received(data)
+
+        connection.data_received = noted  # type: ignore[method-assign]
+        assert connection._transport is not None
+        connection._transport.set_protocol(connection)
+        count()
+        await raw.say(wire.frame(wire.TALK, bytes(8 << 20)))
+        await until(lambda: b.heard)
+        assert len(turns) > 4
+        assert len(set(turns)) == len(turns)
+        raw.close()
 
 
 @on_a_loop

@@ -115,6 +115,17 @@ def test_what_is_used_is_asked_for_on_each_beat_and_what_is_not_on_one_in_ten() 
     assert 50 // IDLE_BEATS - 1 <= asker.looks <= 50 // IDLE_BEATS + 1
 
 
+def test_a_node_of_many_replicas_is_looked_at_less_often() -> None:
+    asker = Asker()
+    asker.facts = tuple(msgspec.structs.replace(FACTS, partition=PartitionId(str(n))) for n in range(900))
+    asker.pass_time(2 * BEAT_S)
+    asker.looks = 0
+    for _ in range(50):
+        asker.node.applied(P)
+        asker.pass_time(BEAT_S)
+    assert 9 <= asker.looks <= 11
+
+
 def test_news_arrives_within_a_beat() -> None:
     asker = Asker()
     asker.pass_time(1.5 * BEAT_S)
