@@ -255,10 +255,11 @@ class PeerLink:
     # ------------------------------------------------------------------ what goes
 
     def send(self, lane: int, body: bytes, *, held: int = 0) -> bool:
-        """Take a frame for sending. held: bytes that the socket has not sent yet. False: the link is not up, or too much waits; the frame is dropped, and counted if it was up."""
+        """Take a frame for sending. held: bytes that the socket has not sent yet. False: the link is not up, too much waits, or it is larger than its lane allows; the frame is dropped,
+        and counted if the link was up."""
         if self.state != UP:
             return False
-        if not self.outbox.put(wire.frame_header(lane, body), body, held=held):
+        if len(body) > wire.BODY_BYTES_MAX[lane] or not self.outbox.put(wire.frame_header(lane, body), body, held=held):
             self.dropped += 1
             return False
         self.sent += 1

@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.peer_link import PIECE_BYTES, PeerLink
 
 PIECES_PER_TURN = 2
@@ -49,6 +49,7 @@ class PeerConnection(asyncio.Protocol):
         self.planned = False
         """It was ended on this side on purpose."""
         self.peer_address = ""
+        """Without the port, which differs each time."""
         self._transport: asyncio.Transport | None = None
         self._writing_paused = self._reading_paused = self._flushing = self._going_on = self._told = False
 
@@ -71,7 +72,7 @@ class PeerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.peer_address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
+        self.peer_address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._transport.set_write_buffer_limits(high=PIECE_BYTES, low=PIECE_BYTES // 4)
         try:
             self.link = self._owner.link(self)
@@ -119,6 +120,9 @@ class PeerConnection(asyncio.Protocol):
         self._tell_up()
         try:
             self._owner.delivered(self, lane, body)
+        except Corrupt as error:
+            if self.link is not None:
+                self.link.end(error)
         except Exception as error:  # noqa: BLE001  the frames behind the one a receiver chokes on still get their turn
             _log.error("a receiver failed", lane=lane, error=repr(error), exc_info=error)
 

@@ -316,7 +316,8 @@ class PeerNet:
             self._refused(NodeName(link.peer), link.refused)
         elif link.over is not None and not connection.planned:
             self._count_end(link.over, was_up=link.hello is not None and connection.since > 0.0)
-            self.tell(link.peer or connection.peer_address, f"is not let in: {link.over}" if link.last_words else str(link.over))
+            what = f"is not let in: {link.over}" if link.last_words else str(link.over)
+            self.tell(link.peer or connection.peer_address, what, of=link.over.message)
 
     def _count_end(self, why: ScrubjayError, *, was_up: bool) -> None:
         if why.code == "Corrupt":
@@ -412,9 +413,9 @@ class PeerNet:
         found += [_facts(name, channel, connection, now, "") for (name, channel), connection in self._inward.items()]
         return sorted(found, key=lambda one: (one.name, one.channel, not one.outward))
 
-    def tell(self, peer: str, what: str) -> None:
-        """Say it, unless it was said of this peer a moment ago."""
-        now, key = self.loop.time(), (peer, what[:80])
+    def tell(self, peer: str, what: str, *, of: str = "") -> None:
+        """Say it, unless it was said of this peer a moment ago. of: what it is about, if `what` has more than that."""
+        now, key = self.loop.time(), (peer, of or what)
         if now - self._said.get(key, -SAID_AGAIN_S) < SAID_AGAIN_S:
             return
         self._said.pop(key, None)

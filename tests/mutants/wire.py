@@ -151,6 +151,13 @@ MUTANTS: list[Mutant] = [
         (_LINK + "test_what_waits_is_bounded_and_the_newest_is_dropped",),
     ),
     Mutant(
+        "frame-too-large-breaks-its-sender",
+        "base/peer_link.py",
+        "        if len(body) > wire.BODY_BYTES_MAX[lane] or not",
+        "        if not",
+        (_LINK + "test_a_frame_that_no_reader_would_take_is_dropped_and_not_sent",),
+    ),
+    Mutant(
         "queue-forgets-the-socket",
         "base/peer_link.py",
         "        waiting = self.bytes + held\n",
@@ -268,6 +275,20 @@ MUTANTS: list[Mutant] = [
         "        except Exception as error:  # noqa: BLE001  the frames",
         "        except KeyError as error:  # noqa: BLE001  the frames",
         (_NET + "test_a_receiver_that_fails_costs_its_own_frame_only",),
+    ),
+    Mutant(
+        "unreadable-call-passed-over",
+        "base/real/peer_connection.py",
+        "            if self.link is not None:\n                self.link.end(error)\n",
+        "            del error\n",
+        (_NET + "test_a_call_that_cannot_be_read_ends_its_connection_though_its_checksum_fits",),
+    ),
+    Mutant(
+        "same-complaint-again-and-again",
+        "base/real/peer_net.py",
+        "        if now - self._said.get(key, -SAID_AGAIN_S) < SAID_AGAIN_S:\n",
+        "        if False:\n",
+        (_NET + "test_what_is_no_peer_is_cut_off_at_once_and_said_once",),
     ),
     Mutant(
         "leftover-connection-stays",

@@ -294,6 +294,12 @@ def test_what_waits_is_bounded_and_the_newest_is_dropped() -> None:
     assert pair.a.link.send(wire.TALK, b"room again")
 
 
+def test_a_frame_that_no_reader_would_take_is_dropped_and_not_sent() -> None:
+    pair = Pair("port").talk()
+    assert not pair.a.link.send(wire.CALL, bytes(wire.CALL_BYTES_MAX + 1))
+    assert (pair.a.link.dropped, pair.a.link.outbox.bytes) == (1, 0)
+
+
 def test_what_the_socket_holds_counts_as_waiting() -> None:
     pair = Pair("talk").talk()
     assert not pair.a.link.send(wire.TALK, b"x", held=peer_link.QUEUE_BYTES_MAX["talk"])

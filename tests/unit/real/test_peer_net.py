@@ -269,13 +269,14 @@ def said(message: wire.LinkMessage) -> bytes:
 async def test_what_is_no_peer_is_cut_off_at_once_and_said_once(tasks: AsyncTasks) -> None:
     async with processes(tasks, "a", "b") as (a, b):
         sound = said(Opening(1, 1, "raw", "talk", "b", Hello("c", "node", "x")))
-        for data in (b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"\x16\x03\x01\x02\x00" * 8, wire.frame(wire.TALK, b"x"), sound[:-1] + b"\xff"):
+        nonsense = (b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"\x16\x03\x01\x02\x00" * 8, wire.frame(wire.TALK, b"x"), sound[:-1] + b"\xff")
+        for data in nonsense:
             raw = await Raw().to(b.port)
             await raw.say(data)
             assert await raw.hears_end(seconds=2) == b""
             raw.close()
         assert b.net.counts.broken == 4
-        assert [line for line in b.lines if "header checksum" in line] != []
+        assert len([line for line in b.lines if "header checksum" in line]) == 1
         a.net.network.send(b.name, b"still here")
         await until(lambda: b.heard == [(a.name, b"still here")])
 
@@ -522,6 +523,17 @@ async def test_a_name_that_is_none_is_said_and_tried_again(tasks: AsyncTasks) ->
             a.net.dial(NodeName(name), host, 1, channels=["port"])
         await until(lambda: all(one.error for one in a.net.links()))
         assert len([line for line in a.lines if "cannot be reached" in line]) == 3
+
+
+@on_a_loop
+async def test_a_call_that_cannot_be_read_ends_its_connection_though_its_checksum_fits(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "b", connected=False) as (b,):
+        b.net.answer(lambda hello, body, reply: reply(body))
+        raw = await Raw().let_in(b.port, name="x", to="b", channel="port")
+        await raw.say(wire.frame(wire.CALL, b"\x01\x00"))
+        assert await raw.hears_end(seconds=2) == b""
+        await until(lambda: b.net.counts.broken == 1)
+        raw.close()
 
 
 @on_a_loop
