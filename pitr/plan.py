@@ -105,6 +105,15 @@ class PartitionPlan(NamedTuple):
     to_lsn: Lsn
     forks: tuple[Fork, ...] = ()
 
+    @property
+    def raw_base(self) -> int:
+        """Of `raw` what is of the base: stored bytes."""
+        return 0 if self.base is None else self.base.raw
+
+    @property
+    def raw_log(self) -> int:
+        return self.raw - self.raw_base
+
     def objects(self) -> list[str]:
         """Keys of the objects that hold the segments, each once, rising."""
         return distinct(self.segments)

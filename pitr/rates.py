@@ -29,19 +29,6 @@ def predict(raw: Sequence[int], rates: Rates, *, workers: int) -> float:
     return round(rates.fixed + max(lanes), 3)
 
 
-def predict_copies(raw: Sequence[int], rates: Rates, *, workers: int, copies: int) -> float:
-    """As `predict`, where rates.load is what one core loads, and reads back, of one copy: the copies of a partition are loaded beside each other.
-
-    Reading cannot be spread wider than partitions, loading not wider than copies."""
-    if not raw:
-        return round(rates.fixed, 3)
-    reading = [size / rates.read for size in raw]
-    loading = [copies * size / rates.load for size in raw]
-    longest = max(one + other / min(copies, workers) for one, other in zip(reading, loading, strict=True))
-    shared = max(sum(reading) / workers, max(reading)) + sum(loading) / workers
-    return round(rates.fixed + max(shared, longest), 3)
-
-
 SAMPLE_BYTES_MIN = 1 << 20
 """Raw bytes. A smaller restore says nothing about rates, only about the fixed part."""
 

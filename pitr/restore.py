@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from scrubjay.base.env import Env
@@ -50,6 +51,7 @@ from scrubjay.pitr.job import (
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import TRIES_MAX, RestoreOptions
 from scrubjay.pitr.part import unread_of
+from scrubjay.pitr.plan import Plan
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.pitr.rebuilding import Rebuilding
@@ -63,7 +65,8 @@ T = TypeVar("T")
 
 
 class Restore:
-    """Runs one job to its end. `job` is the live state; it is noted through the port at every step. log: hears what took longer than it need have, and why."""
+    """Runs one job to its end. `job` is the live state; it is noted through the port at every step. log: hears what took longer than it need have, and why.
+    foresee: of `pitr.service.Foresee`."""
 
     def __init__(
         self,
@@ -75,14 +78,16 @@ class Restore:
         source: TableMeta,
         *,
         log: Callable[[str], None],
+        foresee: Callable[[str, Plan], Awaitable[float | None]] | None = None,
     ) -> None:
         self._env = env
         self._port = port
         self._archive = archive
-        self._options = options
+        self._options, self._foresee = options, foresee
         self.job = job
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._proven: dict[str, Total] = {}
+        self._reading: dict[str, Mapping[str, Any]] = {}
         self._rows: dict[str, RestoredRows] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
@@ -148,7 +153,8 @@ class Restore:
             if known is not None:
                 part.sum, part.rows, part.base, part.copies = known.sum, known.rows, known.base, known.copies
                 part.of_sum, part.of_rows = known.of_sum, known.of_rows
-        self.job.predicted_seconds, self.job.forks = plan.predicted_seconds, plan.forks
+        foreseen = None if self._foresee is None else await self._foresee(self.job.source_id, plan)
+        self.job.predicted_seconds, self.job.forks = plan.predicted_seconds if foreseen is None else foreseen, plan.forks
 
     async def _read(self) -> None:
         await in_parallel(self._env.tasks, self._read_one, self.job.partitions, lanes=self._options.lanes, name="restore read")
@@ -167,7 +173,7 @@ class Restore:
 
     async def _rebuild(self, part: PartitionJob) -> RestoredRows:
         source = next(info for info in self._planning.source.partitions if info.partition_id == part.source)
-        rows = await self._rebuilding.rows(source, path=self._path(part), part=self.job.part, progress=self._tell_read)
+        rows = await self._rebuilding.rows(source, path=self._path(part), part=self.job.part, progress=partial(self._tell_read, part))
         known = part.total
         if known is not None and rows.total != known:
             raise Corrupt(
@@ -249,8 +255,22 @@ class Restore:
     def _spent(self, phase: str, began_us: int) -> None:
         self.job.seconds[phase] = self.job.seconds.get(phase, 0.0) + (self._env.clock.boot_us() - began_us) / 1e6
 
-    def _tell_read(self, facts: Mapping[str, Any]) -> None:
+    def done(self) -> dict[str, tuple[float, float]]:
+        """By the source's partitions: how much of it is read, and how much is loaded, 0 to 1. Of reading the log half is for what is written then."""
+        found = {}
+        for part in self.job.partitions:
+            facts = self._reading.get(part.target, {})
+            read = (facts.get("raw_bytes", 0) / part.raw if part.raw else 0.0) / 2
+            if part.target in self._proven:
+                read = 1.0
+            elif facts.get("rows"):
+                read = max(read, 0.5)
+            found[part.source] = min(1.0, read), float(part.target in self._copies)
+        return found
+
+    def _tell_read(self, part: PartitionJob, facts: Mapping[str, Any]) -> None:
         """What the rebuild of one partition has read or written so far."""
+        self._reading[part.target] = facts
         moved = {name: facts[name] for name in ("raw_bytes", "rows") if name in facts}
         self.progress = {**{name: value for name, value in self.progress.items() if name not in ("raw_bytes", "rows")}, **moved}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob,
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.part import PartAsked
-from scrubjay.pitr.plan import forked_error
+from scrubjay.pitr.plan import Plan, forked_error
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.restore import Restore
 from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
@@ -30,6 +30,10 @@ MISMATCH = 2
 """Exit code of an answer that is whole, and of one of two histories."""
 Report = dict[str, Any]
 Log = Callable[[str], None]
+
+
+Foresee = Callable[[str, Plan], Awaitable[float | None]]
+"""Seconds that a restore by a plan (of the table with this id) will take on this machine, measured now; None: nothing could be measured, what was learnt from earlier ones counts."""
 
 
 class RestoreService:
@@ -46,9 +50,10 @@ class RestoreService:
         pitr_default: bool = True,
         log: Log,
         ended: Callable[[str, int], object] | None = None,
+        foresee: Foresee | None = None,
     ) -> None:
-        """ended: told the state of each restore that ends, and the microseconds since it was asked for."""
-        self._ended = ended
+        """foresee: None: predictions go by what was learnt. ended: told the state of each restore that ends, and the microseconds since it was asked for."""
+        self._ended, self._foresee = ended, foresee
         self._env = env
         self._port = port
         self._archive = archive
@@ -97,6 +102,7 @@ class RestoreService:
         """What a restore would read. Changes nothing. Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable."""
         job, plan = await self.preparing.job_for(source, to, asked, self._env.clock.wall_us())
         report = job.report()
+        foreseen = None if self._foresee is None else await self._foresee(source.table_id, plan)
         return {
             **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "part", "beyond_latest")},
             "exit": MISMATCH if plan.forks else 0,
@@ -105,7 +111,7 @@ class RestoreService:
             "partitions": [part.as_json() for part in plan.partitions],
             "bytes": plan.bytes,
             "requests": plan.requests,
-            "predicted_seconds": plan.predicted_seconds,
+            "predicted_seconds": plan.predicted_seconds if foreseen is None else foreseen,
             "rates": plan.rates._asdict(),
         }
 
@@ -234,7 +240,7 @@ class RestoreService:
         return None if running is None else running[0].job
 
     def _spawn(self, job: RestoreJob, source: TableMeta) -> None:
-        restore = Restore(self._env, self._port, self._archive, self._options, job, source, log=self._log)
+        restore = Restore(self._env, self._port, self._archive, self._options, job, source, log=self._log, foresee=self._foresee)
         job.state, job.error, job.finished_us = RUNNING, None, None
         task = self._env.tasks.spawn(self._run(restore), name=f"restore {job.target}")
         self._running[job.target_id] = (restore, task)

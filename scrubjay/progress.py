@@ -126,6 +126,8 @@ def told(facts: Mapping[str, Any]) -> tuple[str, int | None, int | None, str]:
     """Arguments of `update` for what a server or a verifier tells: rows or bytes where it knows them, else what it counts."""
     word = str(facts.get("phase") or "running")
     phase = PHASES.get(word, word)
+    if isinstance(left := facts.get("left_s"), float):
+        phase += f", about {count(max(1, round(left)))} s left"
     for name, unit in (("rows", "rows"), ("bytes", "bytes"), ("raw_bytes", "bytes")):
         if isinstance(facts.get(name), int) and facts[name]:  # nothing yet: what it counts says more
             done, total = facts.get("done"), facts.get("total")

@@ -38,13 +38,14 @@ from scrubjay.offline import AHEAD_US, chosen_cluster
 from scrubjay.output import FAILED, MISMATCH, REFUSED, merge_exits
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import forked_error
+from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
 from scrubjay.pitr.recover.report import findings_of, plan_report, plans_of
-from scrubjay.pitr.recover.run import Brought, Recovery
+from scrubjay.pitr.recover.run import Brought, Foreseen, Recovery
 from scrubjay.progress import Progress, told
-from scrubjay.recovery_sample import UNMEASURED, measured
+from scrubjay.recovery_sample import measured
 from scrubjay.server.archive import wrapped
 from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
@@ -94,17 +95,24 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             await parent.open()
             chooser = Chooser(parent, only=asked.only, now_us=env.clock.wall_us())
             choice = await chooser.choose(earlier.at_us if earlier is not None else asked.at_us)
-            plans = plans_of(parent, choice, rates=UNMEASURED, workers=workers)
-            rates = UNMEASURED
-            if earlier is None:
-                progress.update("measuring this machine")
-                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(opened.settings))
-                try:
-                    notes = choice.catalogue.jobs
-                    rates = await measured(tasks, jobs, plans, url=opened.url, root=Path(scratch), workers=workers, notes=notes)
-                finally:
-                    await jobs.close()
-            report = plan_report(parent, choice, plans, rates=rates, workers=workers, copies=len(NODES), backups=await parent.backups())
+            plans = plans_of(parent, choice, rates=Rates(), workers=workers)
+            progress.update("measuring this machine")
+            jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(opened.settings))
+            try:
+                notes = choice.catalogue.jobs
+                costs = await measured(tasks, jobs, plans, url=opened.url, root=Path(scratch), workers=workers, notes=notes)
+            finally:
+                await jobs.close()
+            report = plan_report(
+                parent,
+                choice,
+                plans,
+                costs=costs,
+                workers=workers,
+                lanes=lanes_of(workers),
+                copies=len(NODES),
+                backups=await parent.backups(),
+            )
             planned_us = env.clock.boot_us()
             report |= {"url": opened.url, "away": opened.as_json(), "data": str(folder), "cluster": None, "findings": []} | outcome(
                 [], report["forks"]
@@ -128,7 +136,12 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
                     if came_back(brought):
                         write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
 
-                await _bring(tasks, env, config, opened, lock, state, parent, choice, progress, workers, told_of)
+                asked_of = {
+                    table: {str(part.partition): costs.work(table, log=part.raw_log, base=part.raw_base) for part in plan.partitions}
+                    for table, plan in plans.items()
+                }
+                foreseen = Foreseen(report["predicted_seconds"], asked_of, len(NODES))
+                await _bring(tasks, env, config, opened, lock, state, parent, choice, progress, workers, told_of, foreseen)
                 if report["error"] is not None and report["error"]["code"] == INCOMPLETE_CODE:
                     works = await chooser.settle(choice.at_us)
                     report["works_at"] = None if works is None or works.at_us == choice.at_us else utc_text(works.at_us)
@@ -192,6 +205,7 @@ async def _bring(
     progress: Progress,
     workers: int,
     tell: Callable[[Sequence[Brought]], None],
+    foreseen: Foreseen,
 ) -> None:
     """Run the new cluster, without archive and front door, for as long as it takes to restore every table into it. tell: what came of it, before notes go."""
     folder = lock.folder
@@ -211,6 +225,7 @@ async def _bring(
             max_offset_us=config.consensus.max_clock_offset_us,
             tell=lambda facts: progress.update(*told(facts)),
             log=_log.warning,
+            foreseen=foreseen,
         )
         brought = await recovery.run()
         if came_back(brought):

@@ -14,7 +14,7 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.pitr.backups import BackupService
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.service import RestoreService
+from scrubjay.pitr.service import Foresee, RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.exports import Exports
@@ -142,10 +142,12 @@ def open_durability(
     agents: Sequence[ArchiveAgent] = (),
     alarm: Alarm | None = None,
     trees: TreesHere | None = None,
+    foresee: Foresee | None = None,
 ) -> Durability:
     """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too.
 
-    agents: those of this process, which can be asked to publish out of turn. trees: of this machine, where jobs and copies are on it; None: rows of a new table are loaded by each copy. alarm: what wakes the schedule; None: the timers of `env`.
+    agents: those of this process, which can be asked to publish out of turn. trees: of this machine, where jobs and copies are on it; None: rows of a new table are loaded by each copy. foresee: measures what a restore will take; None: predictions go by
+    what was learnt. alarm: what wakes the schedule; None: the timers of `env`.
     """
     telling = Telling(log)
     daily = DailyIndex(env, store, ledger, writer, log=log)
@@ -193,6 +195,7 @@ def open_durability(
         pitr_default=options.pitr_default,
         log=log,
         ended=partial(telling.over, "restore"),
+        foresee=foresee,
     )
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()

@@ -6,7 +6,7 @@ file that was rebuilt is not read again. A table that only just began at the mom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.job import PREFIX, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job, note
 from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.pace import Work, seconds_left
 from scrubjay.pitr.recover.choose import Choice
 from scrubjay.pitr.recover.schedules import carried
 from scrubjay.pitr.restore import Restore
@@ -54,12 +55,27 @@ class Brought(NamedTuple):
             "rows": report["rows"],
             "digest": report["digest"],
             "verdict": report["verdict"],
+            "seconds": report["seconds"],
             "error": report["error"],
         }
 
 
+class Foreseen(NamedTuple):
+    """seconds: that were predicted. works: of each table's partitions. copies: of each."""
+
+    seconds: float
+    works: Mapping[str, Mapping[str, Work]]
+    copies: int
+
+    @property
+    def whole(self) -> float:
+        """All of it, one after the other."""
+        every = [work for works in self.works.values() for work in works.values()]
+        return sum(work.read + self.copies * (work.copy + work.sync + work.hash) for work in every)
+
+
 class Recovery:
-    """port: of the new cluster. options.lanes: tables at once, and partitions of one. raw: bytes that the plan says will be replayed, for progress."""
+    """port: of the new cluster. options.lanes: tables at once, and partitions of one. foreseen: for telling what is left. log: hears of copies that load rows."""
 
     def __init__(
         self,
@@ -72,9 +88,11 @@ class Recovery:
         max_offset_us: int,
         tell: Callable[[dict[str, Any]], None],
         log: Callable[[str], None],
+        foreseen: Foreseen | None = None,
     ) -> None:
         self._env, self._port, self._archive, self._options = env, port, archive, options
         self._choice, self._max_offset_us, self._tell, self._log = choice, max_offset_us, tell, log
+        self._foreseen, self._began_us = foreseen, env.clock.boot_us()
         self.schedules = carried(choice.catalogue.jobs)
         self._running: dict[str, Restore] = {}
         self._done = 0
@@ -176,10 +194,23 @@ class Recovery:
     def _target(self, job: RestoreJob) -> TableMeta | None:
         return next((table for table in self._port.tables() if table.table_id == job.target_id), None)
 
+    def _left(self, foreseen: Foreseen) -> float:
+        """Seconds, by what is done of the work that was foreseen, and how long that took."""
+        done = 0.0
+        for table, works in foreseen.works.items():
+            restore = self._running.get(table)
+            known = {} if restore is None else restore.done()
+            for partition, work in works.items():
+                read, loaded = known.get(partition, (0.0, 0.0))
+                done += read * work.read + loaded * foreseen.copies * (work.copy + work.sync + work.hash)
+        elapsed_s = (self._env.clock.boot_us() - self._began_us) / 1e6
+        return round(seconds_left(foreseen.seconds, done=done / foreseen.whole if foreseen.whole else 0.0, elapsed_s=elapsed_s), 1)
+
     async def _keep_telling(self) -> None:
         while True:
             raw = sum(int(one.progress.get("raw_bytes", 0)) for one in self._running.values())
             loading = sum(one.job.phase == "load" for one in self._running.values())
             phase = "load" if loading else "read"
-            self._tell({"phase": phase, "raw_bytes": raw, "done": self._done, "total": len(self._choice.tables), "unit": "tables"})
+            facts = {"phase": phase, "raw_bytes": raw, "done": self._done, "total": len(self._choice.tables), "unit": "tables"}
+            self._tell(facts if self._foreseen is None else {**facts, "left_s": self._left(self._foreseen)})
             await self._env.tasks.sleep(TELL_S)

@@ -73,7 +73,7 @@ from scrubjay.serving.folder import (
     refuse_unfinished,
     write_cluster,
 )
-from scrubjay.serving.jobs import PairedServerJobs, ServerJobs, name_witness, open_jobs, trees_of
+from scrubjay.serving.jobs import PairedServerJobs, ServerJobs, foreseeing, name_witness, open_jobs, trees_of
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -188,6 +188,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         agents=agents,
         alarm=SchedulerAlarm(),
         trees=trees_of(folder, config),
+        foresee=foreseeing(env, jobs, folder, config, cluster.service, workers=JOB_WORKERS),
     )
     name_witness(jobs, archive.store, durability.archive.index, archive.writer)
     if archive.pair is not None:

@@ -13,19 +13,27 @@ from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import CHECK_JOB
 from scrubjay.archiver.write.bases import UPLOAD
 from scrubjay.archiver.write.writer import Writer
-from scrubjay.base.env import Jobs, ObjectStore
+from scrubjay.base.env import Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
+from scrubjay.base.gate import Gate
 from scrubjay.base.paired_jobs import PairedJobs
 from scrubjay.base.real.fleet_jobs import FleetJobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.stores import worker_environment
 from scrubjay.base.wrap.paired import PairedStore
 from scrubjay.config import Config
+from scrubjay.pitr.pace import predict_seconds
+from scrubjay.pitr.plan import Plan
+from scrubjay.pitr.rates import rates_of
+from scrubjay.pitr.service import Foresee
 from scrubjay.pitr.source import REBUILD, REBUILD_PART
 from scrubjay.pitr.timeline.service import DIFF, HISTORY
+from scrubjay.recovery_sample import measured
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
+from scrubjay.serving.cluster import NODES
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.treefile import MAKER
+from scrubjay.storage.service_port import ServicePort
 
 TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
 """Jobs that a fleet does: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
@@ -94,6 +102,26 @@ def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, setti
 def trees_of(folder: Path, config: Config) -> TreesHere | None:
     """Where jobs make the trees of new partitions. None: a fleet rebuilds, and its machines are not that of the copies. folder: the data folder."""
     return TreesHere(MAKER, f"{folder}/") if config.jobs.backend == "local" else None
+
+
+def foreseeing(env: Env, jobs: Jobs, folder: Path, config: Config, port: ServicePort, *, workers: int) -> Foresee | None:
+    """How a restore's time is foreseen: by pieces of what it reads, measured when it is asked. None: a fleet rebuilds, whose machines this one does not know. folder: the data folder."""
+    if config.jobs.backend != "local":
+        return None
+    gate = Gate(env.tasks)
+
+    async def foresee(table: str, plan: Plan) -> float | None:
+        async with gate:
+            costs = await measured(
+                env.tasks, jobs, {table: plan}, url=config.archive_url, root=folder, workers=workers, notes={}, below="tmp/foresee/"
+            )
+        if not costs.samples:
+            return None
+        learnt = rates_of(port)
+        works = [costs.work(table, log=part.raw_log, base=part.raw_base) for part in plan.partitions]
+        return predict_seconds([works], costs._replace(fixed=learnt.fixed, each=0.0), workers=workers, lanes=1, copies=len(NODES))
+
+    return foresee
 
 
 def name_witness(jobs: ServerJobs, store: ObjectStore, index: ArchiveIndex, writer: Writer) -> None:

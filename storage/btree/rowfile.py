@@ -15,7 +15,6 @@ import zstandard
 
 from scrubjay.base.checksum import crc32c_masked, crc32c_raw, row_hash, row_hashes
 from scrubjay.base.errors import Corrupt, Invalid
-from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.log.digest import MASK, Total
 
@@ -281,22 +280,17 @@ def read_between(read: Callable[[int, int], bytes], size: int, start: bytes, end
         yield from (row for row in rows_of_block(read, index, number) if start <= row.key and (end is None or row.key < end))
 
 
-def read_beginning(data: bytes) -> Iterator[Row]:
-    """The rows of all whole blocks at the beginning of a row file of which the rest is not here: enough to measure by, and no proof. Raises Corrupt."""
+def read_beginning(data: bytes) -> Iterator[list[Row]]:
+    """The rows of each whole block at the beginning of a row file of which the rest is not here: enough to measure by, and no proof. Raises Corrupt."""
     decompressor = zstandard.ZstdDecompressor()
     at = HEADER.size
     while (
         len(data) - at >= BLOCK.size and at + BLOCK.size + BLOCK.unpack_from(data, at)[2] <= len(data) and data[at : at + 4] == BLOCK_MAGIC
     ):
+        begin = at
         raw, rows, at = _read_block(lambda offset, length: data[offset : offset + length], decompressor, at, len(data))
-        position = 0
-        for _ in range(rows):
-            if len(raw) - position < ROW.size:
-                raise _corrupt("row cut short", at)
-            key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
-            middle = position + ROW.size + key_length
-            yield Row(raw[position + ROW.size : middle], Lsn(lsn), Stamp(stamp), raw[middle : middle + item_length])
-            position = middle + item_length
+        first = raw[ROW.size : ROW.size + ROW.unpack_from(raw)[0]] if len(raw) >= ROW.size else b""
+        yield _rows_of(raw, BlockEntry(begin, rows, first))
 
 
 def _read_block(read: Callable[[int, int], bytes], decompressor: zstandard.ZstdDecompressor, at: int, end: int) -> tuple[bytes, int, int]:

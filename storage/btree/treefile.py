@@ -118,12 +118,22 @@ def copy_of(source: Path, target: Path, *, size: int, hash_: bytes, move: bool) 
     if move:
         source.rename(target)
     else:
-        _copied(source, target)
+        copied(source, target)
+    synced(target)
+    proven(target, size=size, hash_=hash_)
+
+
+def synced(target: Path) -> None:
+    """Durable. Raises OSError."""
     descriptor = os.open(target, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def proven(target: Path, *, size: int, hash_: bytes) -> None:
+    """Raises Corrupt (it is not what was read back), OSError."""
     found = file_hash(target)
     if found != (size, hash_):
         raise Corrupt(
@@ -131,7 +141,7 @@ def copy_of(source: Path, target: Path, *, size: int, hash_: bytes, move: bool) 
         )
 
 
-def _copied(source: Path, target: Path) -> None:
+def copied(source: Path, target: Path) -> None:
     """Within the kernel, which shares blocks where the file system can."""
     read = os.open(source, os.O_RDONLY)
     try:

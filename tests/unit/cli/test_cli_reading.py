@@ -320,6 +320,8 @@ def test_one_is_singular_and_numbers_are_for_people() -> None:
         ({"phase": "read", "segments": 3, "raw_bytes": 1 << 30, "lsn": 7}, "reading the archive 1.0 GiB"),
         ({"phase": "read", "raw_bytes": 0, "done": 0, "total": 3, "unit": "tables"}, "reading the archive 0 of 3 tables"),
         ({"phase": "objects", "checked": 3, "bytes": 2048}, "reading segments 2.0 KiB"),
+        ({"phase": "read", "raw_bytes": 1 << 30, "left_s": 12.3}, "reading the archive, about 12 s left 1.0 GiB"),
+        ({"phase": "load", "left_s": 0.2}, "loading, about 1 s left"),
     ],
 )
 def test_progress_is_in_bytes_or_rows(facts: dict[str, Any], shown: str) -> None:

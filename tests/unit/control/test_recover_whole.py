@@ -20,13 +20,14 @@ from scrubjay.pitr.archive import Progress
 from scrubjay.pitr.first_base import FOLDER, FirstBases
 from scrubjay.pitr.job import LOAD, PREFIX, READ
 from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.pace import Cost, Costs, Work
 from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
 from scrubjay.pitr.recover.remake import ParentRows
 from scrubjay.pitr.recover.report import plan_report, plans_of
-from scrubjay.pitr.recover.run import Brought, Recovery
+from scrubjay.pitr.recover.run import Brought, Foreseen, Recovery
 from scrubjay.pitr.recover.schedules import carried
 from scrubjay.scrubber.schedule.settings import JobNote, JobSettings, LastRun
 from scrubjay.server.archive import start_agents
@@ -34,6 +35,8 @@ from scrubjay.sim.store import SimObject, StoreFaults
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.sim.whole.run import AGENT
+from scrubjay.storage.btree.beside import TreesHere
+from scrubjay.storage.btree.memory_treefile import MAKER
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, Throughput
 from tests.unit.control.house import House
 
@@ -44,12 +47,17 @@ SET = JobNote(settings=JobSettings(cron="5 3 * * *", within_us=7), set_us=11, pa
 """Of the schedule's job `scrub`, before everything was lost."""
 
 
+COSTS = Costs({}, (Cost(1, 1, 1, 1),) * 2, 1.0, 0.1, 1)
+
+
 class Lost:
     """A cluster whose tables are gone, and the moment before. `at`: when all was there and proven."""
 
     def __init__(self, *, partitions: int = 2, scrubbed: bool = False) -> None:
         """scrubbed: bases were made before that moment."""
         self.house = House(partitions=partitions)
+        self.told: list[dict[str, Any]] = []
+        self.foreseen: Foreseen | None = None
         self.want: dict[str, dict[bytes, int]] = {}
         for name in NAMES:
             table = self.house.create(name)
@@ -88,7 +96,13 @@ class Lost:
         """A new life of it, as the control part that runs now sees the cluster."""
         house = self.house
         self.source = RecoverySource(
-            house.env, house.service, house.jobs(), house.cluster.folder.disk, self.parent, url=house.cluster.archive.url, trees=house.trees
+            house.env,
+            house.service,
+            house.jobs(),
+            house.cluster.folder.disk,
+            self.parent,
+            url=house.cluster.archive.url,
+            trees=TreesHere(MAKER, ""),
         )
         return Recovery(
             house.env,
@@ -97,8 +111,9 @@ class Lost:
             RestoreOptions(lanes=2),
             choice,
             max_offset_us=500_000,
-            tell=lambda facts: None,
+            tell=self.told.append,
             log=house.lines.append,
+            foreseen=self.foreseen,
         )
 
     def bases(self, jobs: Jobs | None = None, *, remade: bool = False) -> FirstBases:
@@ -149,9 +164,14 @@ def lost() -> Lost:
 def test_everything_comes_back_and_is_archived_from_then_on(lost: Lost) -> None:
     choice = lost.choose(lost.at)
     assert [table.name for table in choice.tables] == list(NAMES)
+    works = {table.table_id: {info.partition_id: Work(1.0, 0.1, 0.1, 0.1) for info in table.partitions} for table in choice.tables}
+    lost.foreseen = Foreseen(10.0, works, 3)
     recovery = lost.recovery(choice)
     brought = lost.house.run(recovery.run())
     lost.holds(brought)
+    assert lost.told[0]["left_s"] == 10.0
+    assert recovery._left(lost.foreseen) == 0.0, "all that was foreseen is done"
+    assert not [line for line in lost.house.lines if "one by one" in line]
     old = {table.table_id for table in choice.tables}
     for name in NAMES:
         table = lost.house.table(name)
@@ -585,7 +605,9 @@ def test_a_row_file_that_rots_between_two_lives_is_never_published(lost: Lost) -
 def test_the_plan_says_what_is_read(lost: Lost) -> None:
     choice = lost.choose(lost.at)
     plans = plans_of(lost.parent, choice, rates=Rates(), workers=2)
-    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2, copies=3, backups=lost.house.run(lost.parent.backups()))
+    report = plan_report(
+        lost.parent, choice, plans, costs=COSTS, workers=2, lanes=2, copies=3, backups=lost.house.run(lost.parent.backups())
+    )
     assert [one["table"] for one in report["tables"]] == list(NAMES)
     assert report["bytes"] == sum(one["bytes"] for one in report["tables"]) > 0
     assert report["requests"] > 0
@@ -612,7 +634,7 @@ def test_a_backup_of_the_parent_is_named_and_its_moment_comes_back_alone(lost: L
     lost.house.run(client.put(f"{CLUSTER}/pins/rotten.json", b"{"))
     found = lost.house.run(lost.opened().backups())
     latest = lost.choose()
-    report = plan_report(lost.parent, latest, {}, rates=Rates(), workers=2, copies=3, backups=found)
+    report = plan_report(lost.parent, latest, {}, costs=COSTS, workers=2, lanes=2, copies=3, backups=found)
     assert report["backups"] == [
         {"backup": "quarter", "backup_id": pin.id, "table": "orders", "table_id": source.table_id, "at": utc_text(lost.at)}
     ]

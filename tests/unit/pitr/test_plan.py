@@ -13,7 +13,7 @@ from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PlannedSegment, plan_partition, plan_table
-from scrubjay.pitr.rates import Rates, learn, predict, predict_copies
+from scrubjay.pitr.rates import Rates, learn, predict
 from scrubjay.pitr.target import Bounds, RestoreTarget, reach, resolve
 
 WINDOW = Bounds(1_000, 9_000)
@@ -238,16 +238,6 @@ def test_prediction() -> None:
     assert predict([100, 100], rates, workers=2) == 4
     assert predict([100, 100], rates, workers=1) == 7
     assert predict([], rates, workers=2) == 1
-
-
-def test_a_prediction_by_cores_and_copies() -> None:
-    """Two cores: each partition is read by one, and its three copies are loaded by both."""
-    rates = Rates(read=100, load=100, fixed=1, samples=1)
-    assert predict_copies([], rates, workers=2, copies=3) == 1
-    assert predict_copies([100], rates, workers=2, copies=3) == 1 + 1 + 1.5
-    assert predict_copies([100, 100], rates, workers=2, copies=3) == 1 + 1 + 3
-    assert predict_copies([100] * 8, rates, workers=4, copies=3) == 1 + 2 + 6
-    assert predict_copies([1000, 10], rates, workers=8, copies=3) == 1 + 10 + 10
 
 
 def test_rates_move_towards_what_was_measured() -> None:
