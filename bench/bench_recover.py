@@ -1,8 +1,8 @@
 """How fast a cluster comes back from its archive alone, and how well that was predicted: `recover --plan`, then `recover`, of tables of random items.
 
-    .venv/bin/python -m bench.bench_recover [--mib 64] [--item-bytes 1000] [--tables 1] [--partitions 2] [--runs 1] [--folder DIR]
+    .venv/bin/python -m bench.bench_recover [--mib 64] [--item-bytes 1000] [--tables 1] [--partitions 2] [--runs 1] [--bases] [--folder DIR]
 
-Fills its own server below a temporary folder (--folder: there, kept, and filled only once) and stops it; only its archive is read then, as often as --runs says. Prints one JSON
+With --bases the rows are imported: all is read from bases, and nothing from the log. Fills its own server below a temporary folder (--folder: there, kept, and filled only once) and stops it; only its archive is read then, as often as --runs says. Prints one JSON
 object a run. `predicted_off_percent`: how far what `--plan` said just before was from what it took; `predicted_by_itself_off_percent`: what the run said at its beginning. `rows_mb_per_s`: keys
 and items of all tables, once, over the time from start to end of the command. `cpu_s`: user and system time of it and its workers; where the machine does other things too, that says more.
 """
@@ -28,6 +28,7 @@ from typing import Any
 import uvloop
 
 from bench.bench_requests import call
+from bench.bench_timetravel import import_items
 
 CONNECTIONS = 8
 BATCH = 25
@@ -74,7 +75,13 @@ def archived(folder: Path, options: argparse.Namespace) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings}) as server:
         assert server.stdout is not None
         try:
-            uvloop.run(fill(int(server.stdout.readline().rsplit(":", 1)[1]), options))
+            port = int(server.stdout.readline().rsplit(":", 1)[1])
+            if options.bases:
+                count = options.mib * (1 << 20) // options.item_bytes // options.tables
+                for table in (f"bench-{number}" for number in range(options.tables)):
+                    import_items(f"http://127.0.0.1:{port}", count, folder, table=table, item_bytes=options.item_bytes)
+            else:
+                uvloop.run(fill(port, options))
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(400)
@@ -127,6 +134,7 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=1)
     parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--bases", action="store_true")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

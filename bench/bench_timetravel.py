@@ -47,7 +47,7 @@ async def _spoil(port: int, bad: int) -> str:
     return utc_text(began_us)
 
 
-def _import(endpoint: str, items: int, folder: Path) -> None:
+def import_items(endpoint: str, items: int, folder: Path, *, table: str = "bench", item_bytes: int = ITEM_BYTES) -> None:
     """The table as an import makes it: rows that are no records of its log."""
     draw = random.Random(1)
     words = [f"{draw.getrandbits(40):010x}" for _ in range(500)]
@@ -56,8 +56,10 @@ def _import(endpoint: str, items: int, folder: Path) -> None:
     for part in range(FILES):
         with open(files / f"{part}.csv", "w") as file:
             file.write("id,v\n")
-            file.writelines(f"k{number:09d},{' '.join(draw.choices(words, k=ITEM_BYTES // 11))}\n" for number in range(part, items, FILES))
-    verb(endpoint, "import", f"file://{files}", "--table", "bench", "--key", "id:S", "--format", "csv")
+            file.writelines(
+                f"k{number:09d},{' '.join(draw.choices(words, k=max(1, item_bytes // 11)))}\n" for number in range(part, items, FILES)
+            )
+    verb(endpoint, "import", f"file://{files}", "--table", table, "--key", "id:S", "--format", "csv")
     shutil.rmtree(files)
 
 
@@ -65,7 +67,7 @@ def measure(port: int, options: argparse.Namespace, folder: Path) -> dict[str, A
     endpoint = f"http://127.0.0.1:{port}"
     items, bad = options.items, options.bad
     if not (folder / "loaded").exists():
-        _import(endpoint, items, folder)
+        import_items(endpoint, items, folder)
         (folder / "loaded").touch()
     good = uvloop.run(_spoil(port, bad))
     key = json.dumps({"id": {"S": "k000000000"}})

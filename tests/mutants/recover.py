@@ -314,6 +314,27 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/pitr/test_pace.py::test_partitions_are_read_side_by_side_and_copied_when_all_are_read",),
     ),
     Mutant(
+        "restore-foresees-nothing",
+        "pitr/restore.py",
+        "        foreseen = None if self._foresee is None else await self._foresee(self.job.source_id, plan)\n",
+        "        foreseen = None\n",
+        ("tests/unit/pitr/test_restore.py::test_what_is_foreseen_counts_and_else_what_was_learnt",),
+    ),
+    Mutant(
+        "recover-never-nears-its-end",
+        "pitr/recover/run.py",
+        "                done += read * work.read",
+        "                done += 0 * work.read",
+        ("tests/unit/control/test_recover_whole.py::test_everything_comes_back_and_is_archived_from_then_on",),
+    ),
+    Mutant(
+        "what-is-left-goes-by-the-prediction-alone",
+        "pitr/pace.py",
+        "    return max(0.0, (1.0 - done) * predicted_s * pace)\n",
+        "    return max(0.0, (1.0 - done) * predicted_s)\n",
+        ("tests/unit/pitr/test_pace.py::test_what_is_left_follows_the_pace_that_it_has",),
+    ),
+    Mutant(
         "recover-measures-one-piece",
         "scrubjay/recovery_sample.py",
         "max(1, min(PIECES_MAX, raw // PIECE_FOR_BYTES))",

@@ -10,6 +10,7 @@ import pytest
 
 from scrubjay.base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
+from scrubjay.pitr.plan import Plan
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
@@ -90,6 +91,25 @@ def test_the_report_has_the_fields_of_the_contract() -> None:
     assert {"plan", "read", "load", "confirm", "total"} == report["seconds"].keys()
     assert all(value is not None for value in report["seconds"].values())
     assert report["at"] == plan["window"]["latest"]
+
+
+def test_what_is_foreseen_counts_and_else_what_was_learnt() -> None:
+    """By the plan before a restore and by the restore itself, of the table that it is of."""
+    world = world_with_history()
+    learnt = world.run(world.service.plan(world.source, "new", RestoreTarget(latest=True)))["predicted_seconds"]
+    answer: float | None = None
+    asked: list[tuple[str, int]] = []
+
+    async def foresee(table: str, plan: Plan) -> float | None:
+        asked.append((table, len(plan.partitions)))
+        return answer
+
+    world.service._foresee = foresee
+    assert world.run(world.service.plan(world.source, "new", RestoreTarget(latest=True)))["predicted_seconds"] == learnt
+    answer = 123.5
+    assert world.run(world.service.plan(world.source, "new", RestoreTarget(latest=True)))["predicted_seconds"] == 123.5
+    assert restore(world, RestoreTarget(latest=True))["predicted_seconds"] == 123.5
+    assert asked == [(world.source.table_id, len(world.source.partitions))] * 3
 
 
 @pytest.mark.parametrize("where", ["before", "beyond"])
