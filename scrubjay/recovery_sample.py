@@ -41,7 +41,7 @@ PIECE_FOR_BYTES = 64 << 20
 """One piece is measured for so much that is to be read, and at least one."""
 FIXED_S = 1.0
 """Seconds that a recovery takes whatever its size and wherever it runs: its groups elect, publish and stop."""
-STARTS = 1.7
+STARTS = 1.9
 """More: so many times what the processes of a sample take to start. Those of the recovery start as they do, and so do the nodes."""
 START_MAX_S = 5.0
 """What takes longer to start waits for something else."""
