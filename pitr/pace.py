@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Cost(NamedTuple):
+class StepCost(NamedTuple):
     """Seconds for each byte that a plan counts, while every core does the like. read: until the tree is read back. Of one copy: copy, until its bytes are there; sync, until they are durable, which waits for
     the disk while as many do as there are cores; hash, until they are proven."""
 
@@ -24,7 +24,7 @@ class Cost(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What one partition takes, in seconds: see `Cost`."""
+    """What one partition takes, in seconds: see `StepCost`."""
 
     read: float
     copy: float
@@ -36,8 +36,8 @@ class Costs(NamedTuple):
     """of: what was measured, by table and whether of its bases (True) or its log; other: what counts for the rest, of log and of bases. fixed: seconds that it takes whatever its size; each: more for
     each table. samples: pieces that were measured; 0: these are figures of old."""
 
-    of: dict[tuple[str, bool], Cost]
-    other: tuple[Cost, Cost]
+    of: dict[tuple[str, bool], StepCost]
+    other: tuple[StepCost, StepCost]
     fixed: float
     each: float
     samples: int

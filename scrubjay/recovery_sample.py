@@ -26,7 +26,7 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.together import gather
-from scrubjay.pitr.pace import Cost, Costs
+from scrubjay.pitr.pace import Costs, StepCost
 from scrubjay.pitr.plan import PartitionPlan, Plan
 from scrubjay.pitr.rates import RATES_KEY, Rates
 from scrubjay.storage.btree.engine import Row, TreeFile
@@ -56,11 +56,11 @@ TRIED = 32
 """One part in so many of what will be written, all processes together."""
 JOB = "scrubjay.recovery_sample:sample_job"
 START_JOB = "scrubjay.recovery_sample:start_job"
-OF_LOG, OF_BASES = Cost(1 / 30e6, 1 / 400e6, 1 / 300e6, 1 / 2e9), Cost(1 / 15e6, 1 / 200e6, 1 / 150e6, 1 / 1e9)
+OF_LOG, OF_BASES = StepCost(1 / 30e6, 1 / 400e6, 1 / 300e6, 1 / 2e9), StepCost(1 / 15e6, 1 / 200e6, 1 / 150e6, 1 / 1e9)
 """For two cores that do nothing else. A base is counted by its stored bytes: half as many."""
 
 
-class Piece(NamedTuple):
+class Specimen(NamedTuple):
     """What stands for the bases (of_base), or the log, of one table. size: bytes of all that; part: the partition that has most of it."""
 
     size: int
@@ -78,7 +78,7 @@ async def measured(
     start = START_S if any(isinstance(one, ScrubjayError) for one in started) else min(START_MAX_S, _now_s() - began)
     fixed, each = round(FIXED_S + STARTS * start, 3), EACH_S
     raw = sum(part.raw for plan in plans.values() for part in plan.partitions)
-    found: dict[tuple[str, bool], Cost] = {}
+    found: dict[tuple[str, bool], StepCost] = {}
     for number, piece in enumerate(pieces_of(plans)[: max(1, min(PIECES_MAX, raw // PIECE_FOR_BYTES))]):
         copies = min(COPIES_MAX, max(COPIES, raw // TRIED // workers // SAMPLE_BYTES))
         asked = {"url": url, "root": str(root), "copies": copies, **_beginning(piece)}
@@ -93,7 +93,7 @@ async def measured(
     return Costs(found, (_other(found, of_base=False), _other(found, of_base=True)), fixed, each, len(found))
 
 
-def pieces_of(plans: Mapping[str, Plan]) -> list[Piece]:
+def pieces_of(plans: Mapping[str, Plan]) -> list[Specimen]:
     """Of which there is enough to measure, the largest first. Pure."""
     found = []
     for table, plan in plans.items():
@@ -102,26 +102,28 @@ def pieces_of(plans: Mapping[str, Plan]) -> list[Piece]:
             # A log upon a large base is not rebuilt without it.
             sizes = [(size, part) for size, part in sizes if size >= SAMPLE_BYTES // 4 and (of_base or part.raw_base <= SAMPLE_BYTES)]
             if sizes:
-                found.append(Piece(sum(size for size, _ in sizes), table, of_base, max(sizes, key=lambda one: one[0])[1]))
+                found.append(Specimen(sum(size for size, _ in sizes), table, of_base, max(sizes, key=lambda one: one[0])[1]))
     return sorted(found, key=lambda one: (-one.size, one.table, one.of_base))
 
 
-def _cost(answers: Sequence[Mapping[str, Any]]) -> Cost | None:
+def _cost(answers: Sequence[Mapping[str, Any]]) -> StepCost | None:
     """None: too little was measured."""
     raw = sum(one["raw"] for one in answers)
     if not answers or raw < len(answers) * SAMPLE_BYTES // 4:
         return None
-    return Cost(*(sum(one[name] for one in answers) / raw for name in ("read_s", "copy_s", "sync_s", "hash_s")))
+    return StepCost(*(sum(one[name] for one in answers) / raw for name in ("read_s", "copy_s", "sync_s", "hash_s")))
 
 
-def _other(found: Mapping[tuple[str, bool], Cost], *, of_base: bool) -> Cost:
+def _other(found: Mapping[tuple[str, bool], StepCost], *, of_base: bool) -> StepCost:
     """What was not measured: as what was, of its own kind if there is some."""
     same = [cost for (_, of), cost in found.items() if of is of_base]
     if same:
-        return Cost(*(statistics.mean(costs) for costs in zip(*same, strict=True)))
+        return StepCost(*(statistics.mean(costs) for costs in zip(*same, strict=True)))
     others = list(found.values())
     mine, theirs = (OF_BASES, OF_LOG) if of_base else (OF_LOG, OF_BASES)
-    return Cost(*(statistics.mean(costs) * one / other for costs, one, other in zip(zip(*others, strict=True), mine, theirs, strict=True)))
+    return StepCost(
+        *(statistics.mean(costs) * one / other for costs, one, other in zip(zip(*others, strict=True), mine, theirs, strict=True))
+    )
 
 
 def _learnt(notes: Mapping[str, Any], *, fixed: float, each: float) -> Costs:
@@ -129,13 +131,13 @@ def _learnt(notes: Mapping[str, Any], *, fixed: float, each: float) -> Costs:
     try:
         known = Rates(**notes[RATES_KEY])
         load = 1 / (3 * float(known.load))
-        cost = Cost(1 / float(known.read), load / 4, load / 2, load / 4)
+        cost = StepCost(1 / float(known.read), load / 4, load / 2, load / 4)
         return Costs({}, (cost, cost), fixed, each, int(known.samples))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return Costs({}, (OF_LOG, OF_BASES), fixed, each, 0)
 
 
-def _beginning(piece: Piece) -> dict[str, Any]:
+def _beginning(piece: Specimen) -> dict[str, Any]:
     """What to read of it: the beginning of its base, or the first of its segments and a small base that they rest on."""
     part = piece.part
     if piece.of_base:

@@ -14,7 +14,7 @@ from scrubjay.archiver.format.layout import build
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.pitr.pace import Cost, Costs
+from scrubjay.pitr.pace import Costs, StepCost
 from scrubjay.pitr.plan import BaseFacts, PartitionPlan, Plan, PlannedSegment
 from scrubjay.pitr.rates import RATES_KEY, Rates
 from scrubjay.recovery_sample import (
@@ -111,7 +111,7 @@ def costs(jobs: Answers, plans: dict[str, Plan], notes: dict[str, Any] | None = 
 
 
 GOOD = {"raw": 900, "read_s": 3.0, "copy_s": 9.0, "sync_s": 1.8, "hash_s": 0.9}
-MEASURED = Cost(3 / 900, 9 / 900, 1.8 / 900, 0.9 / 900)
+MEASURED = StepCost(3 / 900, 9 / 900, 1.8 / 900, 0.9 / 900)
 
 
 def test_what_is_measured_counts_and_else_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from scrubjay.pitr.archive import Progress
 from scrubjay.pitr.first_base import FOLDER, FirstBases
 from scrubjay.pitr.job import LOAD, PREFIX, READ
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.pace import Cost, Costs, Work
+from scrubjay.pitr.pace import Costs, StepCost, Work
 from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
@@ -47,7 +47,7 @@ SET = JobNote(settings=JobSettings(cron="5 3 * * *", within_us=7), set_us=11, pa
 """Of the schedule's job `scrub`, before everything was lost."""
 
 
-COSTS = Costs({}, (Cost(1, 1, 1, 1),) * 2, 1.0, 0.1, 1)
+COSTS = Costs({}, (StepCost(1, 1, 1, 1),) * 2, 1.0, 0.1, 1)
 
 
 class Lost:
@@ -438,7 +438,7 @@ def test_where_the_beginning_of_the_log_is_gone_the_base_says_what_it_is() -> No
     lost.recovery(choice)
     assert lost.source is not None
     with pytest.raises(Corrupt, match="the base behind that"):
-        lost.house.run(lost.source.rebuild(forged, info, part, cut=plan.cut, path=first_base.rows_path("here"), progress=None))
+        lost.house.run(lost.source.rebuild(forged, info, part, cut=plan.cut, path=first_base.rows_path(info.partition_id), progress=None))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -748,7 +748,7 @@ def test_a_row_file_of_another_moment_is_not_taken_for_this_one(lost: Lost) -> N
         choice = lost.choose(at)
         plan = plans_of(lost.parent, choice, rates=Rates(), workers=1)[table.table_id]
         (part,) = (part for part in plan.partitions if part.partition == info.partition_id)
-        work = lost.source.rebuild(table, info, part, cut=plan.cut, path=first_base.rows_path("here"), progress=None)
+        work = lost.source.rebuild(table, info, part, cut=plan.cut, path=first_base.rows_path(info.partition_id), progress=None)
         rows.append(lost.house.run(work).total)
     assert rows[0] == rows[1]
     assert lost.source.reused == 1, "the third is of another moment"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scrubjay.pitr.pace import WEIGHT, Cost, Costs, Work, predict_seconds, seconds_left
+from scrubjay.pitr.pace import WEIGHT, Costs, StepCost, Work, predict_seconds, seconds_left
 
-COSTS = Costs({}, (Cost(1, 1, 1, 1), Cost(2, 2, 2, 2)), 1.0, 0.5, 1)
+COSTS = Costs({}, (StepCost(1, 1, 1, 1), StepCost(2, 2, 2, 2)), 1.0, 0.5, 1)
 ONE = Work(read=10, copy=1, sync=2, hash=1)
 
 
@@ -57,7 +57,7 @@ def test_no_less_than_the_work_and_no_more_than_one_after_the_other(tables: int,
 
 
 def test_log_and_base_cost_their_own_and_what_was_not_measured_counts_as_others() -> None:
-    costs = Costs({("t", True): Cost(5, 0, 0, 0)}, (Cost(1, 2, 3, 4), Cost(10, 20, 30, 40)), 0, 0, 1)
+    costs = Costs({("t", True): StepCost(5, 0, 0, 0)}, (StepCost(1, 2, 3, 4), StepCost(10, 20, 30, 40)), 0, 0, 1)
     assert costs.work("t", log=2, base=3) == Work(2 + 15, 4, 6, 8)
     assert costs.work("other", log=2, base=3) == Work(32, 64, 96, 128)
 
