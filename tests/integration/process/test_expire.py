@@ -1,22 +1,45 @@
-"""A real server whose history has outlived its retention: weeks pass between two starts, by its clock."""
+"""A real server whose history has outlived its retention: weeks pass between two starts, by its clock. What is left of it becomes packs two days later, and it is killed on the way."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scrubjay.archiver.format.layout import SegmentKey, parse
 from tests.fixtures.faketime import FakeClock
-from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import make_table, now_us, proven
+from tests.integration.process.load import Item, make_table, now_us, proven, put, rfc3339, scan
 
 Make = Callable[..., ScrubjayServer]
-FAST = {"archive.seal_age": "1s", "archive.seal_age_max": "1s", "archive.closed_interval": "1s"}
+FAST = {"archive.segment_bytes": "64KiB", "archive.seal_age": "1s", "archive.seal_age_max": "1s", "archive.closed_interval": "1s"}
+START_S = 150
+"""A start costs some five seconds of a processor, and whole test runs share two."""
 
 
-@pytest.mark.timeout(300)
+def log_of(archive: Path, table: str) -> set[str]:
+    """Objects of a table's log, by their keys. table: id."""
+    names = [path.relative_to(archive).as_posix() for path in archive.rglob("*") if ".tmp" not in path.name]
+    return {name for name in names if isinstance(key := parse(name), SegmentKey) and key.table == table}
+
+
+def kill_while_it_packs(server: ScrubjayServer, archive: Path) -> set[str]:
+    """Begin to pack `birds`, and kill the server when the first object of its log came or went. The log before."""
+    plan = server.cli_json("archive", "compact", "birds", "--plan")[1]
+    table = plan["tables"][0]["table_id"]
+    log = log_of(archive, table)
+    command = [*scrubjay_command("archive", "compact", "birds"), "--endpoint", server.url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as packing:
+        wait_for(lambda: log_of(archive, table) != log, timeout=60)
+        server.kill()
+        packing.kill()
+    return log
+
+
+@pytest.mark.timeout(400)
 def test_history_leaves_when_its_window_ends_and_what_is_inside_stays_right(scrubjay_server: Make, tmp_path: Path) -> None:
     clock = FakeClock(tmp_path, "-40d")
     server = scrubjay_server(settings=FAST, env=clock.env)
@@ -62,6 +85,25 @@ def test_history_leaves_when_its_window_ends_and_what_is_inside_stays_right(scru
     assert code == 0, restored
     items = client.scan(TableName="copy", ConsistentRead=True)["Items"]
     assert {item["k"]["S"]: item["v"]["S"] for item in items} == {"old": "second", "new": "third"}
-    assert server.stop() == 0
-    server.start()
-    assert server.cli_json("verify")[0] == 0, "over a restart too"
+
+    many: list[Item] = [{"k": {"S": f"m{number % 5}"}, "v": {"S": f"{number:040000d}"}} for number in range(24)]
+    then_us = put(server.port, "birds", many[:12])
+    put(server.port, "birds", many[12:])
+    asked = now_us()
+    wait_for(lambda: proven(server, "birds", asked), timeout=60)
+    clock.set("+2d")
+    wait_for(lambda: server.cli_json("archive", "compact", "birds", "--plan")[1]["totals"]["segments"] >= 6, timeout=60)
+    log = kill_while_it_packs(server, server.data / "archive")
+    server.start(timeout=START_S)
+    wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=60)
+    code, done = server.cli_json("archive", "compact", "birds")
+    assert code == 0, done
+    code, left = server.cli_json("archive", "compact", "birds", "--plan")
+    assert (code, left["totals"]["objects_saved"], left["totals"]["unnamed"]) == (0, 0, 0), left
+    assert len(log_of(server.data / "archive", done["tables"][0]["table_id"])) < len(log) / 2, "of every pair of objects few are left"
+    assert server.cli_json("verify")[0] == 0, "over a restart too: what went by retention, and what is in packs"
+    code, restored = server.cli_json("restore", "run", "--table", "birds", "--to", "then", "--at", rfc3339(then_us))
+    assert (code, restored["verdict"]) == (0, "match"), restored
+    found = {item["k"]["S"]: item["v"]["S"] for item in scan(server.port, "then")}
+    assert found == {"old": "second", "new": "third", **{item["k"]["S"]: item["v"]["S"] for item in many[7:12]}}
+    assert "Traceback" not in server.log.read_text()
