@@ -99,7 +99,7 @@ class Campaigner:
         election.begun()
         self._acceptor.promise(own)
         state.out.promises = own
-        state.campaign = Campaign(own, now.boot_us + state.options.campaign_us)
+        state.campaign = Campaign(own, now.boot_us + election.patience_us())
         for peer in state.members.peers:
             state.out.answer(peer.node, Prepare(own))
 

@@ -65,6 +65,11 @@ class Election:
         """The others are asked for the leader's health: think again if their answers do not suffice."""
         self.at = now.boot_us + int(self._state.options.election_us * (1.0 + self._jitter()))
 
+    def patience_us(self) -> int:
+        """How long a campaign may gather promises: twice as long after each that came to nothing. A promise leaves when it is synced, behind the batch before it: where
+        that takes as long as the first campaign lasts, campaigns of that length never end well, and nobody would lead for as long as the disks, or the machine, are slow."""
+        return self._state.options.campaign_us << self._failures
+
     def arm_after_defeat(self, now: Now) -> None:
         """A ballot of ours was given up: the longer, the more campaigns failed in a row."""
         self.arm(now, factor=2.0 * (1 << self._failures))

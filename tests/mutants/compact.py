@@ -275,4 +275,32 @@ MUTANTS: list[Mutant] = [
         "        return ends[bisect_left(firsts, key.first)] >= 0 or ends",
         ("tests/unit/archiver/test_compact_kill.py::test_what_the_ledger_goes_on_remembering_of_parts_is_no_hole",),
     ),
+    Mutant(
+        "read-where-it-lay",
+        "archiver/read/objects.py",
+        "    found = await _elsewhere(store, key)\n",
+        "    found = None\n",
+        ("tests/unit/pitr/test_packed_meanwhile.py::test_what_is_packed_in_front_of_any_request_is_read_all_the_same[of_undo]",),
+    ),
+    Mutant(
+        "packed-is-damage",
+        "archiver/read/objects.py",
+        "[one for one in spoilt if one.kind != HOLE or not isinstance(manifest, PartManifest)] if named is None",
+        "spoilt if named is None",
+        ("tests/unit/pitr/test_packed_meanwhile.py::test_what_is_packed_in_front_of_any_request_is_read_all_the_same[of_export]",),
+    ),
+    Mutant(
+        "history-wants-its-manifest",
+        "pitr/timeline/jobs.py",
+        "    except (Corrupt, Missing):\n        return key",
+        "    except Corrupt:\n        return key",
+        ("tests/unit/pitr/test_packed_meanwhile.py::test_what_is_packed_in_front_of_any_request_is_read_all_the_same[of_history]",),
+    ),
+    Mutant(
+        "compared-moments-need-nothing",
+        "pitr/timeline/service.py",
+        '        self._reading[token] = Need(source.table_id, from_us, RESTORE, f"{what} of {source.name}")\n',
+        "",
+        ("tests/unit/pitr/test_packed_meanwhile.py::test_what_retention_takes_away_in_front_of_any_request_is_not_what_is_read[of_undo]",),
+    ),
 ]

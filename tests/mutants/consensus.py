@@ -506,4 +506,11 @@ MUTANTS: list[Mutant] = [
         "return True",
         ("tests/unit/consensus/test_traces.py",),
     ),
+    Mutant(
+        "campaigns-never-longer",
+        "storage/consensus/election.py",
+        "return self._state.options.campaign_us << self._failures",
+        "return self._state.options.campaign_us",
+        ("tests/sim/test_slow_sync.py",),
+    ),
 ]
