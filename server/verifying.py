@@ -6,18 +6,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.report import ArchiveFinding, VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
+from scrubjay.scrubber.evidence import ARCHIVE
 from scrubjay.scrubber.ledger import LEVELS, READ, VERIFY, WHOLE, Ledger, PartitionProof, Proof, level_rank
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.service_port import Finding
 
 VERIFY_WORK = "tmp/verify"
 PACE_LEAST_S = 0.001
@@ -185,6 +187,8 @@ class VerifyRuns:
         for finding in report.findings:
             if finding.object is not None:
                 self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
+            if finding.partition is not None:
+                self._control.service.note(_outside_a_scrub(finding, finding.partition, self._env.clock.wall_us()))
         await self._remember(report, table, started_us - max_age_us, max_age_us, memory, run)
         return report
 
@@ -203,6 +207,13 @@ class VerifyRuns:
         newer = {(one.partition, one.depth) for one in known if since_us < one.at_us <= now_us}
         dated = [one for one in proofs if one.at_us == now_us or (one.partition, one.depth) not in newer]
         await memory.told(self._ledger.verified(dated), None)
+
+
+def _outside_a_scrub(found: ArchiveFinding, partition: str, at_us: int) -> Finding:
+    """As it is kept until a scrub of the partition tells of it. Pure."""
+    return Finding(
+        found.kind, ARCHIVE, partition, None, None, found.object, found.lsn, found.segment, VERIFY, "none", found.detail, at_us
+    )  # fmt: skip
 
 
 def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, at_us: int, run: int | None = None) -> list[PartitionProof]:

@@ -216,3 +216,27 @@ def test_a_run_that_reads_for_long_says_that_all_was_read_since_it_began(one: Ve
     assert one.house.env.clock.wall_us() - began_us > 5_000_000, "it was slow"
     (read,) = [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
     assert abs(read.at_us - began_us) < 1_000_000
+
+
+def test_what_a_verify_found_is_told_by_the_next_scrub_and_counts_once(one: Verifying) -> None:
+    """Also what a scrub does not meet by itself: a marker over an object of which the right version is read. It is outstanding until it is gone and a verify says so."""
+    house, archive = one.house, one.house.cluster.archive
+    hidden = min(key for key in archive.objects if f"t={one.table.table_id}" in key and key.endswith(".seg"))
+    gone = archive.objects.pop(hidden)
+    report = one.verify()
+    assert [(found["object"], found["kind"]) for found in report["findings"]] == [(hidden, "hole")]
+    partition = report["findings"][0]["partition"]
+    kept = house.cluster.service.findings(partition)
+    assert [(found.object, found.kind, found.copy, found.found_by, found.action) for found in kept] == [
+        (hidden, "hole", "archive", "verify", "none")
+    ]
+    archive.objects[hidden] = gone  # and by now nobody can see it
+    assert one.verify()["verdict"] == "match"
+    told = house.scrub()
+    assert told.exit_code == 2, "it happened, and a person should know"
+    (found,) = [found.finding for table in told.tables for part in table.partitions for found in part.findings]
+    assert (found.object, found.found_by) == (hidden, "verify")
+    assert house.cluster.service.findings(partition) == []
+    assert house.scrub().exit_code == 0
+    assert one.verify()["verdict"] == "match"
+    assert "mismatch" not in {verdict for verdict, _ in one.proven().values()}
