@@ -1,8 +1,8 @@
 """A ledger in one SQLite file below the data folder (docs/formats/ledger.md).
 
 A file that SQLite cannot read is set aside beside itself and begun anew, at the start or in the middle of its use, and `set_aside` says so. One that is deleted or
-exchanged while it is open is written anew from what is open. One that cannot be opened at all is replaced by a ledger in memory, and `trouble` says so: no scrub and no start waits for a ledger. All calls are coroutines; SQLite runs off the
-loop, one call at a time.
+exchanged while it is open is written anew from what is open. One that cannot be opened at all is replaced by a ledger in memory, and `trouble` says so: no scrub and no start waits for a ledger.
+It is tried again at a steady rate, and what was noted meanwhile goes into it. All calls are coroutines; SQLite runs off the loop, one call at a time.
 """
 
 from __future__ import annotations
@@ -37,6 +37,28 @@ _LET_GO = (
 )
 
 MEMORY = ":memory:"
+
+OPEN_AGAIN_S = 30.0
+"""A file that could not be opened is tried again so often."""
+_TAKE_OVER = (
+    (
+        "insert into objects (object, level, at_us, run) select object, level, at_us, run + :after from kept.objects where true"
+        " on conflict (object, level) do update set at_us = excluded.at_us, run = excluded.run where excluded.at_us < 0 or excluded.at_us >= at_us"
+    ),
+    (
+        "insert into partitions (partition, table_id, depth, at_us, lsn, verdict, healed, rows, digest, run)"
+        " select partition, table_id, depth, at_us, lsn, verdict, healed, rows, digest, run + :after from kept.partitions where true"
+        " on conflict (partition, depth) do update set table_id = excluded.table_id, at_us = excluded.at_us, lsn = excluded.lsn, verdict = excluded.verdict,"
+        " healed = excluded.healed, rows = excluded.rows, digest = excluded.digest, run = excluded.run where excluded.at_us >= at_us"
+    ),
+    (
+        "insert into runs (id, started_us, finished_us, verdict, healed, report, kind, said)"
+        " select id + :after, started_us, finished_us, verdict, healed, report, kind, said from kept.runs where :after >= 0"
+    ),
+    "insert or replace into suspects select * from kept.suspects",
+    "insert into said (object, at_us) select object, at_us from kept.said where true on conflict (object) do update set at_us = max(at_us, excluded.at_us)",
+)
+"""What a ledger in memory noted, into the file: the newer of each, its runs behind those that are there. What the file says of itself (`state`) stays."""
 
 migrations = Migrations("scrubjay-ledger")
 
@@ -118,6 +140,10 @@ class SqliteLedger:
         """Called with the new place when a file is set aside in the middle of its use."""
         self.put_back: Callable[[str], object] = lambda other: None
         """Called when a file that was deleted while it was open was written anew. other: where the file lies now that had been put in its place; "": there was none."""
+        self.opened: Callable[[], object] = lambda: None
+        """Called when a file that could not be opened could be: what was noted meanwhile is in it."""
+        self._moved: dict[int, int] = {}
+        """Runs begun in memory, by their ids in the file."""
         self._file, self._journal = _number(path), _number(path + "-wal")
 
     @classmethod
@@ -137,7 +163,59 @@ class SqliteLedger:
         except Unavailable as error:
             ledger = await cls.open(tasks, MEMORY)
             ledger.trouble = str(error)
+            tasks.spawn(ledger._open_again(path), name="open the ledger again")
             return ledger
+
+    async def _open_again(self, path: str) -> None:
+        """Until it can be opened: the same ledger goes on in the file."""
+        while True:
+            await self._tasks.sleep(OPEN_AGAIN_S)
+            try:
+                rebuilt = await self._tasks.blocking(lambda: self._take(path))
+            except Unavailable as error:
+                self.trouble = str(error)
+                continue
+            self.rebuilt = rebuilt or self.rebuilt
+            self.trouble = None
+            self.opened()
+            return
+
+    def _take(self, path: str) -> RebuiltLedger | None:
+        """Open the file, bring what memory holds into it, all of it or nothing, and go on with it. Raises Unavailable."""
+        with self._lock:
+            db, aside = _open(path)
+            try:
+                after = next(iter(db.query("select coalesce(max(id), 0) as n from runs")))["n"]
+                moved = {row["id"]: row["id"] + after for row in self._db.query("select id from runs")}
+                # The memory of one connection cannot be attached to another; a copy of it can.
+                db.execute("attach ':memory:' as kept")
+                self._copy_into(db)
+                with db.conn:
+                    for statement in _TAKE_OVER:
+                        db.execute(statement, {"after": after} if ":after" in statement else {})
+                db.execute("detach kept")
+            except sqlite3.Error as error:
+                db.close()
+                raise Unavailable("the ledger can be opened and takes nothing", path=path, why=str(error)) from error
+            self._db.close()
+            self._db, self.path, self._moved = db, path, moved
+            self.set_aside = aside or self.set_aside
+            self._file, self._journal = _number(path), _number(path + "-wal")
+            return _rebuilt(db)
+
+    def _copy_into(self, db: Database) -> None:
+        for name in ("objects", "partitions", "runs", "suspects", "said"):
+            rows = list(self._db.query(f"select * from {name}"))  # noqa: S608
+            columns = [one.name for one in _table(self._db, name).columns]
+            db.execute(f"create table kept.{name} ({', '.join(columns)})")
+            if rows:
+                places = ", ".join("?" * len(columns))
+                db.conn.executemany(f"insert into kept.{name} values ({places})", [tuple(row[one] for one in columns) for row in rows])  # noqa: S608
+        db.conn.commit()
+
+    def _run_id(self, run: int | None) -> int | None:
+        """Of a run that began in memory, as the file has it."""
+        return run if run is None else self._moved.get(run, run)
 
     async def empty(self) -> bool:
         query = "select exists(select 1 from objects) or exists(select 1 from partitions) or exists(select 1 from runs) as told"
@@ -156,7 +234,7 @@ class SqliteLedger:
         return [one for one in objects if one in found]
 
     async def proved(self, proofs: Sequence[Proof]) -> None:
-        rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us, "run": one.run} for one in proofs]
+        rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us, "run": self._run_id(one.run)} for one in proofs]
         await self._run(lambda db: _write(db, "objects", rows), writes=True)
 
     async def failed(self, objects: Sequence[str]) -> None:
@@ -308,7 +386,7 @@ class SqliteLedger:
         await self.verified(kept)
 
     async def verified(self, proofs: Sequence[PartitionProof]) -> None:
-        rows = [{**proof._asdict(), "healed": int(proof.healed)} for proof in proofs]
+        rows = [{**proof._asdict(), "healed": int(proof.healed), "run": self._run_id(proof.run)} for proof in proofs]
         await self._run(lambda db: _write(db, "partitions", rows), writes=True)
 
     async def partitions(self) -> list[PartitionProof]:
@@ -328,7 +406,7 @@ class SqliteLedger:
         return await self._run(work, writes=True)
 
     async def end_run(self, run: int, *, finished_us: int, verdict: str, healed: bool, report: dict[str, Any]) -> None:
-        change = [finished_us, verdict, int(healed), json.dumps(report, sort_keys=True), run]
+        change = [finished_us, verdict, int(healed), json.dumps(report, sort_keys=True), self._run_id(run)]
         await self._run(
             lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change),
             writes=True,

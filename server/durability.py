@@ -163,14 +163,18 @@ def open_durability(
         beside = f"; the file that was put in its place lies at {other}" if other else ""
         log(f"the ledger's file was deleted or exchanged while it was open, and is written anew: nothing of it is lost{beside}")
 
-    ledger.lost, ledger.put_back = lost, put_back
+    def opened() -> None:
+        aside = f"; the file could not be read and was set aside: {ledger.set_aside}" if ledger.set_aside is not None else ""
+        log(f"the ledger's file can be opened again: what was noted meanwhile is in it, and what it knew is known{aside}")
+
+    ledger.lost, ledger.put_back, ledger.opened = lost, put_back, opened
     telling.unsound = keeping.unsound
     if ledger.set_aside is not None:
         ledger.lost(ledger.set_aside)
     elif options.since_us and env.clock.wall_us() - options.since_us > HOUR_US:
         env.tasks.spawn(keeping.rebuild(), name="ledger")
     if ledger.trouble is not None:
-        log(f"{_FORGOTTEN}, and what is verified now is remembered only until this process ends: {ledger.trouble}")
+        log(f"{_FORGOTTEN}, and what is verified now is remembered only by this process until it can be opened: {ledger.trouble}")
     index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options))
     windows = Windows(env, store, index, meter, url=options.archive_url, lag_alarm_us=options.lag_alarm_us, log=log)
     windows.book = ledger

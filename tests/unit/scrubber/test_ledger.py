@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.scrubber.ledger import LEVELS, MATCHED, SCRUB, VERIFY, WINDOW_US, PartitionProof, Proof, last_verify
 from scrubjay.scrubber.plan import last_matched
-from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, RUNS_LEAST, SqliteLedger
+from scrubjay.scrubber.sqlite_ledger import MEMORY, OPEN_AGAIN_S, RUNS_KEPT, RUNS_LEAST, SqliteLedger
 from tests.fixtures.golden import Golden
 from tests.fixtures.small_disk import small_disk
 
@@ -25,10 +25,22 @@ T = TypeVar("T")
 
 
 class InlineTasks:
-    """Only what the ledger uses."""
+    """Only what the ledger uses. spawned: what was begun and runs when the test says so. before_sleep: called at each rest."""
+
+    def __init__(self) -> None:
+        self.spawned: list[Any] = []
+        self.slept: list[float] = []
+        self.before_sleep: Callable[[], None] = lambda: None
 
     async def blocking(self, work: Callable[[], T]) -> T:
         return work()
+
+    def spawn(self, coro: Any, *, name: str) -> None:
+        self.spawned.append(coro)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.before_sleep()
 
 
 def run(awaitable: Awaitable[T]) -> T:
@@ -211,10 +223,63 @@ def test_a_place_where_no_ledger_can_be_is_a_ledger_in_memory_that_says_why(tmp_
     assert "ledger.db" in ledger.trouble
     run(ledger.proved([Proof("a", "records", 1)]))
     assert run(ledger.skip(["a"], level="records", since_us=0)) == ["a"]
+    tasks.spawned.pop().close()
     run(ledger.close())
     sound = run(SqliteLedger.open_or_forget(tasks, str(tmp_path / "other.db")))
     assert sound.trouble is None
     run(sound.close())
+
+
+def test_a_ledger_that_could_not_be_opened_is_opened_later_and_has_what_was_noted_meanwhile(tmp_path: Path) -> None:
+    path, hidden = tmp_path / "ledger.db", tmp_path / "hidden.db"
+    with opened(str(path)) as before:
+        first = run(before.begin_run(10))
+        run(before.end_run(first, finished_us=20, verdict="match", healed=False, report={"first": 1}))
+        run(
+            before.proved([Proof("old", "records", 20, first), Proof("both", "records", 200, first), Proof("failed", "records", 20, first)])
+        )
+        run(before.keep_suspects({"rotten": ("unreadable", "of old", "records")}))
+    path.rename(hidden)
+    path.mkdir()  # nobody can open it
+    tasks: Any = InlineTasks()
+    ledger = run(SqliteLedger.open_or_forget(tasks, str(path)))
+    told: list[str] = []
+    ledger.opened = lambda: told.append("opened")
+    ended, open_ = run(ledger.begin_run(100)), run(ledger.begin_run(110))
+    run(ledger.end_run(ended, finished_us=120, verdict="mismatch", healed=False, report={"second": 1}))
+    run(ledger.proved([Proof("new", "records", 120, ended), Proof("both", "records", 120, ended), Proof("failed", "records", 10, ended)]))
+    run(ledger.failed(["failed"]))
+    run(ledger.verified([PartitionProof("p", "t", "records", 120, 5, "match", False, 3, None, ended)]))
+    run(ledger.keep_suspects({"bad": ("hole", "of now", "records")}))
+
+    def third_time() -> None:
+        assert ledger.trouble is not None
+        if len(tasks.slept) == 3:
+            path.rmdir()
+            hidden.rename(path)
+
+    tasks.before_sleep = third_time
+    run(tasks.spawned.pop())
+    assert tasks.slept == [OPEN_AGAIN_S] * 3, "at a steady rate"
+    assert (told, ledger.trouble, ledger.path) == (["opened"], None, str(path))
+    run(ledger.end_run(open_, finished_us=210, verdict="match", healed=True, report={"third": 1}))  # begun in memory
+    run(ledger.proved([Proof("late", "records", 210, open_)]))
+    run(ledger.close())
+    with opened(str(path)) as after:
+        runs = run(after.runs(9))
+        assert [(one.started_us, one.finished_us, one.verdict, one.report) for one in reversed(runs)] == [
+            (10, 20, "match", {"first": 1}),
+            (100, 120, "mismatch", {"second": 1}),
+            (110, 210, "match", {"third": 1}),
+        ]
+        assert run(after.known("")) == ["both", "failed", "late", "new", "old"]
+        assert run(after.skip(["both", "failed", "late", "new", "old"], level="records", since_us=150)) == ["both", "late"], (
+            "the newer word"
+        )
+        assert run(after.skip(["failed"], level="records", since_us=0)) == [], "what failed meanwhile"
+        assert [(one.partition, one.run) for one in run(after.partitions())] == [("p", runs[1].id)]
+        assert set(run(after.suspects())) == {"rotten", "bad"}
+        assert run(after.begin_run(300)) == runs[0].id + 1
 
 
 @pytest.mark.parametrize("damage", ["head", "middle", "text"])
@@ -367,8 +432,9 @@ def test_a_ledger_on_a_file_system_that_turned_read_only_says_so_and_goes_on_rea
         assert ledger.path == MEMORY
         assert ledger.trouble
         run(ledger.proved([Proof("b", "records", 100)]))
-        assert run(ledger.skip(["b"], level="records", since_us=0)) == ["b"], "remembered until this process ends"
-        run(ledger.close())
+        assert run(ledger.skip(["b"], level="records", since_us=0)) == ["b"], "remembered by this process"
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+        run(tasks.spawned.pop())
+        run(ledger.close())
         with opened(path) as ledger:
-            assert run(ledger.skip(["a", "b"], level="records", since_us=0)) == ["a"]
+            assert run(ledger.skip(["a", "b"], level="records", since_us=0)) == ["a", "b"], "what was noted meanwhile is in it"
