@@ -110,10 +110,7 @@ async def expires(world: TimelineWorld, store: ObjectStore) -> Any:
         holds=lambda: [need for one in needs for need in one()], archived=lambda: known(world), afresh=lambda one: one, forget=forget,
         untold=untold, progress=lambda facts: None, locks=LockBook(0),
     )  # fmt: skip
-    wanted = [
-        Wanted(one.table, "table1", one.partition, one.segments[-1].last, DAY_US, None, None, 0)
-        for one in world.samples.values()
-    ]
+    wanted = [Wanted(one.table, "table1", one.partition, one.segments[-1].last, DAY_US, None, None, 0) for one in world.samples.values()]
     return await Expirer(parts, keep_us=None, attended=False).run(wanted, closed_keep_us=None)
 
 
