@@ -26,24 +26,12 @@ import msgspec
 
 from scrubjay.base.errors import Invalid
 from scrubjay.base.sealed import KEY_ID, KEYS_MAX
+from scrubjay.config_cluster import ClusterConfig, DurabilityConfig, NodesConfig, TlsConfig, check_cluster, node_names, nodes_of
+from scrubjay.config_key import NO_BOUND, ConfigKey
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
-NO_BOUND = 1 << 62
 LOG_FILES_LEAST = 4
 """A log needs one file to write to, one to copy forward into and some that wait for the archive."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigKey:
-    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls | sources. low, high: inclusive bounds of the number.
-    open: a text that strangers may read (`scrubjay.secrets_out`); a text that nobody said that of is none."""
-
-    name: str
-    kind: str
-    doc: str
-    low: int = 0
-    high: int = NO_BOUND
-    open: bool = False
 
 
 URLS_MAX = 16
@@ -353,6 +341,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pitr: PitrConfig = PitrConfig()
     limits: LimitsConfig = LimitsConfig()
     alerts: AlertsConfig = AlertsConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    nodes: NodesConfig = NodesConfig()
+    durability: DurabilityConfig = DurabilityConfig()
+    tls: TlsConfig = TlsConfig()
 
     @property
     def archive_url(self) -> str:
@@ -529,7 +521,7 @@ def _check_together(config: Config) -> None:
             "the workers of a fleet need an s3:// archive: a folder on this machine is none of theirs",
         ),
     )
-    for is_wrong, key, found, step in wrong:
+    for is_wrong, key, found, step in (*wrong, *check_cluster(config.cluster, config.nodes, config.durability, config.tls)):
         if is_wrong:
             raise Invalid("configuration values do not work together", asked=key, found=found, next=step)
 
@@ -558,6 +550,8 @@ def _from_file(path: str) -> dict[str, Any]:
                 found=type(content).__name__,
                 next=f"write [{section}] on a line of its own and its keys below",
             )
+        if section == "nodes" and set(content) != {"all"}:
+            content = {"all": content}  # [nodes.n1] is a table of its own
         for name, value in content.items():
             dotted = f"{section}.{name}"
             if dotted not in fields():
@@ -617,6 +611,10 @@ def _convert(entry: Field, value: Any, *, source: str) -> Any:
         return _urls(entry, value, source)
     if kind == "sources":
         return _sources(entry, value, source)
+    if kind == "names":
+        return node_names(entry.dotted, _listed(value), source)
+    if kind == "nodes":
+        return nodes_of(entry.dotted, value, source)
     return _number(entry, value, source)
 
 
@@ -764,7 +762,7 @@ def _format(kind: str, value: Any) -> str:
         return format_size(value)
     if kind == "switch":
         return "true" if value else "false"
-    if kind in ("keys", "urls", "sources"):
+    if kind in ("keys", "urls", "sources", "names", "nodes"):
         return "none"
     return str(value)
 
