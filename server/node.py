@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from scrubjay.base.env import Disk, Env, Network
 from scrubjay.base.errors import ScrubjayError, Unsafe
+from scrubjay.base.hlc import COUNTER_BITS
 from scrubjay.base.ids import ClusterId, NodeName, PartitionId
 from scrubjay.storage.btree.engine import TreeEngine
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.node import Node, NodeEvents
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.identity import Members
+from scrubjay.storage.node.port import NodePort
 from scrubjay.storage.node.port_local import AbsentNode, LocalNode
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import BASE, Replica
@@ -181,17 +183,22 @@ def join(env: Env, members: Members, node: Node) -> None:
     env.tasks.call_later(JOIN_POLL_S, lambda: join(env, members, node))
 
 
-def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
-    """Note now and then, outside the nodes' folders, how far their logs have come: a folder put back from a copy made in the same life is behind it."""
+def keep_noting(env: Env, members: Members, nodes: Sequence[Node], peers: Sequence[NodePort] = ()) -> None:
+    """Note now and then, outside the nodes' folders, how far their logs have come: a folder put back from a copy made in the same life is behind it.
+    nodes: of this process. peers: members in other processes, as far as they have told."""
 
     def note() -> None:
         going = [node for node in nodes if node.started and node.running]
-        if not going:
+        if nodes and not going:
             return
+        told = {
+            peer.name: status.reserved_us << COUNTER_BITS for peer in peers if (status := peer.status()).started and status.failed is None
+        }
         try:
-            members.note({node.name: int(node.pulse.clock.reservation) for node in going})
+            members.note({node.name: int(node.pulse.clock.reservation) for node in going} | told)
         except ScrubjayError as error:
-            going[0].log_state(None, "ok", f"an older copy of a node's folder would not be noticed: {error}")
+            for node in going[:1]:
+                node.log_state(None, "ok", f"an older copy of a node's folder would not be noticed: {error}")
         finally:
             env.tasks.call_later(NOTE_S, note)
 

@@ -5,6 +5,9 @@ with, and how often it has started. A folder without an identity, or with anothe
 the place of a member whose promises it does not know. Nor may a member whose log starts fewer times, or reserves its clock less far, than the cluster has
 seen: its disk was put back from an older copy, or its log was emptied. Until members can be replaced (CONFIG), such a node stays out and says why.
 
+Where nodes are processes of their own, each process has such a list, of its own node and of every member that it has met: who a member says it is, and how
+far its log has come, is compared with it before a word of that member is heard (`Members.meet`).
+
 Every node's folder holds a copy of the list as of the last start, so that losing the list, or putting back an older one, does not forget what each member
 had promised.
 
@@ -100,7 +103,8 @@ class Members:
         if not spoke:
             return False  # a first start that died before any node spoke
         unknown = Seat("unknown", INCARNATION_FIRST, joined=True, boots=0)
-        self._write({node: _newest(_told(told, node) or found.get(node, unknown), told, node) for node in folders})
+        names = sorted({*folders, *(node for seats in told for node in seats)})  # of members in other processes too
+        self._write({node: _newest(_told(told, node) or found.get(node, unknown), told, node) for node in names})
         return True
 
     def copy_to(self, disks: Mapping[NodeName, Disk]) -> list[NodeName]:
@@ -155,6 +159,20 @@ class Members:
                 node=node,
                 seconds_lacking=round((seat.reserved - reserved >> COUNTER_BITS) / 1e6, 1),
             )
+
+    def meet(self, node: NodeName, *, id_: str, incarnation: int, boots: int, reserved: int) -> None:
+        """A member in another process says who it is, and how far its log has come, before it is heard: what is known of it here decides, and is known from now on.
+
+        Raises Unsafe if it must stay out: its folder was emptied or replaced, or put back from an older copy.
+        """
+        seat = self.seats.get(node)
+        if seat is None:
+            self._put(node, Seat(id_, incarnation, joined=False, boots=boots, reserved=reserved))
+            return
+        if (id_, incarnation) != (seat.id, seat.incarnation):
+            raise Unsafe("its folder is not the one that joined as this member: it stays out", node=node, member=seat.id, found=id_)
+        self.check_log(node, boots=boots, reserved=reserved)
+        self._put(node, msgspec.structs.replace(seat, boots=boots, reserved=reserved))
 
     def booted(self, node: NodeName, boots: int) -> None:
         """The start is durable in the node's log."""

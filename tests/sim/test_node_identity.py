@@ -436,3 +436,54 @@ def test_what_a_lost_or_older_list_does_not_know_the_other_folders_do() -> None:
     emptied.attach(Life(world))
     with pytest.raises(Unsafe, match="emptied or replaced"):
         alone.admit(emptied, node=first, number=1, mint="new", now_us=1)
+
+
+def test_a_member_in_another_process_is_known_again_or_stays_out() -> None:
+    members, home, folder = members_and_disks()
+    peer = NodeName("n2")
+    members.meet(peer, id_="b", incarnation=1, boots=1, reserved=5 << 12)
+    members.meet(peer, id_="b", incarnation=1, boots=2, reserved=7 << 12)
+    again = Members(home, CLUSTER)
+    assert (again.seats[peer].boots, again.seats[peer].reserved) == (2, 7 << 12), "durably, before it is heard"
+    with pytest.raises(Unsafe, match="not the one that joined"):
+        again.meet(peer, id_="new", incarnation=1, boots=0, reserved=0)
+    with pytest.raises(Unsafe, match="not the one that joined"):
+        again.meet(peer, id_="b", incarnation=2, boots=3, reserved=8 << 12)
+    with pytest.raises(Unsafe, match="older than what this member has promised"):
+        again.meet(peer, id_="b", incarnation=1, boots=1, reserved=9 << 12)
+    with pytest.raises(Unsafe, match="a copy made in the same life"):
+        again.meet(peer, id_="b", incarnation=1, boots=2, reserved=6 << 12)
+    again.note({peer: 9 << 12})
+    with pytest.raises(Unsafe, match="a copy made in the same life"):
+        again.meet(peer, id_="b", incarnation=1, boots=2, reserved=7 << 12)
+    assert Members(home, CLUSTER).seats == again.seats, "who was refused has changed nothing"
+    # The list of this process is lost: what it knew of members in other processes lies in its node's folder too.
+    admit(again, folder)
+    folder.mkdir("wal")
+    folder.write_file("wal/some", b"frames")
+    assert again.copy_to({NodeName("n1"): folder}) == []
+    home.remove(MEMBERS_FILE)
+    anew = Members(home, CLUSTER)
+    assert anew.recall({NodeName("n1"): lambda: folder})
+    with pytest.raises(Unsafe, match="not the one that joined"):
+        anew.meet(peer, id_="new", incarnation=1, boots=0, reserved=0)
+
+
+def test_what_members_in_other_processes_tell_is_noted() -> None:
+    """Until they come again: a folder of theirs, put back from a copy, is behind it."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        own, other = story.node("n1"), story.host("n3").process.port
+        world = World(5)
+        home = SimDisk(world, "home", capacity=1 << 30)
+        home.attach(Life(world))
+        members = Members(home, CLUSTER)
+        status = other.status()
+        members.meet(NodeName("n3"), id_="c", incarnation=1, boots=status.boots, reserved=status.reserved_us << 12)
+        keep_noting(story.env, members, [own], [other])
+        await story.sleep(NOTE_S + 2.0)
+        noted = members.seats[NodeName("n3")].reserved >> 12
+        assert status.reserved_us + 5_000_000 < noted <= other.status().reserved_us
+
+    tell(scene)
