@@ -108,7 +108,7 @@ def node_names(dotted: str, value: Any, source: str) -> tuple[NodeName, ...]:
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise _wrong(dotted, source, f"{name!r}", 'a list of node names: ["n1", "n2", "n3"]')
-    return tuple(NodeName(name) for name in names)
+    return tuple(NodeName(str(name)) for name in names)
 
 
 def nodes_of(dotted: str, value: Any, source: str) -> tuple[tuple[NodeName, NodeConfig], ...]:

@@ -9,6 +9,7 @@ from scrubjay.base.env import Disk, Env
 from scrubjay.base.ids import Member, NodeName
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.control.fleet import Fleet
+from scrubjay.storage.control.following import Following
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.router import Router
 from scrubjay.storage.control.service import Service
@@ -20,6 +21,7 @@ from scrubjay.storage.node.port import NodePort
 class Control:
     """`await up()` before the store is used. ports: of every storage node by name."""
 
+    env: Env
     ports: Mapping[NodeName, NodePort]
     system: TableMeta
     fleet: Fleet
@@ -27,11 +29,26 @@ class Control:
     metadata: Metadata
     store: Store
     service: Service
+    here: NodePort | None = None
+    following: Following | None = None
+    """Of one process of several, from `up` on."""
+    works: Callable[[], bool] = lambda: False
+    """Whether this process works for the cluster (`server.duty`): whoever knows sets it."""
 
     async def up(self, waits: Callable[[str], object] = lambda why: None) -> None:
-        """Host the metadata group, wait until it answers, however long that takes, load the catalogue and host every table. waits: told why it waits still."""
-        self.store.tables.host(self.system)
-        await self.store.tables.start(waits)
+        """Host the metadata group, wait until it answers, however long that takes, load the catalogue and host every table; of several processes each does so on the node that it
+        has, and follows the catalogue from then on. waits: told why it waits still."""
+        if self.metadata.alone:
+            self.store.tables.host(self.system)
+        elif self.here is not None:
+            self.fleet.host_on(self.here, self.system)
+        await self.store.tables.start(waits, here=self.here)
+        if not self.metadata.alone:
+            tables = self.store.tables
+            self.following = Following(
+                self.env, fleet=self.fleet, metadata=self.metadata, tables=tables, here=self.here, works=lambda: self.works()
+            )
+            self.following.start()
 
 
 def open_control(
@@ -45,12 +62,14 @@ def open_control(
     initial_partitions: int,
     pitr_default: bool,
     tree_timeout_s: float = 900.0,
+    alone: bool = True,
+    here: NodePort | None = None,
 ) -> Control:
-    """ports: see Control. system: the metadata group. disk: where findings are kept. scratch: the folder
+    """alone: no other process changes the catalogue. here: the node of this process, where there are several. ports: see Control. system: the metadata group. disk: where findings are kept. scratch: the folder
     below which the row files of this process's coordinators lie."""
     fleet = Fleet(env, ports)
     router = Router(env, ports)
-    metadata = Metadata(env, router, system)
+    metadata = Metadata(env, router, system, alone=alone)
     store = Store(
         env,
         fleet=fleet,
@@ -69,4 +88,4 @@ def open_control(
         scratch=scratch,
         tree_timeout_s=tree_timeout_s,
     )
-    return Control(ports, system, fleet, router, metadata, store, service)
+    return Control(env, ports, system, fleet, router, metadata, store, service, here)

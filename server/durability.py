@@ -34,7 +34,7 @@ from scrubjay.scrubber.telling import Telling
 from scrubjay.server.backups import NamedBackups
 from scrubjay.server.compaction import CompactRuns
 from scrubjay.server.control import Control
-from scrubjay.server.duty import Duty
+from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
 from scrubjay.server.transfers import Transfers
@@ -266,6 +266,7 @@ def open_durability(
     async def begin() -> None:
         await control.metadata.settle()
         await control.metadata.load()  # what the process before this one noted
+        control.store.tables.take_up()
         work()
 
     async def end() -> None:
@@ -279,6 +280,7 @@ def open_durability(
         windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty
     )
     control.store.backups.durability = durability
+    control.works = lambda: duty.state == WORKS
     windows.start()
     if options.alone:
         work()

@@ -345,6 +345,7 @@ class WholeCluster:
             initial_partitions=self._initial_partitions,
             pitr_default=True,
             tree_timeout_s=10.0,
+            alone=self._alone,
         )
         if self.log_node is not None:
             tables = parts.store.tables

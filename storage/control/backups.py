@@ -91,6 +91,7 @@ class Backups:
         return self.durability.transfers
 
     async def set(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
+        await self._metadata.newest()
         table = self._metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)

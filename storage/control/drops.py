@@ -62,7 +62,9 @@ class Drops:
                     await self._env.tasks.sleep(_TRIES_S)
             finals.append(final)
         dropped_at = max(self._env.clock.wall_us(), *(stamp_micros(Stamp(final.stamp)) for final in finals))
-        table = await self._note(table_id, status="DROPPED", dropped_at=dropped_at, finals=tuple(finals))
+        table = await self._note(
+            table_id, lambda known: known.status == "DROPPED", status="DROPPED", dropped_at=dropped_at, finals=tuple(finals)
+        )
         if table is not None:
             await self._drain(table)
 
@@ -71,9 +73,13 @@ class Drops:
         leader = self._fleet.leader(partition)
         return None if leader is None else leader.final
 
-    async def _note(self, table_id: TableId, **change: Any) -> TableMeta | None:
-        """Change a table of our own. None once the store stops."""
-        return await self._metadata.change(table_id, lambda known: msgspec.structs.replace(known, **change), until=self._stopping)
+    async def _note(self, table_id: TableId, done: Callable[[TableMeta], bool], **change: Any) -> TableMeta | None:
+        """Change a table, unless somebody else has done it already; the table then. None once the store stops."""
+        await self._metadata.change(
+            table_id, lambda known: None if done(known) else msgspec.structs.replace(known, **change), until=self._stopping
+        )
+        table = self._metadata.tables.get(table_id)
+        return table if table is not None and done(table) else None
 
     async def _resume_drain(self, table: TableMeta) -> None:
         if await self._fleet.host(table, only_known=True):
@@ -86,7 +92,7 @@ class Drops:
                 if self._stopping():
                     return
                 await self._env.tasks.sleep(_POLL_S)
-        gone = await self._note(table.table_id, archived_at=self._env.clock.wall_us())
+        gone = await self._note(table.table_id, lambda known: known.archived_at is not None, archived_at=self._env.clock.wall_us())
         if gone is not None:
             await self._forget(gone)
 

@@ -101,6 +101,15 @@ class Fleet:
             for node in self.members(info)
         )
 
+    def host_on(self, node: NodePort, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
+        """Have one node run its replicas of a table as the catalogue has it. A dropped one: those whose log it still knows, until it is archived to its end; then they go."""
+        infos = [info for info in table.partitions if node in self.members(info)]
+        if table.archived_at is not None:
+            return self._tell((node, info.partition_id, port.Forget(info.partition_id)) for info in infos)
+        awaits = table.restore_of is not None and table.restore_of.in_progress
+        known = only_known or table.status == "DROPPED"
+        return self._tell((node, info.partition_id, port.Host(table, info, awaits_base=awaits, only_known=known)) for info in infos)
+
     def forget(self, partition: PartitionId, node: NodePort) -> Future[bool]:
         """Remove a replica for good."""
         return self._tell([(node, partition, port.Forget(partition))])

@@ -63,8 +63,9 @@ class Metadata:
     """tables: by id, dropped ones too. `on_change` is called with each table written or read anew; `on_learned` with each table of which it became known late
     what stands in the log, and whoever wrote it has given up."""
 
-    def __init__(self, env: Env, router: Router, system: TableMeta) -> None:
-        self._env, self._router, self.system = env, router, system
+    def __init__(self, env: Env, router: Router, system: TableMeta, *, alone: bool = True) -> None:
+        """alone: nobody but this process writes to the metadata group; else others do too, and what is known of it here may be old."""
+        self._env, self._router, self.system, self.alone = env, router, system, alone
         self.tables: dict[TableId, TableMeta] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.writer = WriterNotes()
@@ -76,6 +77,9 @@ class Metadata:
         self._unsure: dict[str, SwapCommand] = {}
         """Writes whose outcome is not known, by item."""
         self._finding_out = Gate(env.tasks)
+        self._loading = Gate(env.tasks)
+        self._touched: dict[str, None] = {}
+        """Items that were written, or read by themselves, since the load under way began: what it read of them may be older."""
         self._finder: Task[None] | None = None
 
     def by_name(self, name: str) -> TableMeta | None:
@@ -92,47 +96,46 @@ class Metadata:
         raise Unavailable("no such partition", partition=partition)
 
     async def load(self) -> None:
-        """Read everything, strongly; what others removed meanwhile is not known any more. Raises Unavailable while the metadata group has no leader."""
-        info = self.system.partitions[0]
-        start = b""
-        self._raw.clear()
-        self._unsure.clear()
-        while True:
-            future = self._env.tasks.future()
-            self._router.read_range(
-                info.partition_id,
-                RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=True),
-                partial(settle, future),
-            )
-            page: RangeAnswer = await future
-            for key, item in page.rows:
-                self._take(item)
-                start = key + b"\x00"
-            if not page.more:
-                break
-        for job in [job for job in self.jobs if f"job/{job}" not in self._raw]:
-            del self.jobs[job]
-        for table in [table for table in self.tables.values() if f"table/{table.table_id}" not in self._raw]:
-            self._forget(table)
-        for table in sorted(self.tables.values(), key=lambda each: each.table_id):
+        """Read everything, strongly, beside whatever is written meanwhile; what others removed is not known any more, what they wrote is. Raises Unavailable while
+        the metadata group has no leader: then nothing has changed."""
+        async with self._loading:
+            self._touched.clear()
+            found = dict(map(_named, await self._pages(consistent=True)))
+            changed: list[TableMeta] = []
+            for name, item in found.items():
+                if name not in self._touched and self._raw.get(name) != item:
+                    self._take(item)
+                    if (table := self._table_of(name)) is not None:
+                        changed.append(table)
+            for name in [name for name in self._raw if name not in found and name not in self._touched]:
+                self._gone(name)
+        for table in sorted(changed, key=lambda each: each.table_id):
             self._changed(table)
 
-    async def glimpse(self) -> list[TableMeta]:
-        """The tables as some replica knows them now, which may be behind. Changes nothing. Raises Unavailable."""
-        tables: list[TableMeta] = []
+    async def newest(self) -> None:
+        """Before something is decided by what the catalogue says: where others may have changed it, as it is now. Raises Unavailable."""
+        if not self.alone:
+            await self.load()
+
+    async def _pages(self, *, consistent: bool) -> list[bytes]:
+        """Every item of the metadata group. Raises Unavailable."""
+        found: list[bytes] = []
         start = b""
         while True:
             future = self._env.tasks.future()
-            request = RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=False)
+            request = RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=consistent)
             self._router.read_range(self.system.partitions[0].partition_id, request, partial(settle, future))
             page: RangeAnswer = await future
             for key, item in page.rows:
-                name, text = metadata_item(item)
-                if name.startswith("table/"):
-                    tables.append(table_from(name, text))
+                found.append(item)
                 start = key + b"\x00"
             if not page.more:
-                return tables
+                return found
+
+    async def glimpse(self) -> list[TableMeta]:
+        """The tables as some replica knows them now, which may be behind. Changes nothing. Raises Unavailable."""
+        items = map(metadata_item, await self._pages(consistent=False))
+        return [table_from(name, text) for name, text in items if name.startswith("table/")]
 
     async def change(
         self, table_id: TableId, of: Callable[[TableMeta], TableMeta | None], *, until: Callable[[], bool]
@@ -188,9 +191,9 @@ class Metadata:
         future = self._env.tasks.future()
         self._router.read(self.system, storage_key(SCHEMA, {"k": ("S", name)}), consistent=True, done=partial(settle, future))
         answer: ReadAnswer = await future
+        self._touched[name] = None
         if answer.item is None:
-            self._raw.pop(name, None)
-            self.jobs.pop(key, None)
+            self._gone(name)
         else:
             self._take(answer.item)
         return self.jobs.get(key)
@@ -282,7 +285,13 @@ class Metadata:
             table = self._table_of(name)
             if table is not None:
                 self._changed(table)
-        elif (gone := self._table_of(name)) is not None:
+        else:
+            self._gone(name)
+
+    def _gone(self, name: str) -> None:
+        """An item is not there any more."""
+        self._raw.pop(name, None)
+        if (gone := self._table_of(name)) is not None:
             self._forget(gone)
         else:
             self.jobs.pop(name.removeprefix("job/"), None)
@@ -292,6 +301,7 @@ class Metadata:
         return self.tables.get(TableId(name.removeprefix("table/"))) if name.startswith("table/") else None
 
     def _remember(self, name: str, item: bytes | None) -> None:
+        self._touched[name] = None
         if item is None:
             self._raw.pop(name, None)
         else:
@@ -333,6 +343,10 @@ class Metadata:
             self._by_name[table.name] = table
         for listener in self.on_change:
             listener(table)
+
+
+def _named(item: bytes) -> tuple[str, bytes]:
+    return metadata_item(item)[0], item
 
 
 def metadata_item(item: bytes) -> tuple[str, str]:

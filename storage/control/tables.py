@@ -18,7 +18,7 @@ from scrubjay.storage.control.drops import Drops
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.router import stopping
-from scrubjay.storage.node.port import error_of
+from scrubjay.storage.node.port import NodePort, error_of
 
 _POLL_S = 0.02
 _WELCOME_POLL_S = 0.5
@@ -50,14 +50,14 @@ class Tables:
 
     # ------------------------------------------------------------------ start
 
-    async def start(self, waits: Callable[[str], object] = lambda why: None) -> None:
-        """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already.
+    async def start(self, waits: Callable[[str], object] = lambda why: None, *, here: NodePort | None = None) -> None:
+        """Load the catalogue; alone, take it up. The metadata group must be hosted already. here: the node of this process, where there are several: it is told what to host.
 
         A start never gives up: as long as nobody leads the metadata group it asks again, and says why through `waits`.
 
         Raises Exhausted if all that keeps that group from a leader is what this machine has too little of: waiting brings none of it.
         """
-        early = self._env.tasks.spawn(self._host_early(), name="host what was known")
+        early = self._env.tasks.spawn(self._host_early(here), name="host what was known")
         while True:
             try:
                 await self.metadata.load()
@@ -66,18 +66,32 @@ class Tables:
                 self._refuse_if_exhausted()
                 waits(f"{self.metadata.system.name}: {error}")
         early.cancel()
+        if self.metadata.alone:
+            self.take_up()
+        elif here is not None:
+            for table_id in sorted(self.metadata.tables):
+                self._fleet.host_on(here, self.metadata.tables[table_id])
+
+    def take_up(self) -> None:
+        """Host every table of the catalogue and go on with what a stop, or the death of another process, interrupted."""
         for table_id in sorted(self.metadata.tables):
             table = self.metadata.tables[table_id]
             if table.status == "DROPPED":
                 self.drops.resume(table)
-                continue
-            self.host(table)
-            if table.status == "CREATING" and table.restore_of is None:
-                self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
-            elif table.status == "UPDATING":
-                self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
-            elif table.status == "DELETING":
-                self.drops.begin(table)
+            elif (
+                self.metadata.alone or table.status != "CREATING" or table.restore_of is not None
+            ):  # one may be made just now: `storage.control.following`
+                self.host(table)
+                self.go_on(table)
+
+    def go_on(self, table: TableMeta) -> None:
+        """With what somebody began: it is done by whoever comes first, and once."""
+        if table.status == "CREATING" and table.restore_of is None:
+            self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+        elif table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
+        elif table.status == "DELETING":
+            self.drops.begin(table)
 
     def _refuse_if_exhausted(self) -> None:
         for info in self.metadata.system.partitions:
@@ -88,7 +102,7 @@ class Tables:
             if 2 * len(exhausted) > len(members):
                 raise exhausted[0]
 
-    async def _host_early(self) -> None:
+    async def _host_early(self, here: NodePort | None) -> None:
         """Open the trees of the tables that a replica of the metadata group knows by itself, while that group still elects its leader.
 
         It may be behind: only what a node's own log knows is hosted, and `start` puts right what has changed since.
@@ -99,7 +113,10 @@ class Tables:
             return
         for table in known:
             if table.status == "ACTIVE" and (table.restore_of is None or not table.restore_of.in_progress):
-                self._fleet.host(table, only_known=True)
+                if self.metadata.alone:
+                    self._fleet.host(table, only_known=True)
+                elif here is not None:
+                    self._fleet.host_on(here, table, only_known=True)
 
     def host(self, table: TableMeta) -> None:
         """Run the replicas of a table on their nodes."""
@@ -153,6 +170,7 @@ class Tables:
     async def create(self, spec: TableSpec) -> TableMeta:
         """See `storage.backend.Backend.create_table`."""
         self.check_open()
+        await self.metadata.newest()
         if self.metadata.by_name(spec.name) is not None or spec.name in self._names_taken:
             raise Conflict("table already exists", table=spec.name)
         now = self._env.clock.wall_us()
@@ -184,6 +202,7 @@ class Tables:
         self._names_taken.add(table.name)
         try:
             table = await self.metadata.put_table(table)
+            await self._has_its_name(table)
         finally:
             self._names_taken.discard(table.name)
         if table.restore_of is None:
@@ -191,6 +210,30 @@ class Tables:
         else:
             await self._fleet.host(table)
         return table
+
+    async def _has_its_name(self, table: TableMeta) -> None:
+        """Two processes may have made a table of one name, neither knowing of the other's: at most one keeps it, and no other is ever served.
+
+        Whoever has written reads what all have written: of two, one at least sees the other. The one with the higher id gives way at once; the other one waits until
+        that has happened, or until it turns out that the higher one did not see it and goes on. Raises Conflict, Unavailable (`unknown`: it is gone on with).
+        """
+        while not self.metadata.alone:
+            try:
+                await self.metadata.load()
+            except Unavailable as error:
+                error.fields["unknown"] = True
+                raise
+            others = [one for one in self.metadata.tables.values() if one.name == table.name and one.table_id != table.table_id]
+            others = [one for one in others if one.status != "DROPPED"]
+            if not others:
+                return
+            if any(one.status != "CREATING" or one.table_id < table.table_id for one in others):
+                await self.metadata.remove_table(table.table_id)
+                for info in table.partitions:
+                    for node in self._fleet.members(info):
+                        self._fleet.forget(info.partition_id, node)
+                raise Conflict("table already exists", table=table.name)
+            await self._env.tasks.sleep(_POLL_S)
 
     def _begin(self, table: TableMeta) -> None:
         self.host(table)
@@ -200,15 +243,13 @@ class Tables:
         """The log holds a table in this state, though whoever wanted it so was not told: it is gone on with from here, not at the next start."""
         if table.status == "CREATING" and table.restore_of is None:
             self._begin(table)
-        elif table.status == "UPDATING":
-            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
-        elif table.status == "DELETING":
-            self.drops.begin(table)
+        else:
+            self.go_on(table)
 
     async def _activate(self, table_id: TableId) -> None:
         table = self.metadata.tables[table_id]
         while any(self._fleet.leader(info.partition_id) is None for info in table.partitions):
-            if self.stopping:
+            if self.stopping or table_id not in self.metadata.tables:
                 return
             await self._env.tasks.sleep(_POLL_S)
         await self._settled(table)
@@ -233,6 +274,7 @@ class Tables:
     async def update(self, name: str, change: dict[str, object]) -> TableMeta:
         """See `storage.backend.Backend.update_table`."""
         self.check_open()
+        await self.metadata.newest()
         table = self.metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)
@@ -254,6 +296,7 @@ class Tables:
     async def delete(self, name: str) -> TableMeta:
         """See `storage.backend.Backend.delete_table`."""
         self.check_open()
+        await self.metadata.newest()
         table = self.metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)

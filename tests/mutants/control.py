@@ -12,6 +12,55 @@ _LOST = "tests/unit/control/test_lost_answers.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "one-name-made-twice-by-two",
+        "storage/control/tables.py",
+        "            await self._has_its_name(table)\n",
+        "",
+        ("tests/unit/control/test_following.py::test_two_processes_that_make_one_name_at_once_make_it_once",),
+    ),
+    Mutant(
+        "name-lost-to-nobody",
+        "storage/control/tables.py",
+        '            if any(one.status != "CREATING" or one.table_id < table.table_id for one in others):\n',
+        "            if others:\n",
+        ("tests/unit/control/test_following.py::test_two_processes_that_make_one_name_at_once_make_it_once",),
+    ),
+    Mutant(
+        "old-view-decides",
+        "storage/control/metadata.py",
+        "        if not self.alone:\n            await self.load()\n",
+        "",
+        ("tests/unit/control/test_following.py::test_a_change_by_an_old_view_is_made_on_what_is_there",),
+    ),
+    Mutant(
+        "catalogue-moved-unseen",
+        "storage/control/following.py",
+        "if (moved <= self._seen and now_us",
+        "if (now_us",
+        ("tests/unit/control/test_following.py::test_what_one_process_makes_and_drops_the_other_knows_at_once",),
+    ),
+    Mutant(
+        "catalogue-read-at-every-look",
+        "storage/control/following.py",
+        "            self._seen = moved\n",
+        "            self._seen = -1\n",
+        ("tests/unit/control/test_following.py::test_a_quiet_catalogue_is_read_at_a_constant_rate",),
+    ),
+    Mutant(
+        "adopted-by-one-that-waits",
+        "storage/control/following.py",
+        "            if self.works():\n",
+        "            if True:\n",
+        ("tests/unit/control/test_following.py::test_what_a_dead_process_began_is_gone_on_with_by_the_one_that_works",),
+    ),
+    Mutant(
+        "two-of-one-name-adopted",
+        "storage/control/following.py",
+        " and await self._is_the_only_one(table)",
+        "",
+        ("tests/unit/control/test_following.py::test_of_two_tables_left_alone_under_one_name_one_goes",),
+    ),
+    Mutant(
         "dropped-before-its-final-seal",
         "storage/control/drops.py",
         "                    await self._fleet.seal(info.partition_id, Seal.DROP)\n",
