@@ -56,6 +56,11 @@ class Writer:
         return self._attached
 
     @property
+    def claimed_as(self) -> Attached | None:
+        """Under which epoch it writes while it may; None: not known yet."""
+        return self._attached
+
+    @property
     def state(self) -> str:
         """ "" while it may write, else one word for why not: fenced, diverged, unknown_epoch, archive_gone."""
         if self.stopped is not None:

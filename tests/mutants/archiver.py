@@ -6,6 +6,48 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "follower-fences-by-old-notes",
+        "archiver/write/claim_followed.py",
+        "        await self._newest()\n        if owner is None or owner not in self._book.writer.owners:\n            await super()._fence(key, owner)\n",
+        "        await super()._fence(key, owner)\n",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_the_next_claim_is_followed_and_takes_nothing_back",),
+    ),
+    Mutant(
+        "follower-overlooks-a-stranger",
+        "archiver/write/claim_followed.py",
+        "            await super()._fence(key, owner)\n",
+        "            return\n",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_a_stranger_stops_the_whole_cluster_durably",),
+    ),
+    Mutant(
+        "follower-deaf-to-the-notes",
+        "archiver/write/claim_followed.py",
+        "            stopped = self._book.writer.stopped\n            if stopped",
+        "            stopped = None\n            if stopped",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_what_another_process_found_stops_this_one",),
+    ),
+    Mutant(
+        "follower-stays-with-the-old-epoch",
+        "archiver/write/claim_followed.py",
+        "            elif self._book.writer.epoch != self._epoch():\n",
+        "            elif False:\n",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_the_next_claim_is_followed_and_takes_nothing_back",),
+    ),
+    Mutant(
+        "follower-takes-any-owner",
+        "archiver/write/claim_followed.py",
+        "        if owner is None or owner not in notes.owners:\n",
+        "        if owner is None:\n",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_a_noted_epoch_whose_owner_is_unknown_is_not_written_under",),
+    ),
+    Mutant(
+        "follower-does-not-compare-its-log",
+        "archiver/write/claim_followed.py",
+        "        reason = await self._meet_all(patience_s=0.0)\n",
+        "        reason = None\n",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_a_node_whose_log_does_not_continue_the_archive_says_so",),
+    ),
+    Mutant(
         "trickle-not-counted",
         "storage/replica/term.py",
         "            self._trickle = self._trickle + 1 if tiny else 0\n",

@@ -1,0 +1,86 @@
+"""The claim of the archive in a process that does not make it: a storage node beside others. One process of the cluster claims (`claiming`); the metadata log says
+which epoch it was and whose, and a node's agent writes under that one. It looks as the claimer does whether somebody else writes by now; what it finds stops the
+whole cluster, durably, as soon as the newest notes do not know that owner either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.write.claiming import ClaimBook, Claiming, ClaimOptions, Log
+from scrubjay.archiver.write.writer import Stopped, Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.storage.archive_port import LogSource
+
+NOTES_S = 1.0
+"""Between two looks whether the notes tell of another epoch; no request leaves for them."""
+
+
+class FollowedClaim(Claiming):
+    """newest: has the book read again, strongly. sources: the logs of this process's node."""
+
+    def __init__(
+        self,
+        env: Env,
+        store: ObjectStore,
+        writer: Writer,
+        book: ClaimBook,
+        sources: Callable[[], Sequence[LogSource]],
+        *,
+        newest: Callable[[], Awaitable[None]],
+        log: Log,
+        options: ClaimOptions | None = None,
+    ) -> None:
+        super().__init__(env, store, writer, book, sources, log=log, options=options)
+        self._newest = newest
+
+    async def _run(self) -> None:
+        await self._until_claimed()
+        looked_us = self._env.clock.boot_us()
+        while self.writer.stopped is None:
+            await self._env.tasks.sleep(NOTES_S)
+            stopped = self._book.writer.stopped
+            if stopped is not None:
+                self._stopped(Stopped(*stopped))
+            elif self._book.writer.epoch != self._epoch():
+                await self._until_claimed()
+            elif self._env.clock.boot_us() - looked_us >= self.options.watch_s * 1e6:
+                looked_us = self._env.clock.boot_us()
+                try:
+                    await self.look(self._store)
+                except ScrubjayError:
+                    continue  # the agent says so where it matters; here the next look does
+
+    async def claim(self) -> None:
+        """Write under the epoch that the cluster has noted, once this node's log was compared with the archive's end. Raises Unavailable."""
+        notes = self._book.writer
+        self.writer.taken_over = notes.taken_over
+        if notes.stopped is not None:
+            self._stopped(Stopped(*notes.stopped))
+            return
+        if notes.epoch <= notes.taken_over:
+            raise Unavailable("no process of this cluster has claimed the archive yet")
+        key = build(EpochKey(self.writer.cluster, notes.epoch))
+        owner = await self._owner_of(key)
+        if owner is None or owner not in notes.owners:
+            await self._newest()
+            raise Unavailable("whose the noted epoch is cannot be told", key=key)
+        reason = await self._meet_all(patience_s=0.0)
+        if reason is not None:
+            await self._diverged(reason)
+            return
+        self.writer.claimed(Attached(self.writer.cluster, notes.epoch, owner))
+
+    def _epoch(self) -> int:
+        """That this process writes under; 0: none."""
+        attached = self.writer.claimed_as
+        return 0 if attached is None else attached.epoch
+
+    async def _fence(self, key: str, owner: str | None) -> None:
+        """Somebody claimed an epoch who is not in the notes, as known here: what was noted meanwhile decides. Raises Unavailable if that cannot be known."""
+        await self._newest()
+        if owner is None or owner not in self._book.writer.owners:
+            await super()._fence(key, owner)
