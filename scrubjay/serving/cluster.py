@@ -1,7 +1,8 @@
-"""The storage part of `--dev`: three nodes in three zones in one process, on the real disk, loop and trees."""
+"""The storage part of a process, on the real disk, loop and trees: its nodes (`--dev`: three in three zones; a cluster: one, or none), and the control part over all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import NamedTuple
 
 import structlog
 
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Network
 from scrubjay.base.errors import ScrubjayError, Unavailable
-from scrubjay.base.ids import Member, NodeName, PartitionId
+from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.net import LocalHub
@@ -37,6 +38,7 @@ from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.beside import FOLDER as TREES
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service
@@ -77,6 +79,7 @@ class Cluster:
     sizes: WalSizes
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
     folder: Path = Path()
+    zones: Mapping[NodeName, str] = field(default_factory=dict)
 
     @property
     def sources(self) -> dict[NodeName, NodeLogSource]:
@@ -154,40 +157,75 @@ def wal_sizes(config: Config, descriptors: Descriptors) -> WalSizes:
     return WalSizes(storage.wal_file_bytes, limit, storage.wal_reserve_bytes)
 
 
-async def open_cluster(
-    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors, *, start: ServerStart
-) -> Cluster:
-    """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use. start: hears how far it is.
+@dataclass(slots=True)
+class Nodes:
+    """The storage nodes of one process, recovered. running: those that could be opened. ports: of all of them. keepers: the service that keeps what they find, once there is one."""
 
-    A node whose folder cannot be opened, or that must stay out, is part of the cluster as a failed one: the others serve. Raises Unavailable if no majority
-    came up, Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed (server.node.check_clock).
+    running: dict[NodeName, RunningNode]
+    ports: dict[NodeName, NodePort]
+    disks: dict[NodeName, RealDisk]
+    members: Members
+    heard: Heard
+    findings: FindingSink
+    keepers: list[Service]
+    sizes: WalSizes
+
+    async def boot(self, tasks: AsyncTasks) -> None:
+        """Let them speak, and wait until they may or have failed."""
+        booted = [tasks.future() for _ in self.running]
+        for one, synced in zip(self.running.values(), booted, strict=True):
+            start_node(one.node, self.members, synced.set_result)
+        for synced in booted:
+            await synced
+        behind = self.members.copy_to({name: disk for name, disk in self.disks.items() if self.running[name].node.running})
+        if behind:
+            _log.warning("a node's folder takes no copy of the list of members", nodes=behind)
+
+    def close(self) -> None:
+        for one in self.running.values():
+            one.node.stop()
+            one.close()
+
+
+def open_nodes(
+    tasks: AsyncTasks,
+    env: Env,
+    folder: Path,
+    config: Config,
+    cluster_id: ClusterId,
+    descriptors: Descriptors,
+    *,
+    names: Mapping[int, NodeName],
+    here: Collection[NodeName],
+    network: Callable[[NodeName], Network],
+    start: ServerStart,
+) -> Nodes:
+    """Recover nodes from their folders below `folder`. names: every node of the cluster by its number. here: those of this process. network: of each of them.
+
+    A node whose folder cannot be opened, or that must stay out, is a failed one. Raises Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed
+    (server.node.check_clock).
     """
-    hub = LocalHub(tasks)
     home = RealDisk(folder, post=tasks.post)
-    founding = Founding(cluster.cluster_id, Members(home, cluster.cluster_id), env.rand.uuid)
-    names = dict(enumerate(NODES, 1))
-    if founding.members.recall({name: partial(RealDisk, folder / "nodes" / name, tasks.post) for name in names.values()}):
+    founding = Founding(cluster_id, Members(home, cluster_id), env.rand.uuid)
+    if founding.members.recall({name: partial(RealDisk, folder / "nodes" / name, tasks.post) for name in here}):
         _log.warning("the list of members was gone; it was written anew from the nodes' folders")
-    sizes = wal_sizes(config, descriptors)
-    members = tuple(Member(number, INCARNATION_FIRST) for number in names)
-    system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
-    running: dict[NodeName, RunningNode] = {}
-    ports: dict[NodeName, NodePort] = {}
-    disks: dict[NodeName, RealDisk] = {}
-    services: list[Service] = []
-    findings = FindingSink(keeper=lambda: services[0].note if services else None, heard=_heard)
+    keepers: list[Service] = []
     heard = Heard()
+    findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=_heard)
+    nodes = Nodes({}, {}, {}, founding.members, heard, findings, keepers, wal_sizes(config, descriptors))
     told = NodeListeners(finding=findings, state=partial(_state, heard))
     for number, name in names.items():
+        if name not in here:
+            continue
         root = folder / "nodes" / name
         try:
             disk = RealDisk(root, post=tasks.post)
-            running[name] = open_node(
+            nodes.running[name] = open_node(
                 name=name,
                 names=names,
                 env=env,
                 disk=disk,
-                network=hub.attach(name),
+                network=network(name),
                 engine=partial(
                     LmdbEngine,
                     str(root),
@@ -196,7 +234,7 @@ async def open_cluster(
                     trees=str(folder / TREES),
                     readers_open_max=min(READERS_OPEN_MAX, descriptors.trees_per_node),
                 ),
-                wal=sizes,
+                wal=nodes.sizes,
                 options=storage_options(config),
                 consensus=consensus_options(config),
                 founding=founding,
@@ -207,47 +245,82 @@ async def open_cluster(
         except ClockFault:
             raise
         except ScrubjayError as error:
-            ports[name] = absent_node(name=name, number=number, told=told, failed=error)
+            nodes.ports[name] = absent_node(name=name, number=number, told=told, failed=error)
         else:
-            ports[name], disks[name] = running[name].port, disk
+            nodes.ports[name], nodes.disks[name] = nodes.running[name].port, disk
     start.done("replay")
-    booted = [tasks.future() for _ in running]
-    for one, synced in zip(running.values(), booted, strict=True):
-        start_node(one.node, founding.members, synced.set_result)
-    for synced in booted:
-        await synced
-    behind = founding.members.copy_to({name: disk for name, disk in disks.items() if running[name].node.running})
-    if behind:
-        _log.warning("a node's folder takes no copy of the list of members", nodes=behind)
-    start.done("boot")
-    bad = {name: str(error_of(failed)) for name, port in ports.items() if (failed := port.status().failed) is not None}
-    if 2 * len(bad) >= len(NODES):
-        for one in running.values():
-            one.node.stop()
-            one.close()
-        step = "put right what is said of each node: with two of the three it serves (runbooks/node-out-of-service.md)"
-        raise Unavailable("too few nodes came up to serve", **bad, next=step)
-    control = open_control(
+    return nodes
+
+
+def system_table(cluster: ClusterFile, names: Mapping[int, NodeName]) -> TableMeta:
+    """The metadata group as the cluster was founded: a copy on each node."""
+    members = tuple(Member(number, INCARNATION_FIRST) for number in names)
+    return metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
+
+
+def control_over(
+    env: Env,
+    home: RealDisk,
+    config: Config,
+    cluster: ClusterFile,
+    names: Mapping[int, NodeName],
+    ports: Mapping[NodeName, NodePort],
+    *,
+    alone: bool,
+    here: NodePort | None = None,
+) -> Control:
+    """The control part over all nodes. home: the data folder. alone, here: see server.control.open_control."""
+    return open_control(
         env,
-        ports=ports,
-        system=system,
-        members=members,
+        ports={name: ports[name] for name in names.values()},
+        system=system_table(cluster, names),
+        members=tuple(Member(number, INCARNATION_FIRST) for number in names),
         disk=home,
         scratch=home,
         initial_partitions=config.tables.initial_partitions,
         pitr_default=config.pitr.default,
+        alone=alone,
+        here=here,
     )
-    services.append(control.service)
-    findings.hand_over()
+
+
+async def bring_up(env: Env, nodes: Nodes, control: Control, peers: Sequence[NodePort], start: ServerStart) -> None:
+    """Keep what the nodes find, load the catalogue, have it hosted, and note from then on how far every node has come. peers: nodes of other processes."""
+    nodes.keepers.append(control.service)
+    nodes.findings.hand_over()
     if control.service.found.trouble is not None:
         _log.warning("findings", trouble=control.service.found.trouble)
     await control.up(start.waits)
     start.done("catalogue")
-    nodes = [one.node for one in running.values()]
-    for node in nodes:
-        join(env, founding.members, node)
-    keep_noting(env, founding.members, nodes)
-    return Cluster(running, control, heard, sizes, disks, folder)
+    running = [one.node for one in nodes.running.values()]
+    for node in running:
+        join(env, nodes.members, node)
+    keep_noting(env, nodes.members, running, peers)
+
+
+async def open_cluster(
+    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors, *, start: ServerStart
+) -> Cluster:
+    """All nodes in this process. descriptors: what this process may use. start: hears how far it is.
+
+    A node whose folder cannot be opened, or that must stay out, is part of the cluster as a failed one: the others serve. Raises Unavailable if no majority
+    came up, Unsafe if a node's clock is wrong (see `open_nodes`).
+    """
+    names = dict(enumerate(NODES, 1))
+    hub = LocalHub(tasks)
+    nodes = open_nodes(
+        tasks, env, folder, config, cluster.cluster_id, descriptors, names=names, here=NODES, network=hub.attach, start=start
+    )
+    await nodes.boot(tasks)
+    start.done("boot")
+    bad = {name: str(error_of(failed)) for name, port in nodes.ports.items() if (failed := port.status().failed) is not None}
+    if 2 * len(bad) >= len(NODES):
+        nodes.close()
+        step = "put right what is said of each node: with two of the three it serves (runbooks/node-out-of-service.md)"
+        raise Unavailable("too few nodes came up to serve", **bad, next=step)
+    control = control_over(env, RealDisk(folder, post=tasks.post), config, cluster, names, nodes.ports, alone=True)
+    await bring_up(env, nodes, control, (), start)
+    return Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, folder, ZONES)
 
 
 def _heard(finding: Finding) -> None:
