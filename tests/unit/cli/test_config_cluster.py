@@ -43,8 +43,7 @@ def read(tmp_path: Path, text: str) -> str:
     try:
         load(path=str(file))
     except Invalid as error:
-        assert error.exit_code == 64
-        return f"{error.message} | {error.fields['asked']} | {error.fields['found']} | {error.fields['next']}"
+        return f"{error.exit_code} {error.message} | {error.fields['asked']} | {error.fields['found']} | {error.fields['next']}"
     return ""
 
 
@@ -100,6 +99,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, says: tuple[
     assert read(tmp_path, GOOD) == ""
     assert old in GOOD
     said = read(tmp_path, GOOD.replace(old, new, 1))
+    assert said.startswith("64 ")
     for word in says:
         assert word in said, said
 
