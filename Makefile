@@ -10,11 +10,12 @@ TEST_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: help install install-dev demo test test-fast check format bench lock minio clean
+.PHONY: help install install-dev demo cluster cluster-stop test test-fast check format bench lock minio clean
 
 help:
 	@echo "make demo       the whole promise on real data, in under two minutes after installation"
 	@echo "make install    virtual environment in .venv from requirements.lock: .venv/bin/scrubjay"
+	@echo "make cluster    three storage nodes and a durability process, each a process of its own, below ./cluster; make cluster-stop ends it"
 	@echo "make test       every test (real servers where they can be had; says what was skipped and why)"
 	@echo "make test-fast  what needs no server and no patience, in under two minutes"
 	@echo "make check      format, lint, import arrows, types, documents"
@@ -35,6 +36,12 @@ install-dev: $(VENV)/.dev
 
 demo: install
 	@$(BIN)/scrubjay demo
+
+cluster: install
+	@tools/cluster.sh start cluster
+
+cluster-stop:
+	@tools/cluster.sh stop cluster
 
 # MinIO and promtool are tried, not demanded: without them their tests are skipped and say so (or fail, under SCRUBJAY_REQUIRE=minio,promtool).
 test: install-dev

@@ -16,6 +16,7 @@ import msgspec
 from scrubjay.admin_asked import body_of, check_name, resolve_table, usage
 from scrubjay.admin_backups import BackupCalls
 from scrubjay.admin_compact import CompactCalls
+from scrubjay.admin_door import PREFIX, AdminDoor
 from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.admin_move import MoveCalls
 from scrubjay.admin_timeline import TimelineCalls
@@ -23,10 +24,9 @@ from scrubjay.admin_transfers import TransferCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
-from scrubjay.base.http_values import Request, Response
+from scrubjay.base.http_values import Request
 from scrubjay.base.ids import PartitionId
-from scrubjay.client import CLUSTER_HEADER
-from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
+from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, VerbFailure, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.target import RestoreTarget
@@ -48,13 +48,10 @@ from scrubjay.server.ports import (
     TransferPort,
     VerifyPort,
 )
-from scrubjay.storage.api.errors import ApiError
-from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
+from scrubjay.storage.api.sigv4 import SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
-PREFIX = "/admin/v1/"
 LEVELS = ("listed", "objects", "records", "replayed")
-_STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
 _EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in (Corrupt, Missing, Conflict, Exists, Unsafe, Fenced)}
 """Exit codes of failed restores, by what ended them, where it is not 1."""
 
@@ -128,7 +125,7 @@ class TargetRequest(msgspec.Struct, forbid_unknown_fields=True):
     to: str
 
 
-class AdminApi:
+class AdminApi(AdminDoor):
     """Routes /admin/v1/ to the services. `handle` is the HTTP server's handler of that prefix.
 
     More than 25 methods: one for each call of the page docs/ADMIN.md.
@@ -153,11 +150,12 @@ class AdminApi:
         drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
+        members: Callable[[], Report] | None = None,
         alerts: Callable[[], Awaitable[Report]] | None = None,
         verifier: SignatureVerifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
-        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. members: `cluster status`; None: there is no such call. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
         self._tables = tables
         self._archive = archive
         self._verify = verify
@@ -168,11 +166,10 @@ class AdminApi:
         self._drills = drills
         self._cluster = cluster
         self._status = status
-        self._verifier = verifier
-        self._log = log
+        super().__init__(cluster_id=lambda: str(cluster().get("cluster_id", "")), verifier=verifier, log=log)
         self._env = env
         self._board = JobBoard(env, log=log)
-        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Report]]] = {
+        self.routes |= {
             ("GET", "cluster"): self._get_cluster,
             ("GET", "status"): self._get_status,
             ("GET", "archive/status"): self._get_archive_status,
@@ -200,73 +197,16 @@ class AdminApi:
             **TransferCalls(tables, transfers).routes,
         }
 
+        if members is not None:
+            self.routes["GET", "cluster/status"] = lambda _request: _at_once(members())
         if alerts is not None:
-            self._routes["POST", "alerts/test"] = lambda _request: alerts()
+            self.routes["POST", "alerts/test"] = lambda _request: alerts()
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request; never raises. Every answer names the cluster it is of, in a header."""
-        found = await self._answered(request)
-        return Response(found.status, (*found.headers, (CLUSTER_HEADER, str(self._cluster().get("cluster_id", "")))), found.body)
-
-    async def _answered(self, request: Request) -> Response:
-        try:
-            refused = self._refusal(request)
-            if refused is not None:
-                return refused
-            report = await self._route(request)
-        except VerbFailure as failure:
-            return _failed(failure)
-        except ScrubjayError as error:
-            return _failed(failure_of(error, asked=f"{request.method} {request.path}"))
-        except Exception as error:  # noqa: BLE001 - the last line of defence: one bad answer, not a dead connection
-            self._log(f"admin {request.path}", error)
-            return _failed(
-                VerbFailure("a bug in the server", code="Internal", exit_code=FAILED, asked=request.path, found=type(error).__name__)
-            )
-        return _response(200, answer(int(report.get("exit", DONE)), report, template={}, error=report.get("error")))
-
-    def _refusal(self, request: Request) -> Response | None:
-        if "origin" in request.headers:
-            return _failed(VerbFailure("not for web pages", code="AccessDenied", exit_code=FAILED, found="an Origin header"), status=403)
-        if self._verifier is None:
-            return None
-        try:
-            identity = self._verifier.verify(request.method, request.path, request.query, request.headers, request.body)
-        except ApiError as error:
-            denied = VerbFailure(
-                "the admin API needs the signature of an admin key",
-                code="AccessDenied",
-                exit_code=FAILED,
-                asked=f"{request.method} {request.path}",
-                found=str(error),
-                next_step="set SCRUBJAY_ACCESS_KEY_ID and SCRUBJAY_SECRET_ACCESS_KEY",
-            )
-            return _failed(denied, status=403)
-        if identity.role == ROLE_ADMIN:
-            return None
-        low = VerbFailure(
-            "this key is no admin key",
-            code="AccessDenied",
-            exit_code=FAILED,
-            found=f"role {identity.role}",
-            next_step="sign with an admin key",
-        )
-        return _failed(low, status=403)
-
-    async def _route(self, request: Request) -> Report:
+    async def route(self, request: Request) -> Report:
         path = request.path.removeprefix(PREFIX)
         if request.method == "GET" and path.startswith("jobs/"):
             return self._get_job(path.removeprefix("jobs/"))
-        handler = self._routes.get((request.method, path))
-        if handler is None:
-            raise VerbFailure(
-                "no such admin call",
-                code="UnknownOperation",
-                exit_code=USAGE,
-                asked=f"{request.method} {request.path}",
-                next_step="docs/ADMIN.md",
-            )
-        return await handler(request)
+        return await super().route(request)
 
     # -- tables ----------------------------------------------------------------------------------------------------------------------
 
@@ -513,11 +453,5 @@ def _number(text: str, name: str) -> int:
         raise usage("not a whole number", asked=f"{name}={text}") from None
 
 
-def _failed(failure: VerbFailure, *, status: int | None = None) -> Response:
-    if status is None:
-        status = 404 if failure.error["code"] in ("ResourceNotFound", "UnknownOperation") else _STATUS.get(failure.exit_code, 500)
-    return _response(status, answer(failure.exit_code, failure.body, template={}, error=failure.error))
-
-
-def _response(status: int, document: Mapping[str, Any]) -> Response:
-    return Response(status, (("Content-Type", "application/json"), ("Cache-Control", "no-store")), msgspec.json.encode(document))
+async def _at_once(report: Report) -> Report:
+    return report

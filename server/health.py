@@ -212,13 +212,13 @@ class Health:
         return self._view
 
     def _facts(self, now_us: int) -> HealthFacts:
-        tables = [table for table in self._control.service.tables() if not _restoring(table)]
+        tables = [table for table in self._control.service.tables() if not restoring(table)]
         self._status = {name: node.status() for name, node in self._control.ports.items()}
         copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
         owed = self._owed()
         return HealthFacts(
             [self._node(status) for status in self._status.values()],
-            [part for table in tables if _in_use(table, now_us) for part in self._partitions(table, copies)],
+            [part for table in tables if in_use(table, now_us) for part in self._partitions(table, copies)],
             [self._table(table, now_us, owed) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
@@ -476,11 +476,11 @@ def _dropped(table: TableMeta) -> bool:
     return table.status in ("DROPPED", "DELETING")
 
 
-def _in_use(table: TableMeta, now_us: int) -> bool:
+def in_use(table: TableMeta, now_us: int) -> bool:
     """It is read and written, or should be by now: while a table is being made, every request for it has its answer."""
     return not _dropped(table) and (table.status != "CREATING" or now_us - table.created_at > MAKING_US)
 
 
-def _restoring(table: TableMeta) -> bool:
+def restoring(table: TableMeta) -> bool:
     """Nobody can see it yet."""
     return table.restore_of is not None and table.restore_of.in_progress

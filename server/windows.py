@@ -95,9 +95,9 @@ class Windows:
     def hear(self, agent: ArchiveAgent) -> None:
         """Listen to one more agent: a node's next life has a new one."""
         agent.published = self.index.heard
-        agent.moved = self._note_moved
+        agent.moved = self.note_moved
 
-    def _note_moved(self, partition: PartitionId) -> None:
+    def note_moved(self, partition: PartitionId) -> None:
         self._moved[partition] = None
 
     def start(self) -> None:

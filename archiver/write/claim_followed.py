@@ -55,7 +55,7 @@ class FollowedClaim(Claiming):
                     continue  # the agent says so where it matters; here the next look does
 
     async def claim(self) -> None:
-        """Write under the epoch that the cluster has noted, once this node's log was compared with the archive's end. Raises Unavailable."""
+        """Write under the epoch that the cluster has noted. The agent compares its log with the archive's end before its first upload. Raises Unavailable."""
         notes = self._book.writer
         self.writer.taken_over = notes.taken_over
         if notes.stopped is not None:
@@ -68,10 +68,6 @@ class FollowedClaim(Claiming):
         if owner is None or owner not in notes.owners:
             await self._newest()
             raise Unavailable("whose the noted epoch is cannot be told", key=key)
-        reason = await self._meet_all(patience_s=0.0)
-        if reason is not None:
-            await self._diverged(reason)
-            return
         self.writer.claimed(Attached(self.writer.cluster, notes.epoch, owner))
 
     def _epoch(self) -> int:

@@ -211,7 +211,7 @@ def open_nodes(
         _log.warning("the list of members was gone; it was written anew from the nodes' folders")
     keepers: list[Service] = []
     heard = Heard()
-    findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=_heard)
+    findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=heard_line)
     nodes = Nodes({}, {}, {}, founding.members, heard, findings, keepers, wal_sizes(config, descriptors))
     told = NodeListeners(finding=findings, state=partial(_state, heard))
     for number, name in names.items():
@@ -323,7 +323,7 @@ async def open_cluster(
     return Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, folder, ZONES)
 
 
-def _heard(finding: Finding) -> None:
+def heard_line(finding: Finding) -> None:
     _log.warning("finding", node=finding.copy, partition=finding.partition, kind=finding.kind, by=finding.found_by, detail=finding.detail)
 
 

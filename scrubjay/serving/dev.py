@@ -28,8 +28,8 @@ from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import LOG, empty_tmp, read_takeover, refuse_unfinished
 from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
 from scrubjay.serving.lock import FolderLock
-from scrubjay.serving.services import open_services
 from scrubjay.serving.start import ServerStart, unless_stopped
+from scrubjay.serving.working_parts import open_services
 from scrubjay.store_settings import keyring_of
 
 _log = structlog.get_logger(part="serve")

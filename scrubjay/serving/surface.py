@@ -9,13 +9,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from scrubjay import __version__
-from scrubjay.admin import PREFIX, AdminApi
+from scrubjay.admin import AdminApi
+from scrubjay.admin_door import PREFIX
 from scrubjay.base.env import Env
 from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.config import Config
 from scrubjay.drills.runs import Drills
 from scrubjay.secrets_out import shown
+from scrubjay.server.cluster_status import cluster_report
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
 from scrubjay.server.moving import Moves
@@ -100,6 +102,7 @@ def surface(
         drills=drills,
         cluster=facts,
         status=health.status,
+        members=lambda: cluster_report(cluster.control, dict(cluster.zones)),
         alerts=webhooks.test,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,
         log=unexpected,

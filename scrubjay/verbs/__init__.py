@@ -13,6 +13,8 @@ from scrubjay.verbs import (
     backup_list,
     backup_restore,
     backup_show,
+    cluster_init,
+    cluster_status,
     cluster_takeover,
     config_check,
     debug_bundle,
@@ -89,6 +91,8 @@ VERBS: tuple[Verb, ...] = (
     expire_plan.VERB,
     expire_run.VERB,
     recover.VERB,
+    cluster_init.VERB,
+    cluster_status.VERB,
     cluster_takeover.VERB,
     debug_bundle.VERB,
 )

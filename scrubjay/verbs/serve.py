@@ -1,4 +1,4 @@
-"""`scrubjay serve --dev`: a whole cluster in one process."""
+"""`scrubjay serve`: a whole cluster in one process (`--dev`), or one role of a cluster of several (`--role`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from scrubjay.config import Config
 
 
+ROLES = ("node", "durability")
+
+
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dev", action="store_true", help="everything in one process: three storage nodes in three zones, metadata, router, durability"
     )
+    parser.add_argument(
+        "--role", metavar="ROLE", help="one process of the cluster that --config describes: `node` (each routes, too) or `durability`"
+    )
+    parser.add_argument("--name", metavar="NAME", help="with --role node: which of [nodes]")
     parser.add_argument("--data", metavar="DIR", help="data folder (default: ./scrubjay-data)")
     parser.add_argument("--port", metavar="N", help="port (default: 8000; 0: a free one)")
     parser.add_argument("--archive", metavar="URL", help="file:///path or s3://bucket/prefix (default: file://DIR/archive)")
@@ -44,10 +51,13 @@ def is_loopback(address: str) -> bool:
 
 
 def _run(call: VerbCall) -> Result:
-    if not call.option("dev"):
-        raise VerbFailure(
-            "say how to serve", code="Usage", exit_code=USAGE, asked="scrubjay serve", found="no --dev", next_step="scrubjay serve --dev"
-        )
+    role = call.option("role")
+    if bool(call.option("dev")) == (role is not None):
+        found = "both --dev and --role" if role is not None else "neither --dev nor --role"
+        step = "scrubjay serve --dev, or scrubjay serve --config FILE --role node --name NAME"
+        raise VerbFailure("say how to serve", code="Usage", exit_code=USAGE, asked="scrubjay serve", found=found, next_step=step)
+    if role is not None:
+        return _run_role(call, str(role))
     options = {
         name: call.option(name.partition(".")[2])
         for name in ("serve.data", "serve.port", "serve.listen", "serve.auth", "serve.insecure_listen", "serve.stop_timeout")
@@ -62,6 +72,50 @@ def _run(call: VerbCall) -> Result:
         return _serve(config), None
     with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
         return _serve(config), None
+
+
+def _run_role(call: VerbCall, role: str) -> Result:
+    """One process of a cluster: its folder and addresses are the file's. Raises Invalid."""
+    from scrubjay.serving.plan import node_of, placed, plan_of
+
+    if role not in ROLES:
+        asked, step = f"--role {role}", f"one of {', '.join(ROLES)}"
+        raise VerbFailure("there is no such role", code="Usage", exit_code=USAGE, asked=asked, found="no such role", next_step=step)
+    for name in ("data", "port", "listen", "archive"):
+        if call.option(name) is not None:
+            asked, step = f"--{name} with --role", f"write it into the file: nodes.NAME.{name}, durability.{name} or archive.url"
+            raise VerbFailure("the file says so", code="Usage", exit_code=USAGE, asked=asked, found=str(call.option(name)), next_step=step)
+    options = {name: call.option(name.partition(".")[2]) for name in ("serve.auth", "serve.insecure_listen", "serve.stop_timeout")}
+    config = call.config(options)
+    plan = plan_of(config)
+    if role == "node":
+        node = node_of(plan, call.option("name"))
+        config = placed(config, data=plan.data[node], listen=plan.api[node])
+        served: tuple[str, str | None] = role, node
+    else:
+        if call.option("name") is not None:
+            raise VerbFailure(
+                "only nodes have a name",
+                code="Usage",
+                exit_code=USAGE,
+                asked=f"--name {call.option('name')}",
+                found=f"--role {role}",
+                next_step="leave it out",
+            )
+        config = placed(config, data=plan.durability_data, listen=plan.durability)
+        served = role, None
+    with told_in_a_folder_at_rest_of(config):
+        _check(config)
+    if not call.json:
+        return _serve(config, served), None
+    with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
+        return _serve(config, served), None
+
+
+def told_in_a_folder_at_rest_of(config: Config) -> contextlib.AbstractContextManager[None]:
+    from scrubjay.serving.refused import told_in_a_folder_at_rest
+
+    return told_in_a_folder_at_rest(config.serve.data, config)
 
 
 def _check(config: Config) -> None:
@@ -86,7 +140,7 @@ def _check(config: Config) -> None:
         )
 
 
-def _serve(config: Config) -> int:
+def _serve(config: Config, role: tuple[str, str | None] | None = None) -> int:
     """The lock first: a restarted node keeps quiet for a while from when it is alone, and what takes long (imports, replay) had better happen meanwhile."""
     from scrubjay.base.real.platform import check_platform
     from scrubjay.serving.lock import FolderLock, data_folder
@@ -99,6 +153,10 @@ def _serve(config: Config) -> int:
         sys.dont_write_bytecode = False
         gc.disable()  # until it is up: what a start makes stays, and walking it again and again is a tenth of the imports
         with told_in(lock.folder, config):
+            if role is not None:
+                from scrubjay.serving.role import serve_role
+
+                return serve_role(config, lock, *role)
             from scrubjay.serving.dev import serve
 
             return serve(config, lock)
@@ -131,6 +189,7 @@ VERB = Verb(
     example=(
         "scrubjay serve --dev --data ./scrubjay-data --port 8000",
         "scrubjay serve --dev --archive s3://bucket/prefix --set archive.seal_age=5s",
+        "scrubjay serve --config cluster.toml --role node --name n1",
     ),
     exits={
         0: "stopped by SIGTERM or SIGINT; everything acknowledged is archived",

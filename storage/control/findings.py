@@ -68,6 +68,9 @@ class Findings:
         self._disk.rename(FILE, aside)
         self.trouble = f"{FILE} could not be understood and was set aside as {aside}: what was found before it is not told any more"
 
+    def all(self) -> list[Finding]:
+        return list(self._kept.values())
+
     def of(self, partition: PartitionId) -> list[Finding]:
         return [finding for finding in self._kept.values() if finding.partition == partition]
 

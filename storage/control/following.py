@@ -31,7 +31,8 @@ ADOPT_US = 5_000_000
 
 class Following:
     """here: the node of this process, None: it has none. works: whether this process is the one that works for the cluster (`server.duty`). failed: why the catalogue could not
-    be read the last time, None: it could."""
+    be read the last time, None: it could.
+    """
 
     def __init__(
         self,
@@ -93,13 +94,13 @@ class Following:
             self._hosted[table.table_id] = table.version
             if table.status != "CREATING":  # whoever makes it says so by itself, once it has its name
                 self._fleet.host_on(here, table)
-        for gone in self._hosted.keys() - self._metadata.tables.keys():
+        for gone in sorted(self._hosted.keys() - self._metadata.tables.keys()):
             del self._hosted[gone]
 
     async def _adopt(self) -> None:
         now_us = self._env.clock.boot_us()
         waiting = list(self._on_its_way())
-        for gone in self._since.keys() - {table.table_id for table in waiting}:
+        for gone in sorted(self._since.keys() - {table.table_id for table in waiting}):
             del self._since[gone]
         for table in waiting:
             version, since_us = self._since.get(table.table_id, (0, 0))

@@ -61,7 +61,10 @@ def metadata_write(name: str, *, expect: bytes | None, value: str | None) -> Swa
 
 class Metadata:
     """tables: by id, dropped ones too. `on_change` is called with each table written or read anew; `on_learned` with each table of which it became known late
-    what stands in the log, and whoever wrote it has given up."""
+    what stands in the log, and whoever wrote it has given up.
+
+    More than 15 fields, more than 25 methods: the map, what is not known of it, and what is on its way.
+    """
 
     def __init__(self, env: Env, router: Router, system: TableMeta, *, alone: bool = True) -> None:
         """alone: nobody but this process writes to the metadata group; else others do too, and what is known of it here may be old."""

@@ -276,8 +276,6 @@ STANDING = {
     "scrubjay/dask_worker.py": "what a worker of a fleet loads: dask worker --preload scrubjay.dask_worker",
     "archiver/read/reader.py": "records instead of state: what history and diff read",
     "base/wrap/faulty.py": "a store that fails, for the tests of everything above a store",
-    "base/real/peer_net.py": "processes of one cluster, connected: what nodes in processes of their own are assembled on",
-    "server/peer_nodes.py": "the node port over it",
     "scrubjay/reference_pages.py": "writes the generated pages: python -m scrubjay.reference_pages docs",
 }
 

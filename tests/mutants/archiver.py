@@ -41,13 +41,6 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_claim_followed.py::test_a_noted_epoch_whose_owner_is_unknown_is_not_written_under",),
     ),
     Mutant(
-        "follower-does-not-compare-its-log",
-        "archiver/write/claim_followed.py",
-        "        reason = await self._meet_all(patience_s=0.0)\n",
-        "        reason = None\n",
-        ("tests/unit/archiver/test_archive_claim_followed.py::test_a_node_whose_log_does_not_continue_the_archive_says_so",),
-    ),
-    Mutant(
         "trickle-not-counted",
         "storage/replica/term.py",
         "            self._trickle = self._trickle + 1 if tiny else 0\n",

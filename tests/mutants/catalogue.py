@@ -43,6 +43,7 @@ ROOMS = (
     "commands",
     "shell",
     "wire",
+    "cluster",
 )
 
 

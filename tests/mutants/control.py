@@ -245,8 +245,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "update-cut-off-for-ever",
         "storage/control/tables.py",
-        '            elif table.status == "UPDATING":\n',
-        "            elif False:\n",
+        '        elif table.status == "UPDATING":\n',
+        "        elif False:\n",
         (f"{_STEADY}::test_an_update_that_a_stop_cut_off_ends_at_the_next_start",),
     ),
     Mutant(
@@ -301,7 +301,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "learned-late-and-left",
         "storage/control/tables.py",
-        '        elif table.status == "DELETING":\n            self.drops.begin(table)\n\n    async def _activate',
+        "        else:\n            self.go_on(table)\n\n    async def _activate",
         "\n    async def _activate",
         (f"{_LOST}::test_a_table_whose_deletion_was_not_answered_does_not_live_on_until_the_next_start",),
     ),

@@ -345,7 +345,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "restoring-table-watched",
         "server/health.py",
-        "for table in self._control.service.tables() if not _restoring(table)]",
+        "for table in self._control.service.tables() if not restoring(table)]",
         "for table in self._control.service.tables()]",
         ("tests/unit/server/test_health.py::test_a_table_that_is_being_restored_is_watched_from_its_publication_on",),
     ),

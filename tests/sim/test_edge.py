@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from scrubjay.admin import PREFIX, AdminApi
+from scrubjay.admin import AdminApi
+from scrubjay.admin_door import PREFIX
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.http_values import Request
 from scrubjay.server.moving import Moves

@@ -55,7 +55,7 @@ _durability_log = structlog.get_logger(part="durability")
 
 
 @dataclass(slots=True)
-class Services:
+class WorkingParts:
     """routes: what HTTP answers beside the API, by path prefix."""
 
     cluster: Cluster
@@ -102,7 +102,7 @@ async def open_services(
     *,
     taken: Takeover | None = None,
     alone: bool = True,
-) -> Services:
+) -> WorkingParts:
     """Start them. disk: of the folder, with writes in threads. taken: a takeover that this start carries out. alone: no other process works for this cluster; else they agree on
     one that does, and that one claims the archive.
 
@@ -247,7 +247,7 @@ async def open_services(
         webhooks,
         unexpected,
     )
-    return Services(cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes)
+    return WorkingParts(cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes)
 
 
 async def _once_at_work(env: Env, duty: Duty, claim: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,127 @@
+"""One process's end of its cluster: connected to the others, who are let in or not, and founded with them if it is new."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.base.peer_wire import Hello
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.peer_net import PeerNet
+from scrubjay.base.real.peer_tls import tls_files
+from scrubjay.config import Config
+from scrubjay.server.admission import Admission
+from scrubjay.server.founding import Founder
+from scrubjay.server.news import NodeNews
+from scrubjay.server.process_talk import AskFounded, AskNews, Found, Founded, decode_question, encode
+from scrubjay.serving.folder import ClusterFile, write_cluster
+from scrubjay.serving.plan import ClusterPlan
+
+_log = structlog.get_logger(part="peers")
+
+
+async def connect(
+    env: Env,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    *,
+    hello: Callable[[], Hello],
+    admission: Admission,
+    refused: Callable[[NodeName, ScrubjayError], None],
+    listens: bool,
+) -> PeerNet:
+    """Listen for the others, if anybody reaches this process at all, and reach for every node. Raises Unavailable: the address is not to be had; Invalid: TLS files."""
+    net = PeerNet(
+        env,
+        name=name,
+        hello=hello,
+        admit=admission.admit,
+        refused=refused,
+        tls=tls_files(*(Path(file) if file else None for file in (config.tls.ca, config.tls.cert, config.tls.key))),
+        log=_log.info,
+    )
+    if listens:
+        here = plan.peers[name]
+        try:
+            await net.listen(here.host, here.port)
+        except OSError as error:
+            await net.close()
+            taken = error.errno == errno.EADDRINUSE
+            raise Unavailable(
+                "the address between nodes is taken" if taken else "cannot listen for the other nodes",
+                asked=f"nodes.{name}.peer = {here}",
+                found=error.strerror or str(error),
+                next="stop what listens there, or give another address in every process's file",
+            ) from error
+    for other, address in plan.peers.items():
+        if other != name:
+            net.dial(other, address.host, address.port, **({} if listens else {"channels": ("port", "bulk")}))
+    return net
+
+
+def replies(
+    founder: Founder, news: Callable[[], NodeNews | None]
+) -> Callable[[Hello, bytes, Callable[[bytes | ScrubjayError], None]], None]:
+    """What this process answers when others ask it."""
+
+    def reply(asker: Hello, body: bytes, back: Callable[[bytes | ScrubjayError], None]) -> None:
+        try:
+            question = decode_question(body)
+            if isinstance(question, AskNews):
+                told = news()
+                if told is None:
+                    raise Unavailable("no node runs in this process yet")
+                back(encode(told.answer(question)))
+            elif isinstance(question, Found) and asker.role != "node":
+                raise Unavailable("only a founding node founds", process=asker.name)
+            else:
+                assert isinstance(question, AskFounded | Found)
+                back(encode(founder.answer(question)))
+        except Corrupt as error:
+            back(Unavailable("a question that this release does not know", cause=str(error)))
+        except ScrubjayError as error:
+            back(error)
+
+    return reply
+
+
+def founded_of(file: ClusterFile | None, plan: ClusterPlan) -> Founded | None:
+    if file is None:
+        return None
+    return Founded(file.cluster_id, file.metadata_table_id, file.metadata_partition_id, file.created_at, tuple(plan.names.values()))
+
+
+def file_of(founded: Founded) -> ClusterFile:
+    return ClusterFile(1, founded.cluster_id, founded.metadata_table_id, founded.metadata_partition_id, founded.created_at, attached=False)
+
+
+def founder_in(env: Env, net: PeerNet, disk: RealDisk, plan: ClusterPlan, name: NodeName, known: ClusterFile | None) -> Founder:
+    """disk: of the data folder."""
+
+    def keep(founded: Founded) -> None:
+        write_cluster(disk, file_of(founded))
+
+    def empty() -> bool:
+        return not disk.listdir("nodes") and not disk.exists("members.json")
+
+    return Founder(
+        env,
+        net,
+        me=name,
+        nodes=tuple(plan.names.values()),
+        known=founded_of(known, plan),
+        keep=keep,
+        empty=empty,
+    )
+
+
+def stranger(role: str, name: NodeName, plan: ClusterPlan) -> Hello:
+    """What a process that is not founded says of itself."""
+    return Hello("", role, name, note=plan.note)

@@ -1,0 +1,160 @@
+"""`serve --role durability`: scrub, verify, restore, retention and the schedule of a cluster, over nodes in other processes; the admin API, and the DynamoDB API beside it.
+
+Of several such processes one works and claims the archive (`server.duty`); the others wait. Order of starting: folder lock; the cluster's ids, from its nodes; the nodes are met;
+catalogue; archive; services; HTTP. While it is not there tables go on, and nothing new is claimed, scrubbed or expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.base.peer_wire import Hello
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks
+from scrubjay.base.real.open_files import Descriptors
+from scrubjay.base.real.rand import RealRand
+from scrubjay.config import Config
+from scrubjay.server.admission import DURABILITY, Admission
+from scrubjay.server.control import Control
+from scrubjay.server.finding_sink import FindingSink
+from scrubjay.server.health import Heard
+from scrubjay.server.news import NewsReader
+from scrubjay.server.peer_nodes import PeerNodes
+from scrubjay.serving.archive import open_archive
+from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, heard_line, wal_sizes
+from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
+from scrubjay.serving.folder import empty_tmp, read_cluster, read_takeover, refuse_unfinished
+from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
+from scrubjay.serving.plan import ClusterPlan
+from scrubjay.serving.start import ServerStart, unless_stopped
+from scrubjay.serving.working_parts import open_services
+from scrubjay.storage.control.service import Service
+from scrubjay.storage.node.identity import Members
+from scrubjay.storage.node.port import NodePort
+
+NAME = NodeName("durability")
+"""What this process is called among the others, and in its certificate."""
+
+_log = structlog.get_logger(part="serve")
+
+
+async def serve_durability(
+    tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, descriptors: Descriptors, start: ServerStart
+) -> int:
+    """Run until SIGTERM or SIGINT. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+    stop = stop_signal(tasks)
+    env = Env(RealClock(), RealRand(), tasks)
+    empty_tmp(folder)
+    disk = RealDisk(folder, post=tasks.post)
+    refuse_unfinished(disk)
+    known = read_cluster(disk)
+    if known is None:
+        admission = Admission(cluster=None, plan=plan.note, names=plan.names, members=None)
+        net = await connect(
+            env, config, plan, NAME, hello=lambda: stranger(DURABILITY, NAME, plan), admission=admission, refused=_refused, listens=False
+        )
+        founder = founder_in(env, net, disk, plan, NAME, None)
+        _log.info("it waits for the cluster to be founded: scrubjay cluster init")
+        try:
+            founded = await unless_stopped(tasks, stop, founder.follow())
+        finally:
+            await net.close()
+        if founded is None:
+            _log.info("stopped while it waited for the cluster to be founded")
+            return 0
+        known = file_of(founded)
+        start.done("founding")
+    members = Members(disk, known.cluster_id)
+    admission = Admission(cluster=known.cluster_id, plan=plan.note, names=plan.names, members=members)
+    cluster_id = known.cluster_id
+    net = await connect(
+        env,
+        config,
+        plan,
+        NAME,
+        hello=lambda: Hello(cluster_id, DURABILITY, NAME, note=plan.note),
+        admission=admission,
+        refused=_refused,
+        listens=False,
+    )
+    founder = founder_in(env, net, disk, plan, NAME, known)
+    net.answer(replies(founder, lambda: None))
+    peers = PeerNodes(env, NAME, net)
+    try:
+        archive, file = await open_archive(env, disk, config)
+        taken = read_takeover(disk, file.cluster_id)
+        start.done("archive")
+        ports = {name: peers.node(name, number) for number, name in plan.names.items()}
+        keepers: list[Service] = []
+        heard = HeardOf(ports)
+        findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=heard_line)
+        nodes = Nodes({}, {}, {}, members, heard, findings, keepers, wal_sizes(config, descriptors))
+        control = control_over(env, disk, config, file, plan.names, ports, alone=False)
+        if await unless_stopped(tasks, stop, _up(env, nodes, control, list(ports.values()), start)) is None:
+            _log.info("stopped while it started", waited_for="the catalogue")
+            return 0
+        cluster = Cluster({}, control, heard, nodes.sizes, {}, folder, plan.zones)
+        services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False)
+        reader = NewsReader(
+            env,
+            net,
+            list(ports),
+            published=services.durability.archive.index.heard,
+            moved=services.durability.archive.note_moved,
+            note=findings,
+        )
+        reader.start()
+        try:
+            server = await listen(config, services.api, services.routes, descriptors)
+        except Unavailable:
+            reader.stop()
+            await services.close()
+            raise
+        settle_memory()
+        start.done("services")
+        tasks.spawn(announce(tasks, control.store, server.port, config.serve.listen, start), name="ready")
+        await stop
+        _log.info("stopping")
+        server.closing = True
+        reader.stop()
+        services.quiet()
+        control.store.refuse()
+        await services.durability.quiet()
+        await server.stop()
+        if control.following is not None:
+            control.following.stop()
+        await services.close()
+    finally:
+        peers.close()
+        await net.close()
+    return 0
+
+
+async def _up(env: Env, nodes: Nodes, control: Control, peers: list[NodePort], start: ServerStart) -> bool:
+    await bring_up(env, nodes, control, peers, start)
+    return True
+
+
+def _refused(peer: NodeName, error: ScrubjayError) -> None:
+    _log.error("a node does not let this process in", node=peer, why=str(error))
+
+
+class HeardOf(Heard):
+    """Why nodes and copies of other processes are as they are: as they tell with their facts."""
+
+    def __init__(self, ports: Mapping[NodeName, NodePort]) -> None:
+        super().__init__()
+        self._ports = ports
+
+    def why(self, node: str, partition: str | None) -> str:
+        if partition is None or NodeName(node) not in self._ports:
+            return ""
+        facts = next((one for one in self._ports[NodeName(node)].all_facts() if one.partition == partition), None)
+        return "" if facts is None else facts.reason

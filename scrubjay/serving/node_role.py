@@ -1,0 +1,299 @@
+"""`serve --role node`: one storage node of a cluster, its archiving agent, and a router that answers the API.
+
+Order of starting: folder lock; founded (`cluster init`); the node's log; the other processes are met, and who this node says it is, is compared with what they know; the node speaks;
+catalogue; agent; HTTP. Order of stopping: HTTP refuses new work, leadership is handed over, agent, node. What is not archived yet stays in the log, and on the other nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from scrubjay.archiver.write.claim_followed import FollowedClaim
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Future
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import NodeName
+from scrubjay.base.peer_wire import Hello
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks
+from scrubjay.base.real.open_files import Descriptors
+from scrubjay.base.real.peer_net import PeerNet
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.versioned import decode_versioned
+from scrubjay.config import Config
+from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out
+from scrubjay.server.archive import start_agents, wrapped
+from scrubjay.server.news import NodeNews
+from scrubjay.server.peer_nodes import PeerNodes
+from scrubjay.server.stop import hand_over
+from scrubjay.serving.archive import archive_line, settings_of
+from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, open_nodes
+from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
+from scrubjay.serving.folder import ClusterFile, empty_tmp, read_cluster
+from scrubjay.serving.jobs import open_jobs
+from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
+from scrubjay.serving.node_surface import NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
+from scrubjay.serving.plan import ClusterPlan
+from scrubjay.serving.start import ServerStart, unless_stopped
+from scrubjay.serving.surface import keys_of
+from scrubjay.serving.working_parts import agent_options, unexpected
+from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.node.identity import IDENTITY_FILE, Identity
+
+JOB_WORKERS = 1
+"""For the compression of what the agent uploads."""
+_MEET_POLL_S = 0.05
+
+_log = structlog.get_logger(part="serve")
+
+
+async def serve_node(
+    tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, name: NodeName, descriptors: Descriptors, start: ServerStart
+) -> int:
+    """Run until SIGTERM or SIGINT. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+    stop = stop_signal(tasks)
+    env = Env(RealClock(), RealRand(), tasks)
+    empty_tmp(folder)
+    disk = RealDisk(folder, post=tasks.post)
+    file = await _founded(env, tasks, stop, disk, config, plan, name, descriptors, start)
+    if file is None:
+        _log.info("stopped while it waited to be founded")
+        return 0
+    life = NodeLife(env, tasks, folder, disk, config, plan, name, file, descriptors, start)
+    up = await unless_stopped(tasks, stop, life.up())
+    if up is None:
+        _log.info("stopped while it started")
+        await life.close()
+        return 0
+    await stop
+    _log.info("stopping")
+    await life.leave()
+    return 0
+
+
+async def _founded(
+    env: Env,
+    tasks: AsyncTasks,
+    stop: Future[Any],
+    disk: RealDisk,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    descriptors: Descriptors,
+    start: ServerStart,
+) -> ClusterFile | None:
+    """The cluster that this folder belongs to; a new folder waits for it, answering that it does. None: stopped first."""
+    known = read_cluster(disk)
+    if known is not None:
+        return known
+    admission = Admission(cluster=None, plan=plan.note, names=plan.names, members=None)
+    net = await connect(
+        env,
+        config,
+        plan,
+        name,
+        hello=lambda: stranger(NODE, name, plan),
+        admission=admission,
+        refused=lambda peer, error: None,
+        listens=True,
+    )
+    founder = founder_in(env, net, disk, plan, name, None)
+    net.answer(replies(founder, lambda: None))
+    door = NodeDoor(env, config, cluster_id=lambda: "", elsewhere=plan.durability.url, log=unexpected)
+    server = await listen(config, NotFounded(), founding_routes(founder, door), descriptors)
+    _log.info("this node is not initialised; it waits for scrubjay cluster init", node=name)
+    try:
+        founded = await unless_stopped(tasks, stop, founder.follow())
+        # Whoever asked for the founding at this node is answered before the connections are made anew.
+        await server.stop()
+        await env.tasks.sleep(_MEET_POLL_S)
+    finally:
+        await net.close()
+    start.done("founding")
+    return None if founded is None else file_of(founded)
+
+
+class NodeLife:
+    """From the log to the last answer. Parts are made in `up`, and closed as far as they were made.
+
+    More than 15 fields: what the process was started with, and what it has made so far.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        tasks: AsyncTasks,
+        folder: Path,
+        disk: RealDisk,
+        config: Config,
+        plan: ClusterPlan,
+        name: NodeName,
+        file: ClusterFile,
+        descriptors: Descriptors,
+        start: ServerStart,
+    ) -> None:
+        self._env, self._tasks, self._folder, self._disk, self._config = env, tasks, folder, disk, config
+        self._plan, self._name, self._file, self._descriptors, self._start = plan, name, file, descriptors, start
+        self._number = next(number for number, one in plan.names.items() if one == name)
+        self._closing: list[Any] = []
+        """What has to be closed, in the order in which it was made."""
+        self._identity: Identity | None = None
+        self._nodes: Nodes | None = None
+        self._news: NodeNews | None = None
+        self._server: Any = None
+        self._cluster: Cluster | None = None
+
+    async def up(self) -> bool:
+        env, config, plan, start = self._env, self._config, self._plan, self._start
+        network = _LateNetwork()
+        nodes = self._nodes = open_nodes(
+            self._tasks,
+            env,
+            self._folder,
+            config,
+            self._file.cluster_id,
+            self._descriptors,
+            names=plan.names,
+            here=(self._name,),
+            network=lambda _: network,
+            start=start,
+        )
+        self._closing.append(nodes.close)
+        if self._name in nodes.running:
+            self._identity = _identity(nodes.disks[self._name])
+        admission = Admission(cluster=self._file.cluster_id, plan=plan.note, names=plan.names, members=nodes.members)
+        net = await connect(env, config, plan, self._name, hello=self._hello, admission=admission, refused=self._refused, listens=True)
+        self._closing.append(net.close)
+        network.now(net)
+        founder = founder_in(env, net, self._disk, plan, self._name, self._file)
+        net.answer(replies(founder, lambda: self._news))
+        peers = PeerNodes(env, self._name, net)
+        self._closing.append(peers.close)
+        others = {other: peers.node(other, number) for number, other in plan.names.items() if other != self._name}
+        if self._name in nodes.running:
+            peers.serve(nodes.running[self._name].port.server)
+            await self._met_by_all(net, nodes)
+        await nodes.boot(self._tasks)
+        start.done("boot")
+        here = nodes.ports[self._name]
+        control = control_over(env, self._disk, config, self._file, plan.names, {**others, self._name: here}, alone=False, here=here)
+        await bring_up(env, nodes, control, list(others.values()), start)
+        cluster = self._cluster = Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, self._folder, plan.zones)
+        if control.following is not None:
+            self._closing.append(control.following.stop)
+        store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
+        writer = Writer(self._file.cluster_id)
+        jobs = open_jobs(self._folder, config, self._file.cluster_id, workers=JOB_WORKERS, settings=settings_of(config))
+        self._closing.append(jobs.close)
+        claim = FollowedClaim(
+            env, store, writer, control.metadata, lambda: list(cluster.sources.values()), newest=control.metadata.load, log=archive_line
+        )
+        claim.start()
+        self._closing.append(claim.stop)
+        agents = start_agents(env, store, cluster.sources, writer, options=agent_options(config), jobs=jobs, log=archive_line)
+        self._closing += [agent.stop for agent in agents]
+        kept = control.service.found
+        news = self._news = NodeNews(env.rand.uuid(), findings=kept.all, forget=kept.forget)
+        for agent in agents:
+            agent.published, agent.moved = news.published, news.moved
+        api = DynamoApi(cluster.store, env, keys=keys_of(config), log=unexpected)
+        view = NodeView(env, config, cluster, here, writer, meter)
+        door = NodeDoor(env, config, cluster_id=lambda: self._file.cluster_id, elsewhere=plan.durability.url, log=unexpected)
+        routes = node_routes(
+            view, NodeMetrics(view, cluster, api), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
+        )
+        self._server = await listen(config, api, routes, self._descriptors)
+        settle_memory()
+        start.done("services")
+        self._tasks.spawn(announce(self._tasks, cluster.store, self._server.port, config.serve.listen, start), name="ready")
+        return True
+
+    async def leave(self) -> None:
+        """A planned stop: requests under way are answered, what this node leads goes to others."""
+        assert self._cluster is not None
+        self._server.closing = True
+        self._cluster.store.refuse()
+        await self._server.stop()
+        await hand_over(self._env, [self._cluster.control.ports[self._name]])
+        await self.close()
+
+    async def close(self) -> None:
+        for close in reversed(self._closing):
+            waits = close()
+            if waits is not None:
+                await waits
+        self._closing.clear()
+
+    # ------------------------------------------------------------------ who this node is
+
+    def _hello(self) -> Hello:
+        """What this process says of itself. A node that failed, or stays out, speaks for its member no more: its process goes on as a router."""
+        running = None if self._nodes is None else self._nodes.running.get(self._name)
+        if running is None or self._identity is None or running.node.failed is not None:
+            return Hello(self._file.cluster_id, ROUTER, self._name, note=self._plan.note)
+        node, identity = running.node, self._identity
+        boots = node.boot_count if node.started else node.boot_count - 1
+        return Hello(
+            self._file.cluster_id,
+            NODE,
+            self._name,
+            self._number,
+            identity.id,
+            identity.incarnation,
+            boots,
+            int(node.pulse.clock.reservation),
+            joined=not node.joining,
+            note=self._plan.note,
+        )
+
+    def _refused(self, peer: NodeName, error: ScrubjayError) -> None:
+        """Another process does not let this one in. If it knows better who this node is, the node stops."""
+        running = None if self._nodes is None else self._nodes.running.get(self._name)
+        if must_stay_out(error) and running is not None and running.node.failed is None:
+            _log.error("this node stays out", node=self._name, says=peer, why=str(error))
+            running.node.fail(error)
+
+    async def _met_by_all(self, net: PeerNet, nodes: Nodes) -> None:
+        """A node that never spoke waits until every other member has let it in: one of them may know another under its name."""
+        node = nodes.running[self._name].node
+        if not node.joining or node.boot_count > 1:
+            return
+        while node.failed is None:
+            met = {one.name for one in net.links() if one.up and one.outward}
+            missing = [name for name in self._plan.names.values() if name != self._name and name not in met]
+            if not missing:
+                return
+            self._start.waits(f"{', '.join(missing)}: a new node is let in by all members")
+            await self._env.tasks.sleep(_MEET_POLL_S)
+
+
+class _LateNetwork:
+    """The network of a node that is made before its process is connected: who the node is has to be known first."""
+
+    def __init__(self) -> None:
+        self._net: PeerNet | None = None
+        self._receive: Any = None
+
+    def now(self, net: PeerNet) -> None:
+        self._net = net
+        net.network.listen(self._receive)
+
+    def send(self, to: NodeName, frame: bytes) -> None:
+        if self._net is not None:
+            self._net.network.send(to, frame)
+
+    def listen(self, receive: Any) -> None:
+        self._receive = receive
+
+
+def _identity(disk: RealDisk) -> Identity:
+    """Of a node whose folder was let in. Raises Corrupt."""
+    data = disk.read_file(IDENTITY_FILE)
+    assert data is not None
+    return decode_versioned(data, Identity, version=1, what="the node's identity", name=IDENTITY_FILE)

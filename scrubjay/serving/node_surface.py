@@ -1,0 +1,205 @@
+"""What a storage node's process answers over HTTP beside the DynamoDB API: health, metrics, and of the admin API what a node can do. The rest is the durability process's, and is named."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from scrubjay import __version__
+from scrubjay.admin_door import PREFIX, AdminDoor
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env
+from scrubjay.base.http_values import Handler, Request, Respond, Response
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.config import Config
+from scrubjay.output import FAILED, VerbFailure
+from scrubjay.server.cluster_status import cluster_report, serves
+from scrubjay.server.founding import Founder
+from scrubjay.server.ports import Report
+from scrubjay.server.problems import DEGRADED, DOWN, OK
+from scrubjay.serving.cluster import Cluster
+from scrubjay.serving.families import Exposition
+from scrubjay.serving.plan import ClusterPlan
+from scrubjay.serving.surface import keys_of
+from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.api.sigv4 import SignatureVerifier
+from scrubjay.storage.node.port import NodePort, error_of
+
+_TEXT = (("Content-Type", "text/plain"),)
+NOT_FOUNDED = "not initialised"
+
+
+class NodeDoor(AdminDoor):
+    """elsewhere: where the durability process answers."""
+
+    def __init__(
+        self, env: Env, config: Config, *, cluster_id: Callable[[], str], elsewhere: str, log: Callable[[str, BaseException], None]
+    ) -> None:
+        keys = keys_of(config)
+        super().__init__(cluster_id=cluster_id, verifier=None if keys is None else SignatureVerifier(env.clock, keys), log=log)
+        self._elsewhere = elsewhere
+
+    async def route(self, request: Request) -> Report:
+        if (request.method, request.path.removeprefix(PREFIX)) not in self.routes:
+            raise VerbFailure(
+                "a storage node does not answer this",
+                code="Elsewhere",
+                exit_code=FAILED,
+                asked=f"{request.method} {request.path}",
+                found="a process of role node",
+                next_step=f"ask the durability process: --endpoint {self._elsewhere}",
+            )
+        return await super().route(request)
+
+
+class NotFounded:
+    """Answers for the DynamoDB API while the cluster is not founded: ask again, later."""
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        del request
+        said = self.error(503, f"this cluster is {NOT_FOUNDED} (scrubjay cluster init)")
+        respond(said.status, said.headers, said.body)
+
+    def error(self, status: int, message: str) -> Response:
+        body = '{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"' + message.replace('"', "'") + '"}'
+        return Response(status, (("Content-Type", "application/x-amz-json-1.0"),), body.encode())
+
+
+def founding_routes(founder: Founder, door: AdminDoor) -> Mapping[str, Handler]:
+    """Of a process that waits to be founded."""
+
+    async def init(request: Request) -> Report:
+        del request
+        return await founder.init()
+
+    door.routes["POST", "cluster/init"] = init
+
+    async def healthz(request: Request) -> Response:
+        if "live" in parse_qs(request.query, keep_blank_values=True):
+            return Response(200, _TEXT, b"live\n")
+        return Response(503, _TEXT, f"{NOT_FOUNDED}\n".encode())
+
+    return {"/healthz": healthz, PREFIX: door.handle}
+
+
+class NodeView:
+    """A node's process as it is now. here: its own node."""
+
+    def __init__(self, env: Env, config: Config, cluster: Cluster, here: NodePort, writer: Writer, meter: MeteredStore) -> None:
+        self._env, self._config, self._cluster, self._here, self._writer, self._meter = env, config, cluster, here, writer, meter
+
+    @property
+    def serves(self) -> bool:
+        """A request that comes here would be served, by whichever nodes."""
+        return serves(self._cluster.control, self._env.clock.wall_us())
+
+    @property
+    def durable(self) -> bool:
+        """And what is written is being archived, as far as this node sees."""
+        state = self._meter.state()
+        away_us = 0 if state.reachable or state.since_us is None else self._env.clock.wall_us() - state.since_us
+        return self.serves and self._writer.stopped is None and not self._writer.blocked and away_us < self._config.archive.lag_alarm_us
+
+    @property
+    def health(self) -> str:
+        if not self.serves:
+            return DOWN
+        status = self._here.status()
+        return DEGRADED if status.failed is not None or status.full or self._writer.stopped is not None or self._writer.blocked else OK
+
+
+class NodeMetrics(Collector):
+    """Reads the parts at each scrape; of the families of docs/METRICS.md those that a node has."""
+
+    def __init__(self, view: NodeView, cluster: Cluster, api: DynamoApi) -> None:
+        self._view, self._cluster, self._api = view, cluster, api
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> list[Metric]:
+        out, view = Exposition(), self._view
+        out.tell("scrubjay_build_info", 1, __version__, platform.python_version())
+        out.tell("scrubjay_health", (OK, DEGRADED, DOWN).index(view.health))
+        out.tell("scrubjay_serving", int(view.serves))
+        out.tell("scrubjay_durable", int(view.durable))
+        for (operation, status), count in sorted(self._api.counts.items()):
+            out.tell("scrubjay_requests", count, operation or "none", str(status))
+        for operation, latency in sorted(self._api.latency.items()):
+            out.took("scrubjay_request_seconds", latency, operation or "none")
+        out.tell("scrubjay_requests_in_flight", self._api.in_flight)
+        for name in self._cluster.running:
+            told = self._cluster.control.ports[name].status()
+            for state, number in sorted(told.states.items()):
+                out.tell("scrubjay_replicas", number, name, state)
+            out.tell("scrubjay_leaders", told.leaders, name)
+            out.tell("scrubjay_wal_used_bytes", told.wal_used, name)
+            out.tell("scrubjay_wal_limit_bytes", self._cluster.sizes.limit, name)
+            out.tell("scrubjay_node_full", int(told.full), name)
+            out.tell("scrubjay_node_failed", int(told.failed is not None), name)
+            free = self._cluster.free_bytes(name)
+            if free is not None:
+                out.tell("scrubjay_disk_free_bytes", free, name)
+            quarantine = self._cluster.quarantine(name)
+            out.tell("scrubjay_quarantine_trees", quarantine.trees, name)
+            out.tell("scrubjay_quarantine_bytes", quarantine.bytes, name)
+        return [metric for metric in out.families() if metric.samples]
+
+
+def node_routes(
+    view: NodeView,
+    metrics: NodeMetrics,
+    cluster: Cluster,
+    plan: ClusterPlan,
+    founder: Founder,
+    door: AdminDoor,
+    links: Callable[[], list[Any]],
+) -> Mapping[str, Handler]:
+    """links: connections to the other processes, as facts."""
+
+    async def init(request: Request) -> Report:
+        del request
+        return await founder.init()
+
+    async def status(request: Request) -> Report:
+        del request
+        return cluster_report(cluster.control, dict(plan.zones))
+
+    async def facts(request: Request) -> Report:
+        del request
+        failed = {name: node.status().failed for name, node in cluster.control.ports.items()}
+        return {
+            "cluster_id": founder.known and founder.known.cluster_id,
+            "version": __version__,
+            "nodes": {name: {"failed": None if error is None else str(error_of(error))} for name, error in failed.items()},
+            "links": links(),
+        }
+
+    door.routes["POST", "cluster/init"] = init
+    door.routes["GET", "cluster/status"] = status
+    door.routes["GET", "cluster"] = facts
+
+    async def healthz(request: Request) -> Response:
+        """As `scrubjay.serving.surface` has it."""
+        asked = parse_qs(request.query, keep_blank_values=True)
+        if "live" in asked:
+            return Response(200, _TEXT, b"live\n")
+        good = view.durable if "durable" in asked else view.serves
+        return Response(200 if good else 503, _TEXT, f"{view.health}\n".encode())
+
+    async def show(request: Request) -> Response:
+        del request
+        return Response(200, (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),), metrics.render())
+
+    return {"/healthz": healthz, "/metrics": show, PREFIX: door.handle}

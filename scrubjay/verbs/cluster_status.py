@@ -1,0 +1,45 @@
+"""`scrubjay cluster status`: every node, and every copy of every partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scrubjay.verb import Result, Verb, VerbCall, no_options
+
+
+def _run(call: VerbCall) -> Result:
+    document = call.client().get("cluster/status")
+    return int(document.get("exit", 0)), document
+
+
+def _render(document: Mapping[str, Any]) -> Sequence[str]:
+    lines = [
+        f"node {node['node']:<12} zone {node['zone'] or '-':<8} {node['state']:<9} leads {node['leaders']} of {node['replicas']}"
+        + (f"  {node['failed']}" if node["failed"] else "")
+        for node in document["nodes"]
+    ]
+    for one in document["partitions"]:
+        copies = ", ".join(
+            f"{copy['node']} {copy['state']}" + (f" (lacks {copy['lag']})" if copy["lag"] else "") for copy in one["members"]
+        )
+        lines.append(f"{one['table']} {one['partition']}  leader {one['leader'] or 'none'}  {copies}")
+    if document["catalogue"]:
+        lines.append(f"the catalogue cannot be read now: {document['catalogue']}")
+    return lines
+
+
+VERB = Verb(
+    words=("cluster", "status"),
+    summary="nodes, partitions, leaders and copies, as the process that is asked knows them",
+    example=("scrubjay cluster status --endpoint http://127.0.0.1:8001",),
+    exits={
+        0: "every partition has a leader, and every copy is whole",
+        1: "the cluster cannot be asked",
+        3: "a node or a copy is not well, or a partition has no leader",
+    },
+    template={"nodes": [], "partitions": [], "catalogue": None},
+    options=no_options,
+    run=_run,
+    render=_render,
+)

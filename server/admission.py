@@ -1,0 +1,54 @@
+"""Who of the other processes is let in, before a word of it is heard: it must be of this cluster and know the same nodes; who speaks for a member must be the one that joined
+(`storage.node.identity`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scrubjay.base.errors import ScrubjayError, Unsafe
+from scrubjay.base.ids import ClusterId, NodeName
+from scrubjay.base.peer_wire import Hello
+from scrubjay.storage.node.identity import Members
+
+NODE, ROUTER, DURABILITY = "node", "router", "durability"
+ROLES = (NODE, ROUTER, DURABILITY)
+STAYS_OUT = "stays_out"
+"""Field of a refusal that concerns who a node is: it does not speak for its member any more."""
+
+
+class Admission:
+    """cluster: of this process, None: it is not founded yet. plan: what every process of the cluster must have in its file. names: every node by its number."""
+
+    def __init__(self, *, cluster: ClusterId | None, plan: bytes, names: Mapping[int, NodeName], members: Members | None) -> None:
+        self._cluster, self.plan, self._names, self._members = cluster, plan, dict(names), members
+
+    def admit(self, hello: Hello) -> ScrubjayError | None:
+        """None: let in. One that is not founded yet may ask, and has nothing to say."""
+        if hello.role not in ROLES:
+            return Unsafe("no such role", role=hello.role, process=hello.name)
+        if hello.note != self.plan:
+            return Unsafe("its configuration names another cluster, or other nodes, than this process's", process=hello.name)
+        if not hello.cluster or self._cluster is None:
+            return None
+        if hello.cluster != self._cluster:
+            return Unsafe("it belongs to another cluster", process=hello.name, cluster=self._cluster, found=hello.cluster)
+        if hello.role != NODE:
+            return None
+        if self._names.get(hello.number) != hello.name:
+            return Unsafe("there is no such node", process=hello.name, number=hello.number)
+        assert self._members is not None
+        try:
+            self._members.meet(
+                NodeName(hello.name), id_=hello.identity, incarnation=hello.incarnation, boots=hello.boots, reserved=hello.reserved
+            )
+        except Unsafe as error:
+            error.fields[STAYS_OUT] = True
+            return error
+        except ScrubjayError as error:  # it cannot be noted here: nobody is let in whom this process would not know again
+            return error
+        return None
+
+
+def must_stay_out(error: ScrubjayError) -> bool:
+    """Whether this refusal, of a node of this process, says that it is not who it says it is."""
+    return isinstance(error, Unsafe) and bool(error.fields.get(STAYS_OUT))

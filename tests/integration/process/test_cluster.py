@@ -1,0 +1,168 @@
+"""A cluster of real processes: founded once, any router makes and serves tables, a killed node loses nothing and comes back, an emptied folder stays out, and the durability process proves
+what is there."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
+from tests.fixtures.wait import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(400)]
+
+TABLE = "birds"
+FAIL_OVER_S = 15.0
+"""A lease, an election and a client's next try, on a machine that does much else meanwhile."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfProcesses]:
+    with ClusterOfProcesses(tmp_path_factory.mktemp("cluster")) as made:
+        for name in (*NODES, DURABILITY):
+            made.spawn(name)
+        yield made
+
+
+def health(cluster: ClusterOfProcesses, name: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"{cluster.url(name)}/healthz", timeout=5) as answer:
+            return answer.status, answer.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode().strip()
+
+
+class Writer(threading.Thread):
+    """Puts ever higher numbers under keys of its own, through one router after the other; remembers what was acknowledged, and what may have happened since."""
+
+    def __init__(self, cluster: ClusterOfProcesses, number: int, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._clients = [cluster.client(name, tries=1) for name in NODES]
+        self._number, self._stop_asked = number, stop
+        self.acked: dict[str, int] = {}
+        self.perhaps: dict[str, set[int]] = {}
+        self.last_ack = time.monotonic()
+        self.worst_gap_s = 0.0
+
+    def run(self) -> None:
+        count, at = 0, self._number
+        while not self._stop_asked.is_set():
+            count += 1
+            key = f"{self._number}-{count % 20}"
+            try:
+                self._clients[at % len(NODES)].put_item(TableName=TABLE, Item={"k": {"S": key}, "v": {"N": str(count)}})
+            except (ClientError, BotoCoreError):
+                self.perhaps.setdefault(key, set()).add(count)
+                at += 1
+                self._stop_asked.wait(0.05)
+            else:
+                now = time.monotonic()
+                self.worst_gap_s, self.last_ack = max(self.worst_gap_s, now - self.last_ack), now
+                self.acked[key] = count
+                self.perhaps[key] = set()
+
+
+def value(client: Any, key: str) -> int | None:
+    item = client.get_item(TableName=TABLE, Key={"k": {"S": key}}, ConsistentRead=True).get("Item")
+    return None if item is None else int(item["v"]["N"])
+
+
+def test_a_cluster_is_founded_and_every_router_serves_every_table(cluster: ClusterOfProcesses) -> None:
+    wait_for(lambda: health(cluster, "n1") == (503, "not initialised"), timeout=60, ignoring=(OSError,))
+    wait_for(lambda: health(cluster, "n3") == (503, "not initialised"), timeout=60, ignoring=(OSError,))
+    wait_for(lambda: cluster.cli("cluster", "init")[0] == 0, timeout=60)
+    for name in (*NODES, DURABILITY):
+        cluster.ready(name)
+    code, again = cluster.cli("cluster", "init")
+    assert (code, again["founded"], again["nodes"]) == (0, False, list(NODES))
+    one, two = cluster.client("n1"), cluster.client("n2")
+    one.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with pytest.raises(ClientError, match="ResourceInUse"):
+        two.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    for name in (*NODES, DURABILITY):
+        client = cluster.client(name)
+        wait_for(lambda client=client: client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE", timeout=30)  # type: ignore[misc]
+        client.put_item(TableName=TABLE, Item={"k": {"S": name}, "v": {"N": "7"}})
+        assert all(value(cluster.client(other), name) == 7 for other in NODES)
+        assert health(cluster, name)[0] == 200
+    code, refused = cluster.cli("status", at="n2")
+    assert (code, refused["error"]["code"]) == (1, "Elsewhere")
+    assert cluster.url(DURABILITY) in refused["error"]["next"]
+
+
+def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses) -> None:
+    stop = threading.Event()
+    writers = [Writer(cluster, number, stop) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    wait_for(lambda: all(writer.acked for writer in writers), timeout=30)
+    code, status = cluster.cli("cluster", "status")
+    assert code == 0
+    leader = next(one["leader"] for one in status["partitions"] if one["table"] == TABLE)
+    cluster.kill(leader)
+    killed = time.monotonic()
+    wait_for(lambda: all(writer.last_ack > killed + 1.0 for writer in writers), timeout=FAIL_OVER_S + 5)
+    others = [name for name in NODES if name != leader]
+    assert value(cluster.client(others[0]), leader) == 7, "a strong read of what was written before"
+    cluster.spawn(leader)
+    cluster.ready(leader)
+    stop.set()
+    for writer in writers:
+        writer.join(30)
+    assert max(writer.worst_gap_s for writer in writers) < FAIL_OVER_S
+    clients = [cluster.client(name) for name in NODES]
+    for writer in writers:
+        for place, (key, count) in enumerate(sorted(writer.acked.items())):
+            found = value(clients[place % len(clients)], key)
+            assert found == count or found in writer.perhaps[key], (key, count, found)
+    wait_for(lambda: cluster.cli("cluster", "status", at=leader)[0] == 0, timeout=90)
+
+
+def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: ClusterOfProcesses) -> None:
+    cluster.kill(DURABILITY)
+    cluster.client("n2").put_item(TableName=TABLE, Item={"k": {"S": "without"}, "v": {"N": "9"}})
+    cluster.spawn(DURABILITY)
+    cluster.ready(DURABILITY)
+    code, report = cluster.cli("scrub", "run")
+    assert (code, report["verdict"]) == (0, "match"), report
+    assert {one["copy"] for table in report["tables"] for part in table["partitions"] for one in part["copies"]} >= set(NODES)
+    code, report = cluster.cli("verify", "--level", "records")
+    assert (code, report["verdict"]) == (0, "match"), report
+    code, status = cluster.cli("status")
+    assert [node["state"] for node in status["nodes"]] == ["ok"] * len(NODES), status
+
+
+def test_an_emptied_folder_stays_out_and_the_others_serve(cluster: ClusterOfProcesses) -> None:
+    assert cluster.stop("n3") == 0
+    folder: Path = cluster.root / "n3"
+    shutil.rmtree(folder)
+    cluster.spawn("n3")
+
+    def stays_out() -> bool:
+        code, status = cluster.cli("cluster", "status", at="n1")
+        node = next(one for one in status["nodes"] if one["node"] == "n3")
+        return code == 3 and node["state"] == "failed" and "stays out" in (node["failed"] or "")
+
+    wait_for(stays_out, timeout=90)
+    client = cluster.client("n1")
+    client.put_item(TableName=TABLE, Item={"k": {"S": "after"}, "v": {"N": "3"}})
+    assert value(cluster.client("n2"), "after") == 3

@@ -1,0 +1,102 @@
+"""Mutants of processes that are one cluster: who is let in, who founded it, what nodes tell."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_PROCESSES = "tests/unit/server/test_cluster_processes.py"
+_CONFIG = "tests/unit/cli/test_config_cluster.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "another-plan-let-in",
+        "server/admission.py",
+        "        if hello.note != self.plan:\n",
+        "        if False:\n",
+        (f"{_PROCESSES}::test_who_is_not",),
+    ),
+    Mutant(
+        "another-cluster-let-in",
+        "server/admission.py",
+        "        if hello.cluster != self._cluster:\n",
+        "        if False:\n",
+        (f"{_PROCESSES}::test_who_is_not",),
+    ),
+    Mutant(
+        "unknown-node-let-in",
+        "server/admission.py",
+        "        if self._names.get(hello.number) != hello.name:\n",
+        "        if False:\n",
+        (f"{_PROCESSES}::test_who_is_not",),
+    ),
+    Mutant(
+        "whose-member-it-is-not-compared",
+        "server/admission.py",
+        "        if hello.role != NODE:\n            return None\n",
+        "        return None\n",
+        (f"{_PROCESSES}::test_who_is_not",),
+    ),
+    Mutant(
+        "founded-without-asking-all",
+        "server/founding.py",
+        "there = {name: await self._of(name) for name in self._others}",
+        "there = {name: FoundedHere(None, True) for name in self._others}",
+        (f"{_PROCESSES}::test_all_founding_nodes_must_be_up_and_empty",),
+    ),
+    Mutant(
+        "founded-over-a-node",
+        "server/founding.py",
+        "                    if not one.empty:\n",
+        "                    if False:\n",
+        (f"{_PROCESSES}::test_all_founding_nodes_must_be_up_and_empty",),
+    ),
+    Mutant(
+        "anybody-mints",
+        "server/founding.py",
+        "            if self._me != self._nodes[0]:\n",
+        "            if False:\n",
+        (f"{_PROCESSES}::test_all_founding_nodes_must_be_up_and_empty",),
+    ),
+    Mutant(
+        "minted-before-it-is-kept",
+        "server/founding.py",
+        "                self.take(cluster)  # before anybody else has it: who asks again goes on with this one\n",
+        "                self.known = cluster\n",
+        (f"{_PROCESSES}::test_a_cluster_is_founded_once_and_each_keeps_it",),
+    ),
+    Mutant(
+        "second-cluster-taken",
+        "server/founding.py",
+        "            if self.known.cluster_id != cluster.cluster_id:\n",
+        "            if False:\n",
+        (f"{_PROCESSES}::test_a_folder_of_another_cluster_is_refused",),
+    ),
+    Mutant(
+        "finding-forgotten-when-told",
+        "server/news.py",
+        "            self._asked[name] = AskNews(news.life, news.after, news.findings)\n        except ScrubjayError:\n            return\n",
+        "        except ScrubjayError:\n            pass\n        self._asked[name] = AskNews(news.life, news.after, news.findings)\n",
+        (f"{_PROCESSES}::test_a_finding_stays_with_its_node_until_it_is_durable_elsewhere",),
+    ),
+    Mutant(
+        "news-of-an-earlier-life-skipped",
+        "server/news.py",
+        "        after = question.after if question.life == self._life else 0\n",
+        "        after = question.after\n",
+        (f"{_PROCESSES}::test_news_are_told_once_and_again_if_they_were_lost",),
+    ),
+    Mutant(
+        "half-of-tls-in-the-file",
+        "scrubjay/config_cluster.py",
+        "        0 < len(lacking) < len(files),\n",
+        "        False,\n",
+        (f"{_CONFIG}::test_what_is_wrong_is_named",),
+    ),
+    Mutant(
+        "two-at-one-address",
+        "scrubjay/config_cluster.py",
+        "        yield place in seen, key,",
+        "        yield False, key,",
+        (f"{_CONFIG}::test_what_is_wrong_is_named",),
+    ),
+]

@@ -1,0 +1,84 @@
+#!/bin/bash
+# A cluster of four processes on this machine: three storage nodes in three zones and the durability process, all that belongs to it below one folder.
+#   tools/cluster.sh start|stop [FOLDER]      FOLDER: ./cluster unless given. SCRUBJAY: the program, .venv/bin/scrubjay unless given.
+# start: prints where each process answers, once all of them serve. stop: 0 when everything acknowledged is archived, 3 when some of it stays in the logs.
+set -euo pipefail
+what=${1:-}
+folder=$(realpath -m "${2:-cluster}")
+scrubjay=${SCRUBJAY:-.venv/bin/scrubjay}
+file=$folder/cluster.toml
+export SCRUBJAY_ENDPOINT=http://127.0.0.1:8000
+PATIENCE_S=90
+ARCHIVE_S=40
+
+write_file() {
+    {
+        echo '[cluster]'
+        echo 'metadata = ["n1", "n2", "n3"]'
+        for number in 1 2 3; do
+            printf '[nodes.n%s]\nzone = "z%s"\ndata = "%s/n%s"\nlisten = "127.0.0.1:800%s"\npeer = "127.0.0.1:700%s"\n' \
+                "$number" "$number" "$folder" "$number" "$number" "$number"
+        done
+        printf '[durability]\nlisten = "127.0.0.1:8000"\ndata = "%s/durability"\n[archive]\nurl = "file://%s/archive"\n' "$folder" "$folder"
+    } >"$file"
+}
+
+alive() { [ -f "$folder/$1.pid" ] && kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; }
+
+launch() {
+    local name=$1
+    shift
+    if alive "$name"; then return; fi
+    : >"$folder/$name.out"
+    setsid nohup "$scrubjay" serve --config "$file" "$@" >"$folder/$name.out" 2>>"$folder/$name.log" </dev/null &
+    echo $! >"$folder/$name.pid"
+}
+
+# Bytes of tables that the archive lacks; what the cluster notes of itself never stands still.
+unarchived() {
+    "$scrubjay" archive status --json 2>/dev/null | "$(dirname "$scrubjay")/python" -c \
+        'import json, sys; print(sum(one["unarchived_bytes"] for one in json.load(sys.stdin)["tables"] if not one["table"].startswith("_")))'
+}
+
+case $what in
+start)
+    mkdir -p "$folder"
+    [ -f "$file" ] || write_file
+    for name in n1 n2 n3; do launch "$name" --role node --name "$name"; done
+    launch durability --role durability
+    until=$((SECONDS + PATIENCE_S))
+    until "$scrubjay" cluster init --config "$file" >/dev/null 2>"$folder/init.log"; do
+        if [ $SECONDS -ge $until ]; then cat "$folder/init.log" >&2; exit 1; fi
+        sleep 0.5
+    done
+    for name in n1 n2 n3 durability; do
+        until grep -q '^ready ' "$folder/$name.out"; do
+            if ! alive "$name" || [ $SECONDS -ge $until ]; then tail -n 5 "$folder/$name.log" >&2; exit 1; fi
+            sleep 0.2
+        done
+        echo "$name $(sed -n 's/^ready //p' "$folder/$name.out")"
+    done
+    ;;
+stop)
+    left=unknown
+    until=$((SECONDS + ARCHIVE_S))
+    while alive durability && [ $SECONDS -lt $until ]; do
+        left=$(unarchived || echo unknown)
+        [ "$left" != 0 ] || break
+        sleep 0.5
+    done
+    for name in durability n1 n2 n3; do if alive "$name"; then kill -TERM "$(cat "$folder/$name.pid")"; fi; done
+    for name in durability n1 n2 n3; do
+        while alive "$name"; do sleep 0.1; done
+        rm -f "$folder/$name.pid"
+    done
+    if [ "$left" != 0 ]; then
+        echo "stopped; bytes not archived yet: $left. They stay in the nodes' logs and are archived after the next start" >&2
+        exit 3
+    fi
+    ;;
+*)
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    exit 64
+    ;;
+esac
