@@ -20,6 +20,13 @@ class JobRequest(msgspec.Struct, tag="run"):
     rests: bool = False
 
 
+class JobPart(msgspec.Struct, tag="part"):
+    """Parent to worker, before the request: the next bytes of its argument `name`. So nothing of some MiB is copied at once while others are served."""
+
+    name: str
+    data: bytes
+
+
 class JobShare(msgspec.Struct, tag="share"):
     """Parent to a worker that gives way, at any time: how much of a core it may use from now on for jobs that rest."""
 
@@ -48,7 +55,7 @@ class JobFailure(msgspec.Struct, tag="failure"):
 
 
 Answer = JobProgress | JobResult | JobFailure
-Request = JobRequest | JobShare
+Request = JobRequest | JobPart | JobShare
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -119,12 +119,17 @@ class _Share:
 
 def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest], share: _Share) -> None:
     """Thread: feed the inbox. End of file means that the parent is gone or has dropped us: leave without ceremony, mid-job too."""
+    parts: dict[str, list[bytes]] = {}
     try:
         for body in commands():
             request = job_wire.decode_request(body)
             if isinstance(request, job_wire.JobShare):
                 share.told(request.share)
+            elif isinstance(request, job_wire.JobPart):
+                parts.setdefault(request.name, []).append(request.data)
             else:
+                request.arguments |= {name: b"".join(pieces) for name, pieces in parts.items()}
+                parts = {}
                 inbox.put(request)
     finally:
         os._exit(0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.places import Places
 from scrubjay.base.real import job_wire
@@ -24,6 +24,8 @@ from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.base.together import settle
 
 QUEUE_MAX = 256
+PART_BYTES = 512 << 10
+"""Of an argument that go into one frame: longer ones travel in parts, between which the loop serves others."""
 
 _log = structlog.get_logger(part="jobs")
 
@@ -59,8 +61,18 @@ class _Worker:
             raise self._died(request.job, self.gone.result())
         self._job, self._progress = request.job, progress
         outcome = self._outcome = self._loop.create_future()
-        frame = job_wire.encode(request)
+        long = {name: value for name, value in request.arguments.items() if isinstance(value, bytes) and len(value) > PART_BYTES}
+        if (size := sum(map(len, long.values()))) > job_wire.FRAME_BYTES_MAX:
+            raise Invalid("job frame too large", size=size, limit=job_wire.FRAME_BYTES_MAX)
+        frame = job_wire.encode(
+            job_wire.JobRequest(request.job, {name: value for name, value in request.arguments.items() if name not in long}, request.rests)
+        )
         self.between_jobs = False
+        for name, value in long.items():
+            whole = memoryview(value)
+            for at in range(0, len(value), PART_BYTES):
+                self.process.send(job_wire.encode(job_wire.JobPart(name, bytes(whole[at : at + PART_BYTES]))))
+                await asyncio.sleep(0)
         self.process.send(frame)
         answer: job_wire.JobResult | job_wire.JobFailure = await outcome
         if isinstance(answer, job_wire.JobFailure):

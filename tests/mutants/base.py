@@ -469,6 +469,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/real/test_jobs.py::test_jobs_that_read_the_archive_give_way_and_no_others",),
     ),
     Mutant(
+        "a-job-is-copied-in-one-go",
+        "base/real/jobs.py",
+        "len(value) > PART_BYTES}",
+        "not value}",
+        ("tests/unit/real/test_jobs.py::test_a_large_argument_travels_in_parts_between_which_others_are_served",),
+    ),
+    Mutant(
         "packs-and-bases-give-no-way",
         "scrubjay/serving/jobs.py",
         "GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD)",

@@ -18,6 +18,7 @@ from scrubjay.base.giving_way import NICE
 from scrubjay.base.real import job_wire, jobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, RealTask, run
+from scrubjay.base.real.worker_process import WorkerProcess
 
 SAMPLES = "tests.unit.real.job_samples"
 
@@ -94,6 +95,35 @@ def test_a_large_frame_travels_whole(tmp_path: Path) -> None:
         return bool((await pool.run(f"{SAMPLES}:echo", {"data": data}))["data"] == data)
 
     assert pooled(tmp_path, body)
+
+
+def test_a_large_argument_travels_in_parts_between_which_others_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment on its way to the archive is 8 MiB, and every request waits for what is copied at once."""
+    data = os.urandom((8 << 20) + 5)
+    turns, sent, send = [0], [], WorkerProcess.send
+
+    def noted(process: WorkerProcess, frame: bytes) -> None:
+        sent.append((len(frame), turns[0]))
+        send(process, frame)
+
+    monkeypatch.setattr(WorkerProcess, "send", noted)
+
+    async def body(pool: WorkerJobs, tasks: AsyncTasks) -> list[bool]:
+        async def others() -> None:
+            while True:
+                turns[0] += 1
+                await tasks.sleep(0)
+
+        beside = tasks.spawn(others(), name="others")
+        try:
+            answers = [await pool.run(f"{SAMPLES}:echo", {"data": whole, "n": 7}) for whole in (data, b"short")]
+        finally:
+            beside.cancel()
+        return [(answer["data"], answer["n"]) == (whole, 7) for answer, whole in zip(answers, (data, b"short"), strict=True)]
+
+    assert pooled(tmp_path, body) == [True, True]
+    assert max(size for size, _ in sent) < jobs.PART_BYTES + 100
+    assert len({turn for _, turn in sent}) >= len(data) // jobs.PART_BYTES, "others had their turn between the parts"
 
 
 def test_printing_does_not_disturb_the_frames(tmp_path: Path) -> None:
