@@ -28,6 +28,7 @@ from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.service import Foresee
 from scrubjay.pitr.source import REBUILD, REBUILD_PART
 from scrubjay.pitr.timeline.service import DIFF, HISTORY
+from scrubjay.recovery_sample import JOB as SAMPLE
 from scrubjay.recovery_sample import measured
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
 from scrubjay.serving.cluster import NODES
@@ -41,8 +42,8 @@ TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
 
 UNHURRIED = (ANEW_JOB, CHECK_JOB, MAKE_JOB, REFERENCE, TRACE)
 """Those that a night is made of: they keep to a share of a core while requests are served (server/courtesy.py). Somebody waits for the others, at 2 a.m."""
-GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD)
-"""All that gives way here: packs and bases too, for which no log is kept. A segment on its way to the archive does not: its log is kept until it is there."""
+GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD, SAMPLE)
+"""All that gives way here: packs and bases too, for which no log is kept, and what a restore is foreseen by, which must be as slow as that will be. A segment on its way to the archive does not: its log is kept until it is there."""
 
 
 class ServerJobs(Jobs, Protocol):

@@ -17,11 +17,13 @@ from scrubjay.base.real.disk import RealDisk
 from scrubjay.pitr.pace import Costs, StepCost
 from scrubjay.pitr.plan import BaseFacts, PartitionPlan, Plan, PlannedSegment
 from scrubjay.pitr.rates import RATES_KEY, Rates
+from scrubjay.pitr.source import REBUILD
 from scrubjay.recovery_sample import (
     COPIES,
     COPIES_MAX,
     EACH_S,
     FIXED_S,
+    JOB,
     OF_BASES,
     OF_LOG,
     START_JOB,
@@ -31,6 +33,7 @@ from scrubjay.recovery_sample import (
     pieces_of,
     sample_job,
 )
+from scrubjay.serving.jobs import GIVE_WAY
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneHost
 from tests.unit.archiver.small_archive import SmallArchive
@@ -181,3 +184,8 @@ def test_where_everything_starts_slowly_all_of_it_takes_longer(monkeypatch: pyte
         monkeypatch.setattr(recovery_sample, "_now_s", lambda times=times: next(times))
         found = costs(Answers(GOOD), {})
         assert (found.fixed, found.each) == pytest.approx((FIXED_S + STARTS * counted, EACH_S), abs=1e-3)
+
+
+def test_what_a_restore_is_foreseen_by_gives_way_as_the_restore_does() -> None:
+    """Else it is measured beside a load that the restore waits for."""
+    assert {REBUILD, JOB} <= set(GIVE_WAY)
