@@ -241,7 +241,7 @@ class PeerNet:
         return dialler.connection if link is not None and link.up else None
 
     async def addresses(self, host: str) -> list[str]:
-        """Of a peer's machine. Raises OSError. Not left to the loop: see `base.real.addresses`."""
+        """Of a peer's machine. Raises OSError, Exhausted. Not left to the loop: see `base.real.addresses`."""
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
@@ -470,7 +470,7 @@ class _Dialler:
             self._wake.clear()
             try:
                 connection = self.connection = await self._connected()
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ScrubjayError) as error:
                 self.error = _cause(error)
                 self._net.tell(self._name, f"{self._channel} cannot be reached: {self.error}")
             else:
@@ -489,7 +489,7 @@ class _Dialler:
             timer.cancel()
 
     async def _connected(self) -> PeerConnection:
-        """Raises OSError, TimeoutError."""
+        """Raises OSError, TimeoutError, Exhausted."""
         host, port = self._address
         net, failed = self._net, OSError("its name has no address")
         for address in await net.addresses(host):

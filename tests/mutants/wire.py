@@ -277,6 +277,13 @@ MUTANTS: list[Mutant] = [
         (_NET + "test_a_receiver_that_fails_costs_its_own_frame_only",),
     ),
     Mutant(
+        "dialler-falls-for-want-of-a-thread",
+        "base/real/peer_net.py",
+        "            except (OSError, TimeoutError, ScrubjayError) as error:\n",
+        "            except (OSError, TimeoutError) as error:\n",
+        (_NET + "test_a_machine_that_starts_no_thread_is_said_by_name_and_tried_again",),
+    ),
+    Mutant(
         "unreadable-call-passed-over",
         "base/real/peer_connection.py",
         "            if self.link is not None:\n                self.link.end(error)\n",

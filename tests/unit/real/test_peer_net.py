@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from scrubjay.base import peer_link
 from scrubjay.base import peer_wire as wire
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Exhausted, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import CHANNELS, Hello, Opening, Ping, Welcome
 from scrubjay.base.real import peer_connection, peer_net
@@ -551,6 +551,24 @@ async def test_a_receiver_that_fails_costs_its_own_frame_only(tasks: AsyncTasks)
             a.net.network.send(b.name, frame)
         await until(lambda: heard == [b"1", b"bad", b"2"])
         assert a.up("b")
+
+
+@on_a_loop
+async def test_a_machine_that_starts_no_thread_is_said_by_name_and_tried_again(tasks: AsyncTasks) -> None:
+    async with processes(tasks, "a", "b", connected=False) as (a, b):
+        submit, left = a.net._names.submit, [1]
+
+        def refusing(work: Any, *arguments: Any) -> Any:
+            if left[0]:
+                left[0] -= 1
+                raise Exhausted("the machine starts no more threads")
+            return submit(work, *arguments)
+
+        a.net._names.submit = refusing  # type: ignore[method-assign]
+        a.net.dial(b.name, "localhost", b.port, channels=["talk"])
+        await until(lambda: [one.up for one in a.outward("b")] == [True], seconds=5)
+        assert any("no more threads" in line for line in a.lines)
+        assert not tasks.fallen()
 
 
 @on_a_loop
