@@ -26,6 +26,8 @@ T = TypeVar("T")
 BLOCKING_THREADS_MAX = 8
 UNSEEN_GRACE_S = 1.0
 """How long an exception may wait for somebody to await its task before it is logged."""
+CANCEL_AGAIN_S = 5.0
+"""A task that runs on though it was cancelled is cancelled again: a time limit that ends at the same moment can take the place of the one cancellation there was."""
 
 _log = structlog.get_logger(part="loop")
 
@@ -127,9 +129,11 @@ class AsyncTasks:
     async def close(self) -> None:
         """Cancel what still runs, wait for it, and end the threads. Exceptions that nobody awaited are logged."""
         waiting = list(self._running.items())
-        for inner, _task in waiting:
-            inner.cancel()
-        await asyncio.gather(*(inner for inner, _task in waiting), return_exceptions=True)
+        left = {inner for inner, _task in waiting}
+        while left:
+            for inner in left:
+                inner.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
         for inner, task in waiting:
             if not inner.cancelled():
                 task.log_if_unseen()

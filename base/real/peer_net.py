@@ -460,12 +460,13 @@ class _Dialler:
         self.error = ""
         self._net, self._name, self._channel, self._address = net, name, channel, address
         self._wake = asyncio.Event()
+        self._stopped = False
         self._since = net.loop.time()
         self._task = net.env.tasks.keep(self._run, name=f"dial-{name}-{channel}")
 
     async def _run(self) -> None:
         wait_s = AGAIN_FIRST_S
-        while True:
+        while not self._stopped:
             refused = False
             self._wake.clear()
             try:
@@ -534,6 +535,7 @@ class _Dialler:
             self._wake.set()
 
     def stop(self) -> None:
+        self._stopped = True
         self._task.cancel()
         if self.connection is not None:
             self.connection.end(Unavailable("the peer is dialled no more", peer=self._name), planned=True)

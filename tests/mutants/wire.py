@@ -284,6 +284,13 @@ MUTANTS: list[Mutant] = [
         (_NET + "test_a_machine_that_starts_no_thread_is_said_by_name_and_tried_again",),
     ),
     Mutant(
+        "cancelled-only-once",
+        "base/real/loop.py",
+        "            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)\n",
+        "            _, left = await asyncio.wait(left)\n",
+        ("tests/unit/real/test_loop.py::test_a_task_that_swallows_its_cancellation_does_not_keep_the_process",),
+    ),
+    Mutant(
         "unreadable-call-passed-over",
         "base/real/peer_connection.py",
         "            if self.link is not None:\n                self.link.end(error)\n",

@@ -233,3 +233,23 @@ def test_a_kept_loop_that_falls_is_logged_with_its_traceback_and_taken_up_again(
     (line,) = [line for line in lines() if line.get("loop") == "falls"]
     assert line["level"] == "error"
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_a_task_that_swallows_its_cancellation_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CANCEL_AGAIN_S", 0.05)
+    swallowed = []
+
+    async def stubborn() -> None:
+        while len(swallowed) < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(True)
+        await asyncio.Event().wait()
+
+    async def main(tasks: AsyncTasks) -> None:
+        tasks.spawn(stubborn(), name="stubborn")
+        await tasks.sleep(0)
+
+    run(main)
+    assert len(swallowed) == 2
