@@ -1,9 +1,10 @@
 """Two archives with real processes: one is killed and a server runs on without it, over a restart too; one loses an object, one rots; the archive
-moves from one to the other; either alone is enough."""
+moves from one to the other; one is lost for good and a new one takes its place; either alone is enough."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from scrubjay.client import AdminClient
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import Item, make_table, put, rfc3339, scan
+from tests.integration.process.load import Item, by_key, make_table, put, rfc3339, scan
 from tests.integration.process.stores import MortalStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(300)]
@@ -154,3 +155,34 @@ def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_s
     assert len(scan(server.port, TABLE)) == 200
     assert server.stop() == 0
     assert each_alone((first.as_uri(), {}), (second.as_uri(), {})) == [0, 0]
+
+
+def test_one_is_lost_for_good_and_a_new_one_is_filled(scrubjay_server: Make, tmp_path: Path) -> None:
+    """Its folder is deleted under the running server. Nothing is missed but a flag; a new and empty second one has all of it, proven, after one start."""
+    lost, left, new = tmp_path / "lost", tmp_path / "left", tmp_path / "new"
+    server = scrubjay_server(settings={**QUICK, "archive.url": lost.as_uri(), "second.url": left.as_uri()})
+    make_table(server.port, TABLE)
+    last = put(server.port, TABLE, birds(0, 100))
+    wait_for(lambda: caught_up(server) and proven(server, last), timeout=120)
+
+    lost.rename(tmp_path / "gone")  # at once, whatever is being put into it
+    shutil.rmtree(tmp_path / "gone")
+    last = put(server.port, TABLE, birds(100, 200))
+    wait_for(lambda: proven(server, last), timeout=120)
+    wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=120)
+    assert server.cli_json("scrub", "run")[0] == 0
+    code, report = server.cli_json("restore", "run", "--table", TABLE, "--to", "again", "--at", rfc3339(last))
+    assert (code, report["verdict"]) == (0, "match"), report
+    assert by_key(scan(server.port, "again")) == by_key(scan(server.port, TABLE)) == by_key(birds(0, 200))
+    assert halves(server)[2] == ["one-archive-away"]
+    assert not lost.exists(), "nobody makes a folder that is gone: it may be a disk that is not mounted"
+
+    assert server.stop() == 0
+    server.set("archive.url", left.as_uri())
+    server.set("second.url", new.as_uri())
+    server.start(timeout=150)
+    wait_for(lambda: caught_up(server), timeout=120)
+    code, report = server.cli_json("schedule", "run", "compare")
+    assert (code, report["last"]["verdict"]) == (0, "match"), report
+    assert server.stop() == 0
+    assert each_alone((left.as_uri(), {}), (new.as_uri(), {})) == [0, 0]
