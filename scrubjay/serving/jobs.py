@@ -46,6 +46,10 @@ GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD, SAMPLE)
 """All that gives way here: packs and bases too, for which no log is kept, and what a restore is foreseen by, which must be as slow as that will be. A segment on its way to the archive does not: its log is kept until it is there."""
 
 
+FORESEE_S = 5.0
+"""So long a restore waits for what it will take, and no longer: where a machine is so busy that measuring takes more, what was learnt counts."""
+
+
 class ServerJobs(Jobs, Protocol):
     """trouble: why the jobs of a fleet cannot be done; None: nothing is known to keep them."""
 
@@ -113,9 +117,19 @@ def foreseeing(env: Env, jobs: Jobs, folder: Path, config: Config, port: Service
 
     async def foresee(table: str, plan: Plan) -> float | None:
         async with gate:
-            costs = await measured(
+            work = measured(
                 env.tasks, jobs, {table: plan}, url=config.archive_url, root=folder, workers=workers, notes={}, below="tmp/foresee/"
             )
+            measuring = env.tasks.spawn(work, name="foresee")
+            end_us = env.clock.boot_us() + int(FORESEE_S * 1e6)
+            try:
+                while not measuring.done() and env.clock.boot_us() < end_us:
+                    await env.tasks.sleep(0.05)
+                if not measuring.done():
+                    return None
+                costs = await measuring
+            finally:
+                measuring.cancel()
         if not costs.samples:
             return None
         learnt = rates_of(port)

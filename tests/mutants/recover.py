@@ -335,6 +335,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/pitr/test_pace.py::test_what_is_left_follows_the_pace_that_it_has",),
     ),
     Mutant(
+        "restore-waits-until-it-is-foreseen",
+        "scrubjay/serving/jobs.py",
+        "while not measuring.done() and env.clock.boot_us() < end_us:",
+        "while not measuring.done():",
+        ("tests/unit/cli/test_recovery_sample.py::test_a_restore_waits_for_what_it_will_take_for_a_while_and_no_longer",),
+    ),
+    Mutant(
         "recover-measures-one-piece",
         "scrubjay/recovery_sample.py",
         "max(1, min(PIECES_MAX, raw // PIECE_FOR_BYTES))",

@@ -14,6 +14,7 @@ from scrubjay.archiver.format.layout import build
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.config import Config
 from scrubjay.pitr.pace import Costs, StepCost
 from scrubjay.pitr.plan import BaseFacts, PartitionPlan, Plan, PlannedSegment
 from scrubjay.pitr.rates import RATES_KEY, Rates
@@ -33,7 +34,7 @@ from scrubjay.recovery_sample import (
     pieces_of,
     sample_job,
 )
-from scrubjay.serving.jobs import GIVE_WAY
+from scrubjay.serving.jobs import FORESEE_S, GIVE_WAY, foreseeing
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneHost
 from tests.unit.archiver.small_archive import SmallArchive
@@ -189,3 +190,31 @@ def test_where_everything_starts_slowly_all_of_it_takes_longer(monkeypatch: pyte
 def test_what_a_restore_is_foreseen_by_gives_way_as_the_restore_does() -> None:
     """Else it is measured beside a load that the restore waits for."""
     assert {REBUILD, JOB} <= set(GIVE_WAY)
+
+
+def test_a_restore_waits_for_what_it_will_take_for_a_while_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is too busy to measure it begins all the same."""
+    monkeypatch.setattr(recovery_sample, "SAMPLE_BYTES", 1000)
+    host = LoneHost()
+    env = host.env()
+    gone: list[str] = []
+
+    class Busy:
+        async def run(self, job: str, arguments: dict[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
+            try:
+                await env.tasks.sleep(1000.0)
+            finally:
+                gone.append(job)
+            return {}
+
+    foresee = foreseeing(env, Busy(), Path("/"), Config(), None, workers=2)  # type: ignore[arg-type]
+    assert foresee is not None
+    began_us = env.clock.boot_us()
+    assert host.run(foresee("t", plan(part(10_000)))) is None
+    assert FORESEE_S <= (env.clock.boot_us() - began_us) / 1e6 < FORESEE_S + 1
+
+    async def a_moment() -> None:
+        await env.tasks.sleep(0.01)
+
+    host.run(a_moment())
+    assert gone == [START_JOB] * 2, "and nobody goes on with it"
