@@ -12,7 +12,7 @@ from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
 
-PIECE_BYTES = 512 << 10
+PIECE_BYTES = 128 << 10
 """Of the log that is read at once: others run between two pieces."""
 
 

@@ -22,7 +22,7 @@ from scrubjay.storage.log.record import Archived, Record, Seal
 from scrubjay.storage.wal.port import WalLog
 
 RAW_SLICE_BYTES = 1 << 20
-STEP_BYTES = 512 << 10
+STEP_BYTES = 128 << 10
 """Of records, between two times at which they are read back while their segment grows."""
 
 
