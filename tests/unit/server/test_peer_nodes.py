@@ -176,6 +176,7 @@ def test_a_lane_that_ends_forgets_what_was_told_and_tells_everyone_who_waits() -
     assert isinstance(got[2], NotLeader)
     assert "unknown" not in got[2].fields
     asker.lanes.small.up = True
+    assert down(asker.node), "what was told over the lane that ended counts no more"
     asker.pass_time(1.5 * BEAT_S)
     assert not down(asker.node)
 
