@@ -115,7 +115,7 @@ def prepare(folder: Path, job: str, count: int) -> dict[str, Any]:
     row_file(folder / f"rows-{count}", count)
     if word == "load":
         return {"rows": f"rows-{count}", "folder": str(place)}
-    return {"runs": [f"rows-{count}"], "lo": "00" * 16, "hi": "", "output": f"merged-{count}/rows"}
+    return {"runs": [f"rows-{count}"], "lo": "00" * 16, "hi": "", "output": f"merged-{count}/rows", "tree": None}
 
 
 def child(folder: Path, job: str) -> None:
