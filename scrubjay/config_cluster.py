@@ -182,9 +182,9 @@ def check_cluster(cluster: ClusterConfig, nodes: NodesConfig, durability: Durabi
     if durability.listen:
         places.append(("durability.listen", str(address_of(durability.listen))))
     yield from _twice(places, "two processes, or two listeners of one, cannot have one address")
-    folders = [(f"nodes.{name}.data", os.path.realpath(one.data)) for name, one in nodes.all]
+    folders = [(f"nodes.{name}.data", _folder_at(one.data, one.peer)) for name, one in nodes.all]
     if durability.data:
-        folders.append(("durability.data", os.path.realpath(durability.data)))
+        folders.append(("durability.data", _folder_at(durability.data, durability.listen)))
     yield from _twice(folders, "give each process a folder of its own")
     files = {"tls.ca": tls.ca, "tls.cert": tls.cert, "tls.key": tls.key}
     lacking = [key for key, value in files.items() if not value]
@@ -194,6 +194,12 @@ def check_cluster(cluster: ClusterConfig, nodes: NodesConfig, durability: Durabi
         "nothing, and others of [tls] are given",
         "give ca, cert and key, or none of them: half of it would protect nothing",
     )
+
+
+def _folder_at(data: str, address: str) -> str:
+    """A folder as one machine has it. Two names of one machine are seen through by the folder's lock, when the second process starts."""
+    found = address_of(address)
+    return f"{os.path.realpath(data)} at {'nobody' if found is None else found.host}"
 
 
 def _twice(places: list[tuple[str, str]], step: str) -> Iterator[Wrong]:

@@ -104,6 +104,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, says: tuple[
         assert word in said, said
 
 
+def test_machines_of_their_own_may_name_their_folders_alike(tmp_path: Path) -> None:
+    alike = GOOD.replace("c/n1", "c").replace("c/n2", "c").replace("c/n3", "c").replace("c/durability", "c")
+    assert "too" in read(tmp_path, alike)
+    for number in (1, 2, 3):
+        alike = alike.replace(f"127.0.0.1:800{number}", f"10.0.{number}.1:8000").replace(f"127.0.0.1:700{number}", f"10.0.{number}.1:7000")
+    assert read(tmp_path, alike) == ""
+
+
 def test_addresses() -> None:
     assert address_of("n1.example:7001") == Address("n1.example", 7001)
     assert address_of("[::1]:7001") == Address("::1", 7001)
