@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from scrubjay.base.latency import Latency
 
@@ -152,6 +154,20 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
     ),
 }
 FAMILIES = {family.name: family for families in SECTIONS.values() for family in families}
+
+
+class Scraped(Collector):
+    """What `/metrics` shows of one process: `collect` reads its parts at each scrape, and nothing before the first."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        return []
 
 
 @dataclass(slots=True)

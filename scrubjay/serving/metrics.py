@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from scrubjay import __version__
 from scrubjay.archiver.write.agent import ArchiveAgent
@@ -27,7 +25,7 @@ from scrubjay.server.pairing import PairKeeper
 from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES, HalfHealth
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
-from scrubjay.serving.families import TABLES_MAX, Exposition
+from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped
 from scrubjay.serving.folder import RecoverFile
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.catalogue import METADATA_TABLE
@@ -44,7 +42,7 @@ _NONE_ENDED = {
 """A counter that first appears as 1 has not grown, for who looks at growth."""
 
 
-class Metrics(Collector):
+class Metrics(Scraped):
     """Reads the parts at each scrape."""
 
     def __init__(
@@ -65,14 +63,7 @@ class Metrics(Collector):
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
         self._durability, self._webhooks, self._drills = durability, webhooks, drills
         self._recovered = recovered
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-
-    def render(self) -> bytes:
-        return generate_latest(self._registry)
-
-    def describe(self) -> list[Metric]:
-        return []
+        super().__init__()
 
     def collect(self) -> list[Metric]:
         out, view = Exposition(), self._health.view()

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from scrubjay import __version__
 from scrubjay.admin_door import PREFIX, AdminDoor
@@ -24,7 +22,7 @@ from scrubjay.server.founding import Founder
 from scrubjay.server.ports import Report
 from scrubjay.server.problems import DEGRADED, DOWN, OK
 from scrubjay.serving.cluster import Cluster
-from scrubjay.serving.families import Exposition
+from scrubjay.serving.families import Exposition, Scraped
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.surface import keys_of
 from scrubjay.storage.api.api import DynamoApi
@@ -114,19 +112,12 @@ class NodeView:
         return DEGRADED if status.failed is not None or status.full or self._writer.stopped is not None or self._writer.blocked else OK
 
 
-class NodeMetrics(Collector):
+class NodeMetrics(Scraped):
     """Reads the parts at each scrape; of the families of docs/METRICS.md those that a node has."""
 
     def __init__(self, view: NodeView, cluster: Cluster, api: DynamoApi) -> None:
         self._view, self._cluster, self._api = view, cluster, api
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-
-    def render(self) -> bytes:
-        return generate_latest(self._registry)
-
-    def describe(self) -> list[Metric]:
-        return []
+        super().__init__()
 
     def collect(self) -> list[Metric]:
         out, view = Exposition(), self._view

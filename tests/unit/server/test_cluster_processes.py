@@ -342,3 +342,7 @@ def test_the_page_lists_every_message_as_it_is() -> None:
         tag = kind.__struct_config__.tag
         fields = ", ".join(kind.__struct_fields__)
         assert f"| {'' if tag is None else f'{tag} '}| {kind.__name__} | {fields} |" in text, kind
+
+
+def test_a_finding_is_told_field_for_field() -> None:
+    assert FindingTold.__struct_fields__ == Finding._fields
