@@ -3,7 +3,8 @@
 A stamp is 64 bit: microseconds since the epoch << 12 | counter. The clock is pure: the wall time is an argument.
 
 Reservation: no stamp may leave a node above its *synced* reservation (DESIGN section 5, "Clocks"). The owner calls
-`wants_reservation` and writes the answer to the WAL; once synced it calls `reserved`. After a restart the clock goes on from
+`wants_reservation` and writes the answer to the WAL; once synced it calls `reserved` and says how long that took: where syncs take seconds a reservation
+reaches further, or it would be over before it is durable and nobody could lead (ADR 0066). After a restart the clock goes on from
 max(wall, reservation), so a stamp is never handed out twice.
 """
 
@@ -36,12 +37,19 @@ class HybridClock:
 
     latest: the highest stamp issued or merged; never goes back.
     reservation: the highest stamp that may leave this node; moved by `reserved()` after its WAL record is synced.
+    slow_us: how long a reservation takes to become durable, as of late. Moved by `reserved()`: up at once, down by an eighth each time.
     """
 
     RESERVE_AHEAD_US = 1_000_000
     """How far ahead of the wall clock a reservation reaches: a restarted clock runs ahead by up to this, and peers refuse what is more than the offset ahead."""
 
+    RESERVE_AHEAD_MAX_US = 16_000_000
+    """The furthest that it reaches where syncs are slow (`reach_us`): a restart waits that long at worst. Reservations that take more than 7.6 s are over before the next is durable."""
+
     RESERVE_WHEN_BELOW_US = 500_000
+    RESERVE_SPARE_US = 400_000
+    """The next reservation is asked for so much earlier than one takes to become durable."""
+
     RESERVE_MARGIN_US = 10_000
     """Room above `latest` while that is ahead of the wall clock. Small, or quick restarts would drive the reservation away from the wall clock."""
 
@@ -49,6 +57,12 @@ class HybridClock:
         self.latest: Stamp = reservation
         self.reservation: Stamp = reservation
         self.max_offset_us = max_offset_us
+        self.slow_us = 0
+
+    @property
+    def reach_us(self) -> int:
+        """How far ahead of the wall clock a reservation reaches now: over the time that it takes to become durable and, after it, the time that the next one takes."""
+        return min(max(self.RESERVE_AHEAD_US, 2 * (self.slow_us + self.RESERVE_SPARE_US)), self.RESERVE_AHEAD_MAX_US)
 
     def tick(self, wall_us: int) -> Stamp:
         """A new stamp, above every earlier one. Raises Unavailable while the reservation does not cover it."""
@@ -77,11 +91,13 @@ class HybridClock:
     def wants_reservation(self, wall_us: int) -> Stamp | None:
         """The reservation that should be made durable now, or None while the present one reaches far enough."""
         reach, ahead = stamp_micros(self.reservation), stamp_micros(self.latest)
-        if reach >= wall_us + self.RESERVE_WHEN_BELOW_US and reach >= ahead + self.RESERVE_MARGIN_US:
+        below_us = max(self.RESERVE_WHEN_BELOW_US, self.reach_us // 2)
+        if reach >= wall_us + below_us and reach >= ahead + self.RESERVE_MARGIN_US:
             return None
-        return stamp_of(max(wall_us + self.RESERVE_AHEAD_US, ahead + 2 * self.RESERVE_MARGIN_US))
+        return stamp_of(max(wall_us + self.reach_us, ahead + 2 * self.RESERVE_MARGIN_US))
 
-    def reserved(self, reservation: Stamp) -> None:
-        """The reservation is synced."""
+    def reserved(self, reservation: Stamp, *, took_us: int) -> None:
+        """The reservation is synced, `took_us` of boot time after it was wanted."""
+        self.slow_us = max(took_us, self.slow_us - self.slow_us // 8)
         if reservation > self.reservation:
             self.reservation = reservation

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from scrubjay.base.env import Disk, Env, Network
 from scrubjay.base.errors import ScrubjayError, Unsafe
-from scrubjay.base.hlc import COUNTER_BITS
+from scrubjay.base.hlc import COUNTER_BITS, HybridClock
 from scrubjay.base.ids import ClusterId, NodeName, PartitionId
 from scrubjay.storage.btree.engine import TreeEngine
 from scrubjay.storage.consensus.options import ConsensusOptions
@@ -27,7 +27,7 @@ JOIN_POLL_S = 0.02
 NOTE_S = 10.0
 """Between two notes of how far the logs have come; so old a copy of a node's folder may be, put back in the same life, before it is noticed."""
 RESERVATION_US = 3_000_000
-"""How far ahead of the wall clock a reservation reaches by itself (base.hlc)."""
+"""How far ahead of the wall clock a reservation reaches by itself (base.hlc), where syncs are not slow."""
 
 
 class ClockFault(Unsafe):
@@ -214,7 +214,8 @@ def absent_node(*, name: NodeName, number: int, told: NodeListeners, failed: Scr
 def check_clock(env: Env, name: NodeName, reservation_us: int, options: StorageOptions) -> None:
     """Raises ClockFault if this machine's clock is behind what the node has promised already, by more than may be."""
     ahead = reservation_us - env.clock.wall_us()
-    allowed = RESERVATION_US + options.max_clock_offset_us + options.clock_ahead_accepted_us
+    slowest = HybridClock.RESERVE_AHEAD_MAX_US - HybridClock.RESERVE_AHEAD_US  # nobody knows how slow syncs were before this start
+    allowed = RESERVATION_US + slowest + options.max_clock_offset_us + options.clock_ahead_accepted_us
     if ahead > allowed:
         hours = -(-ahead // 3_600_000_000)
         raise ClockFault(

@@ -332,7 +332,8 @@ class GroupNode:
         want = self.clock.wants_reservation(self.host.clock.wall_us())
         if want is not None and want > self.reserving:
             self.reserving = want
-            self.turn.control(wal.Reserve(want), lambda: self.clock.reserved(want))
+            began_us = self.now().boot_us
+            self.turn.control(wal.Reserve(want), lambda: self.clock.reserved(want, took_us=self.now().boot_us - began_us))
 
     # --- the shell around the turn (storage.node.turn.Shell) ---
 

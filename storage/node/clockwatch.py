@@ -1,7 +1,8 @@
 """Notices that the cluster's stamps and this machine's clock have come apart.
 
 A wall clock that jumps ahead carries the stamps with it; set back, it leaves them behind, and every peer refuses a clock so far ahead: nothing is served until
-the wall clock has caught up. That must be seen, with its name and its ways out (runbooks/clock-ahead.md).
+the wall clock has caught up. The same, for seconds, after a restart of a node whose syncs were slow: it goes on from a reservation that reached far (ADR 0066).
+That must be seen, with its name and its ways out (runbooks/clock-ahead.md).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class ClockWatch:
         if wrong:
             self.fault = (
                 f"the cluster's time is {ahead_us / 1e6:.1f} s ahead of this machine's clock (allowed {self._allowed_us / 1e6:g} s): "
-                "the clock was ahead and was set back; nothing is served until it has caught up"
+                "the clock was ahead and was set back, or syncs were slow before the last start; nothing is served until it has caught up"
             )
         else:
             self.fault = ""

@@ -124,7 +124,7 @@ class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """A node as it is. failed: why it runs no more, or None. full: its log refuses writes. joining: never a member before, not yet done with its logs. states: how many
     replicas are in each state. leaders: how many of them lead. wal_used: bytes on disk in use. reserved_us: wall time its stamps may reach. offset_us: how
-    far clocks may be apart."""
+    far clocks may be apart, and what slow syncs add to how far a reservation reaches."""
 
     name: NodeName
     number: int

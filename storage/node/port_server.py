@@ -9,6 +9,7 @@ import msgspec
 
 from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.catalogue import FinalSeal
 from scrubjay.storage.commands.codec import decode_command, encode_answer
@@ -106,7 +107,7 @@ class NodeServer:
             leaders=sum(replica.term is not None for replica in node.members.values()),
             wal_used=node.wal.usage().used if node.failed is None else 0,
             reserved_us=node.pulse.clock.reservation >> 12,
-            offset_us=node.options.max_clock_offset_us,
+            offset_us=node.options.max_clock_offset_us + node.pulse.clock.reach_us - HybridClock.RESERVE_AHEAD_US,
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:

@@ -51,7 +51,8 @@ class Pulse:
         want = self.clock.wants_reservation(self._node.env.clock.wall_us())
         if want is not None:
             self._reserving = want
-            self._node.queue_control(Reserve(want), lambda: self.clock.reserved(want))
+            began_us = self._node.boot_us()
+            self._node.queue_control(Reserve(want), lambda: self.clock.reserved(want, took_us=self._node.boot_us() - began_us))
 
     def tick(self) -> None:
         """A beat: look at the clock, say what is due to the peers, look at what they have said."""

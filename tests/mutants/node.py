@@ -255,8 +255,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "reserve-assumed",
         "storage/node/pulse.py",
-        "self._node.queue_control(Reserve(want), lambda: self.clock.reserved(want))",
-        "self._node.queue_control(Reserve(want))\n            self.clock.reserved(want)",
+        "self._node.queue_control(Reserve(want), lambda: self.clock.reserved(want, took_us=self._node.boot_us() - began_us))",
+        "self._node.queue_control(Reserve(want))\n            self.clock.reserved(want, took_us=0)",
         ("tests/sim/test_node_rules.py::test_no_stamp_rests_on_a_reservation_that_is_not_synced",),
     ),
     Mutant(

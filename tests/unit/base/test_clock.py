@@ -13,7 +13,7 @@ WALL = 1_800_000_000_000_000
 
 def clock(reserved_us: int = 1_000_000) -> HybridClock:
     made = HybridClock(max_offset_us=500_000)
-    made.reserved(stamp_of(WALL + reserved_us))
+    made.reserved(stamp_of(WALL + reserved_us), took_us=0)
     return made
 
 
@@ -30,7 +30,7 @@ def test_no_stamp_leaves_above_what_is_durable() -> None:
     with pytest.raises(Unavailable):
         made.tick(WALL + 11)
     assert made.read(WALL + 1_000) == made.reservation, "nor is one named in a grant"
-    made.reserved(stamp_of(WALL + 5))
+    made.reserved(stamp_of(WALL + 5), took_us=0)
     assert made.reservation == stamp_of(WALL + 10), "a reservation never shrinks"
 
 
@@ -38,7 +38,7 @@ def test_a_restarted_clock_goes_on_behind_its_reservation() -> None:
     again = HybridClock(reservation=stamp_of(WALL + 700_000), max_offset_us=500_000)
     with pytest.raises(Unavailable):
         again.tick(WALL)
-    again.reserved(stamp_of(WALL + 2_000_000))
+    again.reserved(stamp_of(WALL + 2_000_000), took_us=0)
     assert again.tick(WALL) > stamp_of(WALL + 700_000)
 
 
@@ -55,10 +55,30 @@ def test_a_stamp_seen_elsewhere_raises_the_clock_and_never_lowers_it() -> None:
 def test_what_is_wanted_reaches_beyond_the_wall_clock_and_beyond_the_latest_stamp() -> None:
     made = HybridClock()
     assert made.wants_reservation(WALL) == stamp_of(WALL + HybridClock.RESERVE_AHEAD_US)
-    made.reserved(stamp_of(WALL + HybridClock.RESERVE_AHEAD_US))
+    made.reserved(stamp_of(WALL + HybridClock.RESERVE_AHEAD_US), took_us=0)
     assert made.wants_reservation(WALL) is None
     assert made.wants_reservation(WALL + HybridClock.RESERVE_AHEAD_US - HybridClock.RESERVE_WHEN_BELOW_US + 1) is not None
     made.latest = Stamp(made.reservation - 1)
     wanted = made.wants_reservation(WALL)
     assert wanted is not None
     assert wanted > made.reservation
+
+
+def test_a_reservation_reaches_over_what_a_sync_takes_twice_and_comes_near_again() -> None:
+    made = HybridClock()
+    made.reserved(stamp_of(WALL + 1_000_000), took_us=HybridClock.RESERVE_AHEAD_US // 10)
+    assert made.reach_us == HybridClock.RESERVE_AHEAD_US, "an ordinary sync changes nothing"
+    made.reserved(stamp_of(WALL), took_us=6_000_000)
+    wanted = made.wants_reservation(WALL)
+    assert wanted == stamp_of(WALL + made.reach_us)
+    made.reserved(stamp_of(WALL + made.reach_us), took_us=6_000_000)
+    durable = WALL + 6_000_000
+    assert made.tick(durable), "it is not over when it is durable"
+    assert made.wants_reservation(durable) is None
+    late = WALL + made.reach_us - 6_000_000
+    assert made.wants_reservation(late) is not None, "and the next one is asked for early enough"
+    made.reserved(stamp_of(WALL), took_us=60_000_000)
+    assert made.reach_us == HybridClock.RESERVE_AHEAD_MAX_US, "a restart never waits longer than that"
+    for _ in range(60):
+        made.reserved(stamp_of(WALL), took_us=0)
+    assert made.reach_us == HybridClock.RESERVE_AHEAD_US

@@ -106,6 +106,15 @@ class Watched:
         self.house.run(self.ledger.scrubbed(proof))
 
 
+def test_a_node_whose_syncs_are_slow_is_not_said_to_be_ahead() -> None:
+    watched = Watched()
+    clock = watched.node("n2").pulse.clock
+    clock.reserved(stamp_of(watched.house.env.clock.wall_us() + 13_000_000), took_us=6_000_000)
+    watched.look()
+    watched.house.pass_time(1.5)
+    assert watched.kinds() == []
+
+
 @pytest.fixture(scope="module")
 def two() -> Watched:
     """Of a table with two partitions."""
@@ -116,7 +125,7 @@ def test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began() ->
     watched = Watched()
     assert watched.kinds() == []
     clock = watched.node("n2").pulse.clock
-    clock.reserved(stamp_of(watched.house.env.clock.wall_us() + 90_000_000))
+    clock.reserved(stamp_of(watched.house.env.clock.wall_us() + 90_000_000), took_us=0)
     began = watched.house.env.clock.wall_us()
     assert watched.kinds() == [], "it may pass by itself"
     watched.house.pass_time(0.7)
