@@ -40,7 +40,7 @@ PIECE_BYTES = 256 << 10
 OPENING, WELCOMING, UP, OVER = "opening", "welcoming", "up", "over"
 """States: the other side's Opening is awaited; its Welcome is; frames flow; ended."""
 
-Judge = Callable[[Hello], ScrubjayError | None]
+Judge = Callable[[Hello, str], ScrubjayError | None]
 
 
 class SendQueue:
@@ -119,7 +119,7 @@ class PeerPulse:
 
 class PeerLink:
     """dials: this side dialled. channel: of this connection; None: who dials says. opening: this side's, for a channel and a peer's name. peer: who was dialled; None: who dials
-    says. judge: whether the other side's Hello is admitted (None), or why not; it sees only what is of this version, and meant for this process.
+    says. judge: whether the other side's Hello, in this life of its process, is admitted (None), or why not; it sees only what is of this version, and meant for this process.
 
     The shell gives bytes that came to `received`, calls `look` every BEAT_S, and writes what `outbox` holds. `over` is why the link ended, once it did; what
     the outbox holds then is still to be written, as far as it goes.
@@ -213,7 +213,7 @@ class PeerLink:
         if not self.dials:
             self.peer, self.channel = opening.hello.name, opening.channel
         if error is None:
-            error = self._judged(opening.hello)
+            error = self._judged(opening)
         if error is not None:
             self.refuse(error)
             return
@@ -227,9 +227,9 @@ class PeerLink:
             self._say(self._opening(self.channel, self.peer))
             self.state = WELCOMING
 
-    def _judged(self, hello: Hello) -> ScrubjayError | None:
+    def _judged(self, opening: Opening) -> ScrubjayError | None:
         try:
-            return self._judge(hello)
+            return self._judge(opening.hello, opening.life)
         except ScrubjayError as error:  # what it would have noted could not be: nobody is let in unnoted
             return error
 

@@ -21,9 +21,11 @@ class Admission:
 
     def __init__(self, *, cluster: ClusterId | None, plan: bytes, names: Mapping[int, NodeName], members: Members | None) -> None:
         self._cluster, self.plan, self._names, self._members = cluster, plan, dict(names), members
+        self._lives: dict[str, str] = {}
+        """In which life of its process each member was last let in."""
 
-    def admit(self, hello: Hello) -> ScrubjayError | None:
-        """None: let in. One that is not founded yet may ask, and has nothing to say."""
+    def admit(self, hello: Hello, life: str) -> ScrubjayError | None:
+        """None: let in. life: of the process that says it, new in each. One that is not founded yet may ask, and has nothing to say."""
         if hello.role not in ROLES:
             return Unsafe("no such role", role=hello.role, process=hello.name)
         if hello.note != self.plan:
@@ -39,13 +41,19 @@ class Admission:
         assert self._members is not None
         try:
             self._members.meet(
-                NodeName(hello.name), id_=hello.identity, incarnation=hello.incarnation, boots=hello.boots, reserved=hello.reserved
+                NodeName(hello.name),
+                id_=hello.identity,
+                incarnation=hello.incarnation,
+                boots=hello.boots,
+                reserved=hello.reserved,
+                same_life=self._lives.get(hello.name) == life,
             )
         except Unsafe as error:
             error.fields[STAYS_OUT] = True
             return error
         except ScrubjayError as error:  # it cannot be noted here: nobody is let in whom this process would not know again
             return error
+        self._lives[hello.name] = life
         return None
 
 

@@ -1,13 +1,14 @@
 #!/bin/bash
 # A cluster of four processes on this machine: three storage nodes in three zones and the durability process, all that belongs to it below one folder.
-#   tools/cluster.sh start|stop [FOLDER]      FOLDER: ./cluster unless given. SCRUBJAY: the program, .venv/bin/scrubjay unless given.
+#   tools/cluster.sh start|stop [FOLDER]      FOLDER: ./cluster unless given. SCRUBJAY: the program, .venv/bin/scrubjay unless given. PORT: the first of the addresses of a
+#                                             new cluster (8000): the API takes PORT to PORT + 3, nodes among themselves PORT - 999 to PORT - 997.
 # start: prints where each process answers, once all of them serve. stop: 0 when everything acknowledged is archived, 3 when some of it stays in the logs.
 set -euo pipefail
 what=${1:-}
 folder=$(realpath -m "${2:-cluster}")
 scrubjay=${SCRUBJAY:-.venv/bin/scrubjay}
 file=$folder/cluster.toml
-export SCRUBJAY_ENDPOINT=http://127.0.0.1:8000
+port=${PORT:-8000}
 PATIENCE_S=90
 ARCHIVE_S=40
 
@@ -16,12 +17,15 @@ write_file() {
         echo '[cluster]'
         echo 'metadata = ["n1", "n2", "n3"]'
         for number in 1 2 3; do
-            printf '[nodes.n%s]\nzone = "z%s"\ndata = "%s/n%s"\nlisten = "127.0.0.1:800%s"\npeer = "127.0.0.1:700%s"\n' \
-                "$number" "$number" "$folder" "$number" "$number" "$number"
+            printf '[nodes.n%s]\nzone = "z%s"\ndata = "%s/n%s"\nlisten = "127.0.0.1:%s"\npeer = "127.0.0.1:%s"\n' \
+                "$number" "$number" "$folder" "$number" "$((port + number))" "$((port - 1000 + number))"
         done
-        printf '[durability]\nlisten = "127.0.0.1:8000"\ndata = "%s/durability"\n[archive]\nurl = "file://%s/archive"\n' "$folder" "$folder"
+        printf '[durability]\nlisten = "127.0.0.1:%s"\ndata = "%s/durability"\n[archive]\nurl = "file://%s/archive"\n' "$port" "$folder" "$folder"
     } >"$file"
 }
+
+# Where the durability process answers, by the file of the cluster that is there.
+endpoint() { echo "http://$(sed -n '/^\[durability\]/,/^\[/s/^listen *= *"\(.*\)".*/\1/p' "$file")"; }
 
 alive() { [ -f "$folder/$1.pid" ] && kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; }
 
@@ -36,7 +40,7 @@ launch() {
 
 # Bytes of tables that the archive lacks; what the cluster notes of itself never stands still.
 unarchived() {
-    "$scrubjay" archive status --json 2>/dev/null | "$(dirname "$scrubjay")/python" -c \
+    "$scrubjay" archive status --endpoint "$(endpoint)" --json 2>/dev/null | "$(dirname "$scrubjay")/python" -c \
         'import json, sys; print(sum(one["unarchived_bytes"] for one in json.load(sys.stdin)["tables"] if not one["table"].startswith("_")))'
 }
 
@@ -78,7 +82,7 @@ stop)
     fi
     ;;
 *)
-    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac

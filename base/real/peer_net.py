@@ -122,7 +122,7 @@ class _Asked:
 
 
 class PeerNet:
-    """One process's end. name: of this process. hello: what it says of itself, asked anew for each connection. admit: whether a peer's Hello is let in (None) or why not, asked at
+    """One process's end. name: of this process. hello: what it says of itself, asked anew for each connection. admit: whether a peer's Hello, in this life of its process, is let in (None) or why not, asked at
     both ends of each connection before anything is delivered. refused: a peer does not let this process in, and why. log: gets a line for people.
 
     More than 15 fields, more than 25 methods: what was configured, who is connected, who waits for what, and what a connection, a dialler and the assembly each ask of it.
@@ -134,7 +134,7 @@ class PeerNet:
         *,
         name: NodeName,
         hello: Callable[[], Hello],
-        admit: Callable[[Hello], ScrubjayError | None],
+        admit: Callable[[Hello, str], ScrubjayError | None],
         refused: Callable[[NodeName, ScrubjayError], None],
         tls: TlsFiles | None = None,
         log: Callable[[str], None],
@@ -269,10 +269,10 @@ class PeerNet:
     def _opening(self, channel: str, peer: str) -> Opening:
         return Opening(wire.WIRE_FIRST, wire.WIRE_LAST, self._life, channel, peer, self._hello())
 
-    def _judge(self, connection: PeerConnection, hello: Hello) -> ScrubjayError | None:
+    def _judge(self, connection: PeerConnection, hello: Hello, life: str) -> ScrubjayError | None:
         if self.tls is not None and (error := check_names(hello, connection.certificate)) is not None:
             return error
-        return self._admit(hello)
+        return self._admit(hello, life)
 
     def came_up(self, connection: PeerConnection) -> None:
         link = connection.link

@@ -160,8 +160,10 @@ class Members:
                 seconds_lacking=round((seat.reserved - reserved >> COUNTER_BITS) / 1e6, 1),
             )
 
-    def meet(self, node: NodeName, *, id_: str, incarnation: int, boots: int, reserved: int) -> None:
+    def meet(self, node: NodeName, *, id_: str, incarnation: int, boots: int, reserved: int, same_life: bool = False) -> None:
         """A member in another process says who it is, and how far its log has come, before it is heard: what is known of it here decides, and is known from now on.
+        same_life: it was let in before in this life of its process. Then its log is the one that was compared, whatever this says: a process that was held up reads what was said meanwhile late,
+        and not in the order in which it was said.
 
         Raises Unsafe if it must stay out: its folder was emptied or replaced, or put back from an older copy.
         """
@@ -171,6 +173,8 @@ class Members:
             return
         if (id_, incarnation) != (seat.id, seat.incarnation):
             raise Unsafe("its folder is not the one that joined as this member: it stays out", node=node, member=seat.id, found=id_)
+        if same_life:
+            boots, reserved = max(boots, seat.boots), max(reserved, seat.reserved)
         self.check_log(node, boots=boots, reserved=reserved)
         self._put(node, msgspec.structs.replace(seat, boots=boots, reserved=reserved))
 

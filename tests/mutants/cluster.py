@@ -37,6 +37,20 @@ MUTANTS: list[Mutant] = [
         (f"{_PROCESSES}::test_who_is_not",),
     ),
     Mutant(
+        "what-was-said-late-is-an-older-log",
+        "server/admission.py",
+        "same_life=self._lives.get(hello.name) == life,",
+        "same_life=False,",
+        (f"{_PROCESSES}::test_what_one_process_said_before_is_no_older_log",),
+    ),
+    Mutant(
+        "any-life-is-the-same",
+        "server/admission.py",
+        "same_life=self._lives.get(hello.name) == life,",
+        "same_life=hello.name in self._lives,",
+        (f"{_PROCESSES}::test_what_one_process_said_before_is_no_older_log",),
+    ),
+    Mutant(
         "founded-without-asking-all",
         "server/founding.py",
         "there = {name: await self._of(name) for name in self._others}",

@@ -90,15 +90,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "dialler-judges-nobody",
         "base/peer_link.py",
-        "            return self._judge(hello)\n",
-        "            return None if self.dials else self._judge(hello)\n",
+        "            return self._judge(opening.hello, opening.life)\n",
+        "            return None if self.dials else self._judge(opening.hello, opening.life)\n",
         (_LINK + "test_who_is_refused_hears_why_and_nobody_is_up",),
     ),
     Mutant(
         "dialled-judges-nobody",
         "base/peer_link.py",
-        "            return self._judge(hello)\n",
-        "            return self._judge(hello) if self.dials else None\n",
+        "            return self._judge(opening.hello, opening.life)\n",
+        "            return self._judge(opening.hello, opening.life) if self.dials else None\n",
         (_LINK + "test_who_is_refused_hears_why_and_nobody_is_up",),
     ),
     Mutant(

@@ -39,7 +39,7 @@ class Here:
             Env(RealClock(), RealRand(), tasks),
             name=NodeName("a"),
             hello=lambda: Hello("c", "node", "a"),
-            admit=lambda hello: None,
+            admit=lambda hello, life: None,
             refused=lambda name, error: None,
             log=lambda line: None,
         )

@@ -15,22 +15,24 @@ from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Invalid, ScrubjayE
 from scrubjay.base.peer_link import BEAT_S, HANDSHAKE_S, PIECE_BYTES, SILENCE_S, STUCK_S, PeerLink, PeerPulse, SendQueue
 from scrubjay.base.peer_wire import Hello, NotAdmitted, Opening, Ping, Welcome
 
-Judge = Callable[[Hello], ScrubjayError | None]
+Judge = Callable[[Hello, str], ScrubjayError | None]
 
 
 class End:
     """One end of a connection. got: frames that were delivered to it."""
 
     def __init__(
-        self, name: str, *, peer: str | None = None, channel: str | None = None, judge: Judge = lambda hello: None, said: str = ""
+        self, name: str, *, peer: str | None = None, channel: str | None = None, judge: Judge = lambda hello, life: None, said: str = ""
     ) -> None:
         self.got: list[tuple[int, bytes]] = []
         self.ups = 0
         self.hellos: list[Hello] = []
+        self.lives: list[str] = []
 
-        def judged(hello: Hello) -> ScrubjayError | None:
+        def judged(hello: Hello, life: str) -> ScrubjayError | None:
             self.hellos.append(hello)
-            return judge(hello)
+            self.lives.append(life)
+            return judge(hello, life)
 
         self.link = PeerLink(
             0.0,
@@ -58,7 +60,13 @@ class Pair:
     """a dials b."""
 
     def __init__(
-        self, channel: str = "port", *, at_a: Judge = lambda hello: None, at_b: Judge = lambda hello: None, to: str = "b", says: str = ""
+        self,
+        channel: str = "port",
+        *,
+        at_a: Judge = lambda hello, life: None,
+        at_b: Judge = lambda hello, life: None,
+        to: str = "b",
+        says: str = "",
     ) -> None:
         self.a = End("a", peer=to, channel=channel, judge=at_a)
         self.b = End("b", judge=at_b, said=says)
@@ -86,6 +94,7 @@ def test_both_ends_come_up_once_they_admitted_each_other(channel: str) -> None:
     pair = Pair(channel).talk()
     assert (pair.a.link.up, pair.b.link.up, pair.a.ups, pair.b.ups) == (True, True, 1, 1)
     assert [hello.name for hello in pair.a.hellos + pair.b.hellos] == ["b", "a"]
+    assert pair.a.lives + pair.b.lives == ["life of b", "life of a"]
     assert (pair.b.link.peer, pair.b.link.channel, pair.b.link.life) == ("a", channel, "life of a")
 
 
@@ -101,7 +110,7 @@ def test_the_handshake_goes_byte_by_byte() -> None:
 @pytest.mark.parametrize("end", ["a", "b"])
 def test_who_is_refused_hears_why_and_nobody_is_up(end: str) -> None:
     """At either end: the dialler's rule counts as much as that of who is dialled."""
-    refusal: Judge = lambda hello: Unsafe("its log is gone", node=hello.name)  # noqa: E731
+    refusal: Judge = lambda hello, life: Unsafe("its log is gone", node=hello.name)  # noqa: E731
     pair = Pair(at_a=refusal) if end == "a" else Pair(at_b=refusal)
     pair.talk()
     other = pair.b if end == "a" else pair.a
@@ -113,7 +122,7 @@ def test_who_is_refused_hears_why_and_nobody_is_up(end: str) -> None:
 
 def test_a_frame_before_the_other_side_admitted_is_not_delivered() -> None:
     """Whoever pushes in with an Opening and a request in one breath has said nothing."""
-    b = End("b", judge=lambda hello: Conflict("another cluster"))
+    b = End("b", judge=lambda hello, life: Conflict("another cluster"))
     b.hears(opening() + said(Welcome(1)) + wire.frame(wire.ASKED, b"give"))
     assert b.got == []
     b = End("b")
@@ -137,7 +146,7 @@ def test_nothing_is_taken_for_sending_before_the_link_is_up() -> None:
 
 
 def test_a_rule_that_cannot_be_kept_lets_nobody_in() -> None:
-    def full(hello: Hello) -> ScrubjayError | None:
+    def full(hello: Hello, life: str) -> ScrubjayError | None:
         raise DiskFull("the disk is full")
 
     pair = Pair(at_b=full).talk()
@@ -187,7 +196,7 @@ def test_whatever_is_said_in_whatever_order_who_is_not_let_in_gets_no_word_in(
     data = bytearray(b"".join(parts))
     if data and flip % 3 == 0:
         data[flip % len(data)] ^= 1 << flip % 8
-    b = End("b", judge=lambda hello: None if admitted else Conflict("another cluster"))
+    b = End("b", judge=lambda hello, life: None if admitted else Conflict("another cluster"))
     for at in range(0, len(data), by):
         b.hears(bytes(data[at : at + by]))
     assert b.got == [] or (admitted and parts[:2] == [MESSAGES[0], MESSAGES[3]])
@@ -234,7 +243,7 @@ def test_a_second_opening_or_welcome_on_a_link_that_is_up_ends_it() -> None:
 
 
 def test_a_refusal_that_fits_into_no_frame_is_told_without_its_fields() -> None:
-    pair = Pair(at_b=lambda hello: Unsafe("no", much="x" * wire.LINK_BYTES_MAX)).talk()
+    pair = Pair(at_b=lambda hello, life: Unsafe("no", much="x" * wire.LINK_BYTES_MAX)).talk()
     assert isinstance(pair.a.link.refused, Unsafe)
     assert pair.a.link.refused.fields == {}
 

@@ -55,7 +55,7 @@ class Process:
         )
         self.net.network.listen(lambda sender, frame: self.heard.append((sender, frame)))
 
-    def _admit(self, hello: Hello) -> ScrubjayError | None:
+    def _admit(self, hello: Hello, life: str) -> ScrubjayError | None:
         return None if hello.cluster == self.cluster else Conflict("another cluster", here=self.cluster, there=hello.cluster)
 
     def dials(self, other: Process) -> None:

@@ -59,12 +59,12 @@ def admission(*, founded: bool = True) -> Admission:
 
 def test_who_is_let_in() -> None:
     door = admission()
-    assert door.admit(hello()) is None
-    assert door.admit(hello(boots=3, reserved=12)) is None
-    assert door.admit(hello("n2", role=DURABILITY, number=0, identity="")) is None
-    assert door.admit(hello("n2", role=ROUTER, number=0, identity="")) is None, "a node that stays out goes on as a router"
-    assert door.admit(hello(cluster="", identity="")) is None, "who is not founded may ask"
-    assert admission(founded=False).admit(hello()) is None
+    assert door.admit(hello(), "one") is None
+    assert door.admit(hello(boots=3, reserved=12), "one") is None
+    assert door.admit(hello("n2", role=DURABILITY, number=0, identity=""), "one") is None
+    assert door.admit(hello("n2", role=ROUTER, number=0, identity=""), "one") is None, "a node that stays out goes on as a router"
+    assert door.admit(hello(cluster="", identity=""), "one") is None, "who is not founded may ask"
+    assert admission(founded=False).admit(hello(), "one") is None
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,28 @@ def test_who_is_let_in() -> None:
 )
 def test_who_is_not(change: dict[str, Any], says: str, stays_out: bool) -> None:
     door = admission()
-    assert door.admit(hello()) is None
-    refusal = door.admit(hello(**change))
+    assert door.admit(hello(), "one") is None
+    refusal = door.admit(hello(**change), "another")
     assert isinstance(refusal, Unsafe)
     assert says in str(refusal)
     assert must_stay_out(refusal) == stays_out
-    assert door.admit(hello()) is None, "who was refused has changed nothing"
+    assert door.admit(hello(), "one") is None, "who was refused has changed nothing"
+
+
+def test_what_one_process_said_before_is_no_older_log() -> None:
+    """Found by hand: a node was stopped for eight seconds. What the others had said of themselves when they dialled it again waited in its sockets, and was read in another order than it
+    was said: both were told that their logs were old, and stayed out. A log that is older is another life's."""
+    door = admission()
+    assert door.admit(hello(boots=2, reserved=9), "one") is None
+    assert door.admit(hello(boots=2, reserved=7), "one") is None
+    assert door.admit(hello(boots=1, reserved=7), "one") is None, "it spoke before its start was durable"
+    assert must_stay_out(door.admit(hello(boots=2, reserved=8), "two") or Unavailable("")), (
+        "what is known of it has not gone back meanwhile"
+    )
+    assert must_stay_out(door.admit(hello(boots=2, reserved=8), "two") or Unavailable("")), "one that was refused was not met"
+    assert must_stay_out(door.admit(hello(identity="new"), "one") or Unavailable(""))
+    assert door.admit(hello(boots=3, reserved=9), "two") is None
+    assert must_stay_out(door.admit(hello(boots=2, reserved=9), "one") or Unavailable("")), "the life before is over"
 
 
 def test_who_could_not_be_known_again_is_not_let_in() -> None:
@@ -100,7 +116,7 @@ def test_who_could_not_be_known_again_is_not_let_in() -> None:
         raise Unavailable("no room")
 
     members._write = refuse  # type: ignore[method-assign]
-    refusal = door.admit(hello())
+    refusal = door.admit(hello(), "one")
     assert isinstance(refusal, Unavailable)
     assert not must_stay_out(refusal)
 
