@@ -2,6 +2,9 @@
 
 A pin is one create-once object. It is there or it is not, wherever a process is killed; whether its moment is proven is asked of the archive anew each time. A note in the
 metadata group says that there was one: a pin that the store loses is missed, and its moment is held, until somebody gives the backup up.
+
+A pin says which bytes it is of: the chain value of each partition's log at the seal that ends the moment. An archive that is whole and consistent with itself, and holds
+another history there, is found out by it, years later too.
 """
 
 from __future__ import annotations
@@ -15,22 +18,24 @@ import msgspec
 from scrubjay.archiver.expire.plan import PIN, Need, pin_need
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import PIN_ID, PinKey, build, pins_prefix
-from scrubjay.archiver.format.pin import BackupPin, encode_pin
+from scrubjay.archiver.format.pin import BackupPin, PinEnd, encode_pin
 from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import NO_KEY, Conflict, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import Lsn
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import new_id
 from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
-from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
+from scrubjay.pitr.plan import PartitionPlan, Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.service import Report, RestoreService
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, TableStats
+from scrubjay.storage.log.chain import START as CHAIN_START
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import ServicePort
 
@@ -38,6 +43,8 @@ BACKUPS_MAX = 10_000
 """Of one cluster. Each is read once by whoever lists them, and by every run of retention."""
 NOTES = "backup/"
 """Of the notes that there was a pin, by its id. Written after it was put, taken away before it is deleted."""
+ENDS_WAIT_S = 5.0
+"""How long a backup waits for the archive to prove its moment, so that its pin says which bytes it is of. Then it is made without."""
 ADOPTED_MAX = 32
 """Pins without a note, as a process leaves one that dies in between, that one listing notes."""
 CREATING, AVAILABLE, DAMAGED, UNREAD = "creating", "available", "damaged", "unread"
@@ -144,10 +151,11 @@ class BackupService:
             at_us = await self._moment(table, asked, now_us)
             if asked is not None or table.dropped_at is not None:
                 stats = await self._stats_at(table, at_us, stats)
+            ends = await self._ends(table, at_us)
             who = self._writer.attached
             pin = BackupPin(
                 cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
-                epoch=who.epoch, owner=who.owner,
+                epoch=who.epoch, owner=who.owner, ends=ends,
             )  # fmt: skip
             self._held[id_] = pin_need(pin)
             await self._writer.assure(self._store)
@@ -188,6 +196,26 @@ class BackupService:
             content += sum(one.span.content for one in part.segments) + (part.base.rows if part.base is not None else 0)
         mean = now.bytes / now.rows if now.rows else written / max(content, 1)
         return TableStats(rows, round(rows * mean))
+
+    async def _ends(self, table: TableMeta, at_us: int) -> tuple[PinEnd, ...] | None:
+        """Where the logs end that hold the moment, once the archive proves it. None: it does not within ENDS_WAIT_S, or not at all, which `state` will say."""
+        give_up = self._env.clock.boot_us() + int(ENDS_WAIT_S * 1e6)
+        while True:
+            self._hurry()
+            try:
+                seen = await self._archive.look(table)
+            except Unavailable:
+                return None  # whether a pin can be put is not decided here
+            try:
+                plan = self._plan(table, seen, at_us)
+            except (Missing, Corrupt):
+                return None
+            except Unavailable:
+                if self._env.clock.boot_us() >= give_up:
+                    return None
+                await self._env.tasks.sleep(TRY_AGAIN_S)
+            else:
+                return tuple(sorted(map(_end_of, plan.partitions)))
 
     def _plan(self, source: TableMeta, seen: TableArchive, at_us: int) -> Plan:
         """Raises Unavailable (the archive has not come so far), Missing, Corrupt."""
@@ -289,7 +317,8 @@ class BackupService:
             return BackupState(CREATING, str(error))
         except (Missing, Corrupt) as error:
             return BackupState(UNREAD if error.kind == NO_KEY else DAMAGED, str(error))
-        return BackupState(AVAILABLE)
+        other = _other_history(pin, seen)
+        return BackupState(AVAILABLE) if other is None else BackupState(DAMAGED, str(other))
 
     async def settled(self, pin: BackupPin) -> BackupState:
         """Its state once the archive proves it, or after `archive_wait_s`. The pin stands whatever comes of it."""
@@ -310,13 +339,44 @@ class BackupService:
     # ------------------------------------------------------------------ restoring
 
     async def restore(self, pin: BackupPin, to: str, overrides: dict[str, object] | None = None) -> Report:
-        """Start, or attach to the unfinished restore of the same moment to that name. The new table has the settings of the backup. Raises Conflict, Unsafe, Missing, Unavailable."""
+        """Start, or attach to the unfinished restore of the same moment to that name. The new table has the settings of the backup. Raises Conflict, Unsafe, Missing,
+        Unavailable, Corrupt (the archive holds another history than was backed up)."""
         source = self._source(pin)
         if source is None:
             raise Missing("the table of that backup is not in the catalogue", what="table", asked=pin.table.table_id)
+        other = _other_history(pin, await self._archive.look(source))
+        if other is not None:
+            raise other
         settings: dict[str, Any] = {name: getattr(pin.table, name) for name in ("billing", "throughput", "on_demand", "table_class")}
         settings["restore_of"] = RestoreOrigin(source.table_id, source.name, pin.at_us, True, pin.id)
         return await self._restorer.start(source, to, RestoreTarget(at_us=pin.at_us), overrides={**settings, **(overrides or {})})
+
+
+def _end_of(part: PartitionPlan) -> PinEnd:
+    """The seal, or the base, that the rebuild of the moment ends with. Pure."""
+    if part.segments:
+        return PinEnd(part.partition, part.segments[-1].last, part.segments[-1].chain.hex())
+    if part.base is not None:
+        return PinEnd(part.partition, part.base.lsn, part.base.start.chain.hex())
+    return PinEnd(part.partition, Lsn(0), CHAIN_START.hex())
+
+
+def _other_history(pin: BackupPin, seen: TableArchive) -> Corrupt | None:
+    """The first partition whose log is not the one that was backed up: at that LSN the archive has another chain value, or none. A hole is not said here: it has no plan. Pure."""
+    for end in pin.ends or ():
+        if end.lsn == 0 and end.chain == CHAIN_START.hex():
+            continue  # there was nothing yet
+        history = next((one for one in seen.histories if one.partition == end.partition), None)
+        found = {}
+        if history is not None:
+            found = {base.lsn: base.start.chain for base in history.bases} | {segment.last: segment.chain for segment in history.segments}
+        chain = found.get(end.lsn)
+        if chain is None or chain.hex() != end.chain:
+            return Corrupt(
+                "the archive holds another history than the one that was backed up",
+                what="chain", partition=end.partition, lsn=end.lsn, expected=end.chain, found=None if chain is None else chain.hex(),
+            )  # fmt: skip
+    return None
 
 
 def _as_pinned(table: TableMeta) -> TableMeta:

@@ -156,6 +156,7 @@ class NamedBackups:
             "detail": state.detail,
             "rows": pin.rows,
             "bytes": pin.bytes,
+            "ends": None if pin.ends is None else [end._asdict() for end in pin.ends],
         }
 
 
@@ -176,7 +177,7 @@ def _within(window: Window, at_us: int) -> bool:
 def _lost(one: LostBackup) -> dict[str, Any]:
     """With the fields of one that is there: what only its pin said is not known."""
     known = {"backup": one.name, "backup_id": one.id, "table": one.table, "table_id": one.table_id, "at": utc_text(one.at_us)}
-    unknown = dict.fromkeys(("table_dropped_at", "created", "rows", "bytes"))
+    unknown = dict.fromkeys(("table_dropped_at", "created", "rows", "bytes", "ends"))
     return {**known, **unknown, "state": LOST, "detail": "its pin is gone from the archive; its moment is held until the backup is deleted"}
 
 

@@ -1,28 +1,38 @@
 """The `pins/` object: a backup by name. No copy: it says which moment of which table has to stay restorable, and retention leaves what that needs (docs/formats/pin.md).
 
-It says enough of the table to make it anew where nobody remembers it.
+It says enough of the table to make it anew where nobody remembers it, and which bytes it is of: the chain value of each partition's log at the seal that ends the moment.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
 from scrubjay.archiver.format.layout import PinKey
-from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.base.ids import Lsn, PartitionId, TableId
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
 
 FORMAT = "scrubjay pin"
-VERSION = 1
+VERSION = 2
+_FIRST_VERSION = 1
 _BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
+
+
+class PinEnd(NamedTuple):
+    """Where the log of a partition ended that the archive proved when the backup was made. lsn: of a seal, closed at or after the moment; or of the base that holds it whole.
+    chain: the chain value there, 64 hex digits: it covers every byte before it."""
+
+    partition: PartitionId
+    lsn: Lsn
+    chain: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPin:
     """id: see PinKey. name: as its maker called it, not unique. at_us: the moment, inclusive. created_us: when it was made. table: as it was then: key,
-    attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. epoch, owner: as in every object.
+    attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. ends: of each partition, by its id; None: the archive was late, or the pin is of version 1. epoch, owner: as in every object.
     """
 
     cluster: str
@@ -35,6 +45,7 @@ class BackupPin:
     bytes: int
     epoch: int
     owner: str
+    ends: tuple[PinEnd, ...] | None = None
 
     def key(self) -> PinKey:
         return PinKey(self.cluster, self.id)
@@ -63,6 +74,7 @@ def encode_pin(pin: BackupPin) -> bytes:
             "table_class": table.table_class,
             "rows": pin.rows,
             "bytes": pin.bytes,
+            "ends": None if pin.ends is None else [list(end) for end in pin.ends],
             "epoch": pin.epoch,
             "owner": pin.owner,
         }
@@ -77,8 +89,9 @@ _NAMES = (
 
 def decode_pin(data: bytes, *, where: str) -> BackupPin:
     """where: its object key. Raises Corrupt."""
-    f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="pin", where=where)
-    f.only(*_NAMES)
+    said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(_FIRST_VERSION,))
+    f = Fields(said, what="pin", where=where)
+    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()))
     pin = BackupPin(
         cluster=f.uuid("cluster"),
         id=f.text("id"),
@@ -90,9 +103,25 @@ def decode_pin(data: bytes, *, where: str) -> BackupPin:
         bytes=f.integer("bytes"),
         epoch=f.integer("epoch", low=1),
         owner=f.uuid("owner"),
+        ends=_ends(f),
     )
     f.stands_at(pin.key())
     return pin
+
+
+def _ends(f: Fields) -> tuple[PinEnd, ...] | None:
+    """One for each partition, in the order of their ids. Raises Corrupt."""
+    if f.fields.get("ends") is None:
+        return None
+    ends = []
+    for row in f.items("ends"):
+        if not isinstance(row, list) or len(row) != 3:
+            raise f.bad("ends")
+        end = Fields(dict(zip(("partition", "lsn", "chain"), row, strict=True)), what=f.what, where=f.where)
+        ends.append(PinEnd(PartitionId(end.uuid("partition")), Lsn(end.integer("lsn")), end.hex("chain", 64)))
+    if [end.partition for end in ends] != sorted([str(row[0]) for row in f.items("partitions")]):
+        raise f.bad("ends")
+    return tuple(ends)
 
 
 def _table(f: Fields) -> TableMeta:

@@ -21,6 +21,7 @@ TEMPLATE: Mapping[str, Any] = {
     "detail": None,
     "rows": None,
     "bytes": None,
+    "ends": None,
 }
 
 
@@ -39,6 +40,15 @@ def lines(document: Mapping[str, Any]) -> Sequence[str]:
             "as of": document["at"],
             "made": document["created"],
             "held then": f"{plural(document['rows'], 'row')}, {human_size(document['bytes'])}" if document["rows"] is not None else None,
+            "proven by": _ends(document["ends"]),
             "because": document["detail"],
         }
     )
+
+
+def _ends(ends: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """What tells its bytes from any others; of many partitions the first, the rest is in the JSON."""
+    if not ends:
+        return None
+    more = f", and {plural(len(ends) - 1, 'partition')} more" if len(ends) > 1 else ""
+    return f"chain {ends[0]['chain'][:16]} at LSN {ends[0]['lsn']}{more}"

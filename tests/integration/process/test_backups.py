@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,10 @@ def test_backups_outlive_a_kill_and_their_table(scrubjay_server: Make) -> None:
     assert server.cli_json("backup", "show", "quarter")[0] == 64, "two have that name"
     code, shown = server.cli_json("backup", "show", made["backup_id"])
     assert (code, shown["at"], shown["table"]) == (0, made["at"], "birds")
+    assert shown["ends"] == made["ends"]
+    for end in shown["ends"] or ():  # null where the archive was late
+        names = f"t=*/p={end['partition']}/log/*-{end['lsn']:016x}.*.json"
+        assert end["chain"] in {json.loads(path.read_bytes())["chain"] for path in (server.data / "archive").rglob(names)}
     client.delete_table(TableName="birds")
     code, listed = server.cli_json("backup", "list")
     assert (code, [one["backup_id"] for one in listed["backups"]]) == (0, [arn.rpartition("/")[2], made["backup_id"]])

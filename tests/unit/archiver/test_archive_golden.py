@@ -16,7 +16,7 @@ from scrubjay.archiver.format.expired import ExpiredObject, decode_expired, enco
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, build
 from scrubjay.archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
-from scrubjay.archiver.format.pin import BackupPin, decode_pin, encode_pin
+from scrubjay.archiver.format.pin import BackupPin, PinEnd, decode_pin, encode_pin
 from scrubjay.archiver.format.segment import SegmentHead, decode_segment, encode_segment
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
@@ -154,13 +154,20 @@ def test_pin(golden: Golden) -> None:
             throughput=Throughput(), on_demand=Throughput(-1, 40), table_class="STANDARD",
         ),
     )  # fmt: skip
-    for name, one in (("pin", made), ("pin-on-demand", small)):
+    ended = dataclasses.replace(
+        made, ends=(PinEnd(PartitionId(OWNER), Lsn(1 << 40), "0f" * 32), PinEnd(PartitionId(PARTITION), Lsn(17), "ab" * 32))
+    )
+    for name, one in (("pin-ends", ended), ("pin-late", small)):
         golden.check(f"v3/archive/{name}.json", encode_pin(one))
         assert decode_pin(golden.read(f"v3/archive/{name}.json"), where=build(one.key())) == one
-    assert pin.VERSION == 1
+    for name, one in (("pin", made), ("pin-on-demand", small)):
+        assert decode_pin(golden.read(f"v3/archive/{name}.json"), where=build(one.key())) == one, "a pin of version 1 is read on"
+    assert pin.VERSION == 2
     no_type = KeySchema(KeyAttribute("pk", "X"))
     for wrong in (
         dataclasses.replace(made, id="01760000000124-00c0ffee"), dataclasses.replace(made, epoch=0),
+        dataclasses.replace(ended, ends=ended.ends[:1] if ended.ends else None), dataclasses.replace(ended, ends=ended.ends[::-1] if ended.ends else None),
+        dataclasses.replace(made, ends=(PinEnd(PartitionId(OWNER), Lsn(18), "0f" * 32), PinEnd(PartitionId(PARTITION), Lsn(17), "ab" * 31))),
         *(dataclasses.replace(made, table=msgspec.structs.replace(table, **change)) for change in (
             {"partitions": ()}, {"key": no_type}, {"billing": "FREE"}, {"throughput": Throughput(-2, 1)}, {"table_id": "orders"},
         )),

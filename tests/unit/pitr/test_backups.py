@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -9,19 +10,23 @@ import msgspec
 import pytest
 
 from scrubjay.archiver.expire.plan import PIN, pin_need
+from scrubjay.archiver.facts import Start
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.read.rows import state_of
 from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
 from scrubjay.base.errors import Conflict, Corrupt, Fenced, Invalid, Missing, Unavailable, Unsafe
-from scrubjay.base.ids import TableId
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import Stamp, TableId
 from scrubjay.pitr import backups as module
 from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, NOTES, BackupService
 from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.plan import BaseFacts
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneStore
 from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput
 from tests.unit.archiver.sample import CLUSTER, OWNER
-from tests.unit.pitr.restore_world import Killed, RestoreWorld
+from tests.unit.pitr.restore_world import Killed, RestoreWorld, total_of
 
 STATS = TableStats(3, 400)
 
@@ -44,7 +49,10 @@ class DyingStore(LoneStore):
 
 
 class BackupWorld(RestoreWorld):
-    def __init__(self, partitions: int = 2, seed: int = 1) -> None:
+    """prompt: the archive comes behind when it is hurried a second time."""
+
+    def __init__(self, partitions: int = 2, seed: int = 1, *, prompt: bool = False) -> None:
+        self.prompt = prompt
         self.store = DyingStore()
         self.writer = Writer(CLUSTER, Attached(CLUSTER, 1, OWNER))
         self.hurried = 0
@@ -57,6 +65,8 @@ class BackupWorld(RestoreWorld):
     def again(self) -> BackupService:
         def hurry() -> None:
             self.hurried += 1
+            if self.prompt and self.hurried % 2 == 0:
+                self.arrive()
 
         world: Any = self
         options = RestoreOptions(archive_wait_s=5.0, lanes=2)
@@ -393,3 +403,89 @@ def test_the_state_of_many_backups_costs_one_look_for_each_table() -> None:
     states = world.run(world.backups.states(pins))
     assert {one.word for one in states.values()} == {AVAILABLE}
     assert (len(states), len(looks)) == (5, 1)
+
+
+def test_a_pin_says_which_bytes_it_is_of_and_another_history_in_their_place_is_found_out() -> None:
+    world, late = BackupWorld(partitions=3, prompt=True), BackupWorld(partitions=3)
+    at_us = late.window()[1]
+    for one in (world, late):
+        one.write(random.Random(7), 30)
+    pin = world.create()
+    without = late.create()
+    assert without.ends is None, "the archive was late: nothing is said that it does not prove"
+    late.arrive()
+    assert pin.ends is not None
+    assert [end.partition for end in pin.ends] == sorted(world.logs)
+    for end in pin.ends:
+        segments = world.logs[end.partition].segments()
+        (last,) = [one for one in segments if one.last == end.lsn]
+        assert last.chain.hex() == end.chain
+        assert last_stamp_at(pin.at_us) <= last.closed, "nothing of the moment lies behind it"
+        before = [one.closed for one in segments if one.last < end.lsn]
+        assert max(before) < last_stamp_at(pin.at_us), "and no earlier seal would do"
+    assert world.run(world.again().one(pin.id)) == pin
+    earlier = world.create("earlier", RestoreTarget(at_us=at_us))
+    assert earlier.ends is not None
+    assert all(old.lsn < new.lsn for old, new in zip(earlier.ends, pin.ends, strict=True))
+    world.write(random.Random(8), 30)
+    world.arrive()
+    assert world.run(world.backups.state(pin)).word == AVAILABLE
+
+    for one, expected in ((world, DAMAGED), (late, AVAILABLE)):
+        found = pin if one is world else without
+        log = next(iter(one.logs.values()))
+        log.segments = other_history(log.segments, log.entries[-1].lsn)  # type: ignore[method-assign]
+        state = one.run(one.backups.state(found))
+        assert state.word == expected
+        assert one.run(one.look(one.source)).window[1] is not None, "consistent with itself"
+    assert "another history" in str(world.run(world.backups.state(pin)).detail)
+    assert str(pin.ends[0].chain) in str(world.run(world.backups.state(pin)).detail)
+    with pytest.raises(Corrupt, match="another history") as told:
+        world.run(world.backups.restore(pin, "back"))
+    assert (told.value.fields["partition"], told.value.fields["lsn"]) == (pin.ends[0].partition, pin.ends[0].lsn)
+    assert all(meta.name != "back" for meta in world.metas.values()), "nothing was begun"
+
+
+def other_history(segments: Any, upto: int) -> Any:
+    """The same records under other chain values, each of which follows from the one before."""
+
+    def other(value: bytes) -> bytes:
+        return value if value == bytes(32) else b"\xee" + value[1:]
+
+    def made() -> list[Any]:
+        return [
+            one._replace(span=one.span._replace(chain_before=other(one.span.chain_before), chain=other(one.span.chain)))
+            for one in segments()
+            if one.last <= upto
+        ]
+
+    return made
+
+
+def test_a_base_at_the_end_of_the_moment_proves_the_same_bytes() -> None:
+    world = BackupWorld(partitions=1, prompt=True)
+    pin = world.create()
+    assert pin.ends is not None
+    ((_, lsn, chain),) = pin.ends
+    (log,) = world.logs.values()
+    seal = log.entries[lsn - 1]
+    world.write(random.Random(3), 10)
+    world.arrive()
+    look = world.look
+    for value, expected in ((bytes.fromhex(chain), AVAILABLE), (b"\xee" * 32, DAMAGED)):
+
+        async def based(table: Any, value: bytes = value) -> Any:
+            seen = await look(table)
+            (history,) = seen.histories
+            start = Start(lsn, seal.stamp, value, state_of(total_of(log.rows_at(seal.stamp))), 1)
+            base = BaseFacts(start, 1, 1, 1, 1, "base")
+            segments = tuple(one for one in history.segments if one.first > lsn)
+            rows = start.rows()
+            spans = tuple(one.span._replace(chain_before=value, rests=rows) if one.first == lsn + 1 else one.span for one in segments)
+            kept = tuple(one._replace(span=span) for one, span in zip(segments, spans, strict=True))
+            facts = history.facts._replace(spans=spans, starts=(start,), expired=lsn)
+            return seen._replace(histories=(history._replace(segments=kept, bases=(base,), facts=facts),))
+
+        world.look = based  # type: ignore[method-assign]
+        moment = dataclasses.replace(pin, at_us=stamp_micros(Stamp(seal.stamp)))
+        assert world.run(world.backups.state(moment)).word == expected
