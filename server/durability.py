@@ -62,6 +62,7 @@ class DurabilityOptions(NamedTuple):
     clock_ahead_us: int = 0
     since_us: int = 0
     alone: bool = False
+    place: str = ""
 
 
 class Durability:
@@ -275,7 +276,7 @@ def open_durability(
         await restore.stop()
         await transfers.stop()
 
-    duty = Duty(env, control.metadata, alone=options.alone, begin=begin, end=end, log=log)
+    duty = Duty(env, control.metadata, alone=options.alone, place=options.place, begin=begin, end=end, log=log)
     durability = Durability(
         windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty
     )

@@ -2,6 +2,7 @@
 
 Who works holds a note in the metadata group by compare-and-set and renews it; whoever waits reads it, and measures on its own boot clock how long it has stood still. No clocks are
 compared. One that cannot renew its note stops working before anybody may think it dead. A process that is alone (it holds the lock of the only folder) needs no note, and writes none.
+A note that was written from the folder whose lock this process holds is a dead one's: it goes on at once.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ WORKS, WAITS = "works", "waits"
 
 
 class DutyNote(msgspec.Struct, frozen=True):
-    """owner: the process, new in each of its lives. beat: rises while it lives."""
+    """owner: the process, new in each of its lives. beat: rises while it lives. place: of the lock that it holds, "": nobody knows."""
 
     owner: str
     beat: int = 0
+    place: str = ""
 
 
 MALFORMED = DutyNote("")
@@ -47,7 +49,7 @@ def decoded(found: dict[str, Any]) -> DutyNote:
 
 
 class Duty:
-    """begin: from now on this process works; awaited, and tried again if it raises a ScrubjayError. end: it does no longer. state: WORKS | WAITS."""
+    """place: names the lock that this process holds, as no other lock is ever named (`serving.lock.FolderLock.place`), "": none does. begin: from now on this process works; awaited, and tried again if it raises a ScrubjayError. end: it does no longer. state: WORKS | WAITS."""
 
     def __init__(
         self,
@@ -55,11 +57,12 @@ class Duty:
         notes: Notes,
         *,
         alone: bool,
+        place: str = "",
         begin: Callable[[], Awaitable[None]],
         end: Callable[[], Awaitable[None]],
         log: Callable[[str], None],
     ) -> None:
-        self._env, self._notes, self._alone = env, notes, alone
+        self._env, self._notes, self._alone, self._place = env, notes, alone, place
         self._begin, self._end, self._log = begin, end, log
         self.state = WORKS if alone else WAITS
         self._me = ""
@@ -121,13 +124,16 @@ class Duty:
                 self._mine = None
                 self._log("another durability process has taken over")
             await self._rests()
-            if self._other is None or self._other[0].owner != note.owner:
-                self._log("another durability process works; this one waits")
-            if self._other is None or self._other[0] != note:
-                self._other = note, now_us
-            if now_us - self._other[1] <= STALE_US:
-                return
-        if await self._written(DutyNote(self._me)):
+            if self._place and note.place == self._place:
+                self._log("the durability process that worked with this folder before is gone: this one goes on")
+            else:
+                if self._other is None or self._other[0].owner != note.owner:
+                    self._log("another durability process works; this one waits")
+                if self._other is None or self._other[0] != note:
+                    self._other = note, now_us
+                if now_us - self._other[1] <= STALE_US:
+                    return
+        if await self._written(DutyNote(self._me, place=self._place)):
             if self._other is not None:
                 self._log("the durability process that worked was not heard of any more: this one takes over")
             self._other = None

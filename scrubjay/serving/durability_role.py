@@ -46,9 +46,9 @@ _log = structlog.get_logger(part="serve")
 
 
 async def serve_durability(
-    tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, descriptors: Descriptors, start: ServerStart
+    tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, descriptors: Descriptors, start: ServerStart, *, place: str
 ) -> int:
-    """Run until SIGTERM or SIGINT. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+    """Run until SIGTERM or SIGINT. place: of the folder's lock. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
@@ -101,7 +101,7 @@ async def serve_durability(
             _log.info("stopped while it started", waited_for="the catalogue")
             return 0
         cluster = Cluster({}, control, heard, nodes.sizes, {}, folder, plan.zones)
-        services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False)
+        services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False, place=place)
         reader = NewsReader(
             env,
             net,

@@ -14,6 +14,9 @@ from scrubjay.base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, 
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.folders import make_folder, sync_folder
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""New each time a machine starts, and of that machine alone: a folder that was copied to another, or restored there, is no place of this one."""
+
 
 def data_folder(text: str) -> Path:
     """The data folder as an absolute path, links followed. Raises Invalid, also for a name that is no UTF-8: it could not be told to workers, nor in JSON."""
@@ -75,6 +78,15 @@ class FolderLock:
                 next="stop that process, or give another folder with --data",
             ) from error
         self.alone_since_us = RealClock().boot_us()
+
+    @property
+    def place(self) -> str:
+        """Names this lock as no other is named while this machine is up: whoever else had it is dead. "" if the system does not say."""
+        try:
+            found = os.fstat(self._file)
+            return f"{BOOT_ID.read_text('ascii').strip()}:{found.st_dev:x}:{found.st_ino:x}"
+        except (OSError, ValueError):
+            return ""
 
     def release(self) -> None:
         os.close(self._file)

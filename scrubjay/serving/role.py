@@ -39,7 +39,7 @@ def serve_role(config: Config, lock: FolderLock, role: str, name: str | None) ->
 
     def main(tasks: AsyncTasks) -> Coroutine[Any, Any, int]:
         if name is None:
-            return serve_durability(tasks, lock.folder, config, plan, descriptors, start)
+            return serve_durability(tasks, lock.folder, config, plan, descriptors, start, place=lock.place)
         return serve_node(tasks, lock.folder, config, plan, NodeName(name), descriptors, start)
 
     assert (role == "node") == (name is not None)

@@ -102,9 +102,10 @@ async def open_services(
     *,
     taken: Takeover | None = None,
     alone: bool = True,
+    place: str = "",
 ) -> WorkingParts:
     """Start them. disk: of the folder, with writes in threads. taken: a takeover that this start carries out. alone: no other process works for this cluster; else they agree on
-    one that does, and that one claims the archive.
+    one that does, and that one claims the archive. place: of the folder's lock.
 
     Raises Unsafe if the log does not continue the archive, or its keys are not at hand; the cluster is closed then.
     """
@@ -159,7 +160,7 @@ async def open_services(
         writer=archive.writer,
         jobs=jobs,
         ledger=await SqliteLedger.open_or_forget(env.tasks, str(folder / "ledger.db")),
-        options=durability_options(config)._replace(since_us=file.created_at, alone=alone),
+        options=durability_options(config)._replace(since_us=file.created_at, alone=alone, place=place),
         log=_durability_log.info,
         agents=agents,
         alarm=SchedulerAlarm(),

@@ -536,6 +536,27 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_duty.py::test_one_works_for_as_long_as_it_lives",),
     ),
     Mutant(
+        "duty-waits-for-its-own-dead",
+        "server/duty.py",
+        "            if self._place and note.place == self._place:\n",
+        "            if False:\n",
+        ("tests/unit/server/test_duty.py::test_the_next_life_with_the_same_folder_goes_on_at_once_and_one_with_another_waits",),
+    ),
+    Mutant(
+        "duty-of-another-place-is-taken",
+        "server/duty.py",
+        "            if self._place and note.place == self._place:\n",
+        "            if self._place:\n",
+        ("tests/unit/server/test_duty.py::test_the_next_life_with_the_same_folder_goes_on_at_once_and_one_with_another_waits",),
+    ),
+    Mutant(
+        "duty-of-no-place-is-taken",
+        "server/duty.py",
+        "            if self._place and note.place == self._place:\n",
+        "            if note.place == self._place:\n",
+        ("tests/unit/server/test_duty.py::test_two_processes_of_which_nobody_knows_the_place_are_not_taken_for_one",),
+    ),
+    Mutant(
         "duty-works-on-unsure",
         "server/duty.py",
         "> UNSURE_US:",

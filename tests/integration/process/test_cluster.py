@@ -144,6 +144,9 @@ def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: Cl
     cluster.client("n2").put_item(TableName=TABLE, Item={"k": {"S": "without"}, "v": {"N": "9"}})
     cluster.spawn(DURABILITY)
     cluster.ready(DURABILITY)
+    wait_for(
+        lambda: cluster.cli("status")[1]["durability"] == "works", timeout=30
+    )  # with its folder; another one would wait for two minutes
     code, report = cluster.cli("scrub", "run")
     assert (code, report["verdict"]) == (0, "match"), report
     assert {one["copy"] for table in report["tables"] for part in table["partitions"] for one in part["copies"]} >= set(NODES)

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,19 @@ def test_a_data_folder_that_cannot_be_one_is_wrong_usage(file: Path, place: str)
         FolderLock(path)
     assert str(path) in caught.value.fields["asked"]
     assert caught.value.fields["next"]
+
+
+def test_a_lock_is_named_by_where_it_lies_and_by_nothing_that_can_be_copied(tmp_path: Path) -> None:
+    first = FolderLock(tmp_path / "one")
+    place = first.place
+    first.release()
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    again, other = FolderLock(tmp_path / "one"), FolderLock(tmp_path / "two")
+    assert place
+    assert again.place == place
+    assert other.place != place
+    again.release()
+    other.release()
 
 
 def test_a_link_that_goes_round_is_no_folder(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class BookNotes:
 
 
 class Process:
-    def __init__(self, world: World, name: str, book: Book, *, alone: bool = False) -> None:
+    def __init__(self, world: World, name: str, book: Book, *, alone: bool = False, place: str = "") -> None:
         self.world, self.name = world, name
         self.host = world.add_host(NodeName(name), build=lambda host: host)
         self.host.start()
@@ -61,7 +61,7 @@ class Process:
         async def end() -> None:
             self.at_work.append((world.now, False))
 
-        self.duty = Duty(self.host.env, self.notes, alone=alone, begin=begin, end=end, log=self.lines.append)
+        self.duty = Duty(self.host.env, self.notes, alone=alone, place=place, begin=begin, end=end, log=self.lines.append)
         self.duty.start()
 
 
@@ -120,6 +120,32 @@ def test_who_dies_is_followed_once_its_note_has_stood_still_for_long_enough() ->
     two.wait(STALE_US / 1e6 + 3 * BEAT_S)
     assert two.other.duty.state == WORKS
     assert two.other.at_work[-1][0] - died_us > STALE_US - BEAT_S * SECOND
+
+
+def test_the_next_life_with_the_same_folder_goes_on_at_once_and_one_with_another_waits() -> None:
+    world, book = World(1), Book()
+    first = Process(world, "first", book, place="boot:1:7")
+    world.run(until_us=SECOND)
+    first.host.crash(power=False)
+    other = Process(world, "other", book, place="boot:1:8")
+    nowhere = Process(world, "nowhere", book)
+    world.run(until_us=3 * SECOND)
+    assert (other.duty.state, nowhere.duty.state) == (WAITS, WAITS)
+    again = Process(world, "again", book, place="boot:1:7")
+    world.run(until_us=4 * SECOND)
+    assert again.duty.state == WORKS
+    assert again.lines == ["the durability process that worked with this folder before is gone: this one goes on"]
+    world.run(until_us=world.now + STALE_US * 2)
+    assert (again.duty.state, other.duty.state, nowhere.duty.state) == (WORKS, WAITS, WAITS)
+
+
+def test_two_processes_of_which_nobody_knows_the_place_are_not_taken_for_one() -> None:
+    world, book = World(1), Book()
+    first = Process(world, "first", book)
+    world.run(until_us=SECOND)
+    other = Process(world, "other", book)
+    world.run(until_us=10 * SECOND)
+    assert (first.duty.state, other.duty.state) == (WORKS, WAITS)
 
 
 def test_who_stops_by_plan_is_followed_at_once() -> None:
