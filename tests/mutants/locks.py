@@ -272,4 +272,11 @@ MUTANTS: list[Mutant] = [
         "",
         ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_of_somebody_else_is_seen_under_what_stands_over_it",),
     ),
+    Mutant(
+        "scrub-does-not-read-under-a-marker",
+        S3,
+        "        return await self._recalled(key, await self._of(key), missing=missing)\n",
+        "        return None\n",
+        ("tests/integration/process/test_markers.py",),
+    ),
 ]

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from scrubjay.client import AdminClient
+from tests.fixtures.false_s3 import false_s3, refusal
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
+from tests.fixtures.s3 import S3Bucket
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Item, by_key, make_table, put, rfc3339, scan
 from tests.integration.process.stores import MortalStore
@@ -44,11 +46,11 @@ def stores(tmp_path: Path) -> Iterator[tuple[MortalStore, MortalStore]]:
         yield made[0], made[1]
 
 
-def as_second(store: MortalStore) -> dict[str, str]:
+def as_second(bucket: S3Bucket) -> dict[str, str]:
     """Its settings."""
-    env = store.bucket.env
+    env = bucket.env
     return {
-        "second.url": store.bucket.url,
+        "second.url": bucket.url,
         "second.endpoint_url": env["AWS_ENDPOINT_URL_S3"],
         "second.access_key_id": env["AWS_ACCESS_KEY_ID"],
         "second.secret_access_key": env["AWS_SECRET_ACCESS_KEY"],
@@ -95,7 +97,7 @@ def each_alone(*places: tuple[str, Mapping[str, str]]) -> list[int]:
 
 def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, stores: tuple[MortalStore, MortalStore]) -> None:
     store, second = stores
-    server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings=QUICK | as_second(second))
+    server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings=QUICK | as_second(second.bucket))
     make_table(server.port, TABLE)
     put(server.port, TABLE, birds(0, 100))
     wait_for(lambda: caught_up(server), timeout=60)
@@ -120,6 +122,40 @@ def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, stores: t
     wait_for(lambda: proven(server, last), timeout=60)  # it is claimed again
     assert server.stop() == 0
     assert each_alone(*((one.bucket.url, one.bucket.env) for one in stores)) == [0, 0]
+
+
+def test_the_first_one_answers_503_to_everything_and_the_archive_moves_to_another_server(
+    scrubjay_server: Make, minio_bucket: S3Bucket, seaweed_bucket: S3Bucket
+) -> None:
+    """Behind a load balancer whose upstream is gone. Then it is back, has all, and what decides moves from one make of server to the other."""
+    with false_s3(minio_bucket.server.url) as front:
+        env = minio_bucket.env | {"AWS_ENDPOINT_URL_S3": front.url}
+        server = scrubjay_server(archive=minio_bucket.url, env=env, settings=QUICK | as_second(seaweed_bucket))
+        make_table(server.port, TABLE)
+        put(server.port, TABLE, birds(0, 100))
+        wait_for(lambda: caught_up(server), timeout=120)
+
+        front.before = lambda asked: refusal(503, "ServiceUnavailable")
+        last = put(server.port, TABLE, birds(100, 200))
+        wait_for(lambda: proven(server, last), timeout=120)  # agents go on with the second one
+        wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=120)
+        code, (first, other), _ = halves(server)
+        assert (code, first["reachable"], first["decides"], other["decides"]) == (3, False, False, True)
+        assert "ServiceUnavailable" in first["last_error"], first
+        meanwhile = set(seaweed_bucket.keys())
+        assert meanwhile - set(minio_bucket.keys()), "nothing passes the front"
+        assert server.cli_json("scrub", "run")[0] == 0
+
+        front.before = lambda asked: None
+        wait_for(lambda: caught_up(server), timeout=120)
+        assert meanwhile <= set(minio_bucket.keys())
+
+        code, report = server.cli_json("archive", "move", "--confirm")
+        assert (code, report["decides"], report["differences"]) == (0, seaweed_bucket.url, []), report
+        last = put(server.port, TABLE, birds(200, 300))
+        wait_for(lambda: proven(server, last), timeout=120)
+        assert server.stop() == 0
+    assert each_alone((minio_bucket.url, minio_bucket.env), (seaweed_bucket.url, seaweed_bucket.env)) == [0, 0]
 
 
 def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_server: Make, tmp_path: Path) -> None:
