@@ -38,7 +38,7 @@ class AdminDoor:
             refused = self._refusal(request)
             if refused is not None:
                 return refused
-            report = await self.route(request)
+            return await self.answer(request)
         except VerbFailure as failure:
             return _failed(failure)
         except ScrubjayError as error:
@@ -48,6 +48,10 @@ class AdminDoor:
             return _failed(
                 VerbFailure("a bug in the server", code="Internal", exit_code=FAILED, asked=request.path, found=type(error).__name__)
             )
+
+    async def answer(self, request: Request) -> Response:
+        """To somebody who was let in. Raises VerbFailure, ScrubjayError."""
+        report = await self.route(request)
         return _response(200, answer(int(report.get("exit", DONE)), report, template={}, error=report.get("error")))
 
     def _refusal(self, request: Request) -> Response | None:

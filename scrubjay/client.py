@@ -19,6 +19,8 @@ from scrubjay.progress import Progress, told
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
 CLUSTER_HEADER = "x-scrubjay-cluster"
 """Of every answer of the admin API: the id of the cluster that gave it."""
+UNREACHABLE = "Unreachable"
+"""Code of an error that says that nobody was reached who could answer: a wait goes on."""
 REQUEST_TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 256 << 20
 POLL_FIRST_S = 0.05
@@ -87,7 +89,7 @@ class AdminClient:
                 state = self.get(path, query)
                 heard = monotonic_s()
             except VerbFailure as failure:
-                if failure.error["code"] != "Unreachable" or monotonic_s() - heard > LOST_POLLS_S:
+                if failure.error["code"] != UNREACHABLE or monotonic_s() - heard > LOST_POLLS_S:
                     raise
                 progress.update("waiting for the server")
                 pause(POLL_MAX_S)
@@ -128,7 +130,7 @@ class AdminClient:
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host name that cannot be one
             raise VerbFailure(
                 "cannot reach the cluster",
-                code="Unreachable",
+                code=UNREACHABLE,
                 exit_code=FAILED,
                 asked=f"{method} {self.endpoint}{target}",
                 found=str(error) or type(error).__name__,

@@ -20,6 +20,7 @@ from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.http_forward import HttpForward
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.peer_net import PeerNet
@@ -38,7 +39,7 @@ from scrubjay.serving.connecting import connect, file_of, founder_in, replies, s
 from scrubjay.serving.folder import ClusterFile, empty_tmp, read_cluster
 from scrubjay.serving.jobs import open_jobs
 from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
-from scrubjay.serving.node_surface import NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
+from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import keys_of
@@ -105,7 +106,7 @@ async def _founded(
     )
     founder = founder_in(env, net, disk, plan, name, None)
     net.answer(replies(founder, lambda: None))
-    door = NodeDoor(env, config, cluster_id=lambda: "", elsewhere=plan.durability.url, log=unexpected)
+    door = NodeDoor(env, config, cluster_id=lambda: "", forward=None, log=unexpected)
     server = await listen(config, NotFounded(), founding_routes(founder, door), descriptors)
     _log.info("this node is not initialised; it waits for scrubjay cluster init", node=name)
     try:
@@ -204,11 +205,12 @@ class NodeLife:
             agent.published, agent.moved = news.published, news.moved
         api = DynamoApi(cluster.store, env, keys=keys_of(config), log=unexpected)
         view = NodeView(env, config, cluster, here, writer, meter)
-        door = NodeDoor(env, config, cluster_id=lambda: self._file.cluster_id, elsewhere=plan.durability.url, log=unexpected)
+        forward = HttpForward(self._name, plan.durability.host, plan.durability.port, addresses=net.addresses)
+        door = NodeDoor(env, config, cluster_id=lambda: self._file.cluster_id, forward=forward, log=unexpected)
         routes = node_routes(
             view, NodeMetrics(view, cluster, api), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
         )
-        self._server = await listen(config, api, routes, self._descriptors)
+        self._server = await listen(config, NodeApi(env, api, forward, unexpected), routes, self._descriptors)
         settle_memory()
         start.done("services")
         self._tasks.spawn(announce(self._tasks, cluster.store, self._server.port, config.serve.listen, start), name="ready")

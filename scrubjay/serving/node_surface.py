@@ -1,4 +1,5 @@
-"""What a storage node's process answers over HTTP beside the DynamoDB API: health, metrics, and of the admin API what a node can do. The rest is the durability process's, and is named."""
+"""What a storage node's process answers over HTTP beside the DynamoDB API: health, metrics, and of the admin API what a node can do. The rest is the durability process's: it is
+passed on, so that any node answers everything."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ from scrubjay import __version__
 from scrubjay.admin_door import PREFIX, AdminDoor
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.http_values import Handler, Request, Respond, Response
+from scrubjay.base.real.http_forward import HttpForward
 from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.client import CLUSTER_HEADER, UNREACHABLE
 from scrubjay.config import Config
 from scrubjay.output import FAILED, VerbFailure
 from scrubjay.server.cluster_status import cluster_report, serves
@@ -26,34 +30,89 @@ from scrubjay.serving.families import Exposition, Scraped
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.surface import keys_of
 from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.api.operations import table_backups, table_exports, table_imports
 from scrubjay.storage.api.sigv4 import SignatureVerifier
 from scrubjay.storage.node.port import NodePort, error_of
 
+OF_DURABILITY = frozenset(
+    (
+        "DescribeContinuousBackups",
+        "UpdateContinuousBackups",
+        "RestoreTableToPointInTime",
+        *table_backups.OPERATIONS,
+        *table_exports.OPERATIONS,
+        *table_imports.OPERATIONS,
+    )
+)
+"""Operations of the API that need the archive's index, or jobs that run beside it."""
 _TEXT = (("Content-Type", "text/plain"),)
 NOT_FOUNDED = "not initialised"
 
 
 class NodeDoor(AdminDoor):
-    """elsewhere: where the durability process answers."""
+    """forward: to the durability process, None: the cluster is not founded, and it answers nothing yet."""
 
     def __init__(
-        self, env: Env, config: Config, *, cluster_id: Callable[[], str], elsewhere: str, log: Callable[[str, BaseException], None]
+        self,
+        env: Env,
+        config: Config,
+        *,
+        cluster_id: Callable[[], str],
+        forward: HttpForward | None,
+        log: Callable[[str, BaseException], None],
     ) -> None:
         keys = keys_of(config)
         super().__init__(cluster_id=cluster_id, verifier=None if keys is None else SignatureVerifier(env.clock, keys), log=log)
-        self._elsewhere = elsewhere
+        self._forward = forward
 
-    async def route(self, request: Request) -> Report:
-        if (request.method, request.path.removeprefix(PREFIX)) not in self.routes:
+    async def answer(self, request: Request) -> Response:
+        if (request.method, request.path.removeprefix(PREFIX)) in self.routes:
+            return await super().answer(request)
+        asked = f"{request.method} {request.path}"
+        if self._forward is None:
             raise VerbFailure(
-                "a storage node does not answer this",
-                code="Elsewhere",
+                f"this cluster is {NOT_FOUNDED}",
+                code="NotInitialised",
                 exit_code=FAILED,
-                asked=f"{request.method} {request.path}",
-                found="a process of role node",
-                next_step=f"ask the durability process: --endpoint {self._elsewhere}",
+                asked=asked,
+                next_step="start its nodes, then: scrubjay cluster init --config FILE",
             )
-        return await super().route(request)
+        try:
+            found = await self._forward.send(request)
+        except Unavailable as error:
+            raise VerbFailure(
+                "the durability process, which answers this, cannot be asked",
+                code=UNREACHABLE,
+                exit_code=FAILED,
+                asked=asked,
+                found=str(error),
+                next_step="start it (scrubjay serve --role durability), and ask again; tables go on meanwhile",
+            ) from error
+        return found._replace(headers=tuple(one for one in found.headers if one[0].lower() != CLUSTER_HEADER))
+
+
+class NodeApi:
+    """The DynamoDB API of a node: what only the durability process knows is asked of it."""
+
+    def __init__(self, env: Env, api: DynamoApi, forward: HttpForward, log: Callable[[str, BaseException], None]) -> None:
+        self._env, self._api, self._forward, self._log = env, api, forward, log
+        self.error = api.error
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        if request.method == "POST" and request.headers.get("x-amz-target", "").rpartition(".")[2] in OF_DURABILITY:
+            self._env.tasks.spawn(self._pass_on(request, respond), name="passed on")
+        else:
+            self._api.handle(request, respond)
+
+    async def _pass_on(self, request: Request, respond: Respond) -> None:
+        try:
+            found = await self._forward.send(request)
+        except Unavailable as error:
+            found = self._api.error(503, f"The durability process, which answers this, cannot be asked: {error}")
+        except Exception as error:  # noqa: BLE001 - the last line of defence: one bad answer, not a dead connection
+            self._log("a request to the durability process", error)
+            found = self._api.error(503, "The durability process, which answers this, cannot be asked")
+        respond(found.status, found.headers, found.body)
 
 
 class NotFounded:

@@ -5,9 +5,59 @@ from __future__ import annotations
 from tests.mutants.catalogue import Mutant
 
 _PROCESSES = "tests/unit/server/test_cluster_processes.py"
+_FORWARD = "tests/unit/real/test_http_forward.py"
 _CONFIG = "tests/unit/cli/test_config_cluster.py"
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "passed-on-for-ever",
+        "base/real/http_forward.py",
+        "        if PASSED_ON in request.headers:\n",
+        "        if False:\n",
+        (f"{_FORWARD}::test_it_is_passed_on_once",),
+    ),
+    Mutant(
+        "passed-on-for-another-name",
+        "base/real/http_forward.py",
+        "for name, value in request.headers.items() if name not in OF_A_CONNECTION]",
+        "for name, value in request.headers.items() if name not in OF_A_CONNECTION | {'host'}]",
+        (f"{_FORWARD}::test_a_request_is_passed_on_as_it_came_and_its_answer_comes_back",),
+    ),
+    Mutant(
+        "half-an-answer-passed-on",
+        "base/real/http_forward.py",
+        '            raise Unavailable("the connection to it ended before its answer", unknown=True)\n',
+        "            break\n",
+        (f"{_FORWARD}::test_what_cannot_be_had_is_said",),
+    ),
+    Mutant(
+        "any-number-passed-on",
+        "base/real/http_forward.py",
+        "        if self._under_way >= UNDER_WAY_MAX:\n",
+        "        if False:\n",
+        (f"{_FORWARD}::test_no_more_than_so_many_wait",),
+    ),
+    Mutant(
+        "any-page-passed-on",
+        "scrubjay/admin_door.py",
+        "            if refused is not None:\n                return refused\n            return await self.answer(request)\n",
+        "            return await self.answer(request)\n",
+        (f"{_FORWARD}::test_a_node_answers_what_it_knows_and_passes_on_the_rest",),
+    ),
+    Mutant(
+        "away-is-no-word-to-ask-again",
+        "scrubjay/serving/node_surface.py",
+        "                code=UNREACHABLE,\n",
+        '                code="Away",\n',
+        (f"{_FORWARD}::test_a_node_says_that_the_durability_process_is_away_and_that_it_is_not_founded",),
+    ),
+    Mutant(
+        "a-node-knows-the-window",
+        "scrubjay/serving/node_surface.py",
+        '        "DescribeContinuousBackups",\n',
+        "",
+        (f"{_FORWARD}::test_what_needs_the_archive_is_all_there",),
+    ),
     Mutant(
         "another-plan-let-in",
         "server/admission.py",

@@ -106,9 +106,17 @@ def test_a_cluster_is_founded_and_every_router_serves_every_table(cluster: Clust
         client.put_item(TableName=TABLE, Item={"k": {"S": name}, "v": {"N": "7"}})
         assert all(value(cluster.client(other), name) == 7 for other in NODES)
         assert health(cluster, name)[0] == 200
-    code, refused = cluster.cli("status", at="n2")
-    assert (code, refused["error"]["code"]) == (1, "Elsewhere")
-    assert cluster.url(DURABILITY) in refused["error"]["next"]
+    for name in NODES:
+        code, status = cluster.cli("status", at=name)
+        assert (code, status["durability"], len(status["nodes"])) == (0, "works", len(NODES)), "passed on to the durability process"
+
+
+def windows(cluster: ClusterOfProcesses) -> list[Any]:
+    found = []
+    for name in (*NODES, DURABILITY):
+        told = cluster.client(name).describe_continuous_backups(TableName=TABLE)["ContinuousBackupsDescription"]
+        found.append(told["PointInTimeRecoveryDescription"].get("EarliestRestorableDateTime"))
+    return found
 
 
 def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses) -> None:
@@ -140,7 +148,14 @@ def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses)
 
 
 def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: ClusterOfProcesses) -> None:
+    wait_for(lambda: None not in windows(cluster), timeout=60)
+    assert len(set(windows(cluster))) == 1
     cluster.kill(DURABILITY)
+    code, refused = cluster.cli("status", at="n2")
+    assert (code, refused["error"]["code"]) == (1, "Unreachable")
+    assert "--role durability" in refused["error"]["next"]
+    with pytest.raises(ClientError, match="durability process"):
+        cluster.client("n2", tries=2).describe_continuous_backups(TableName=TABLE)
     cluster.client("n2").put_item(TableName=TABLE, Item={"k": {"S": "without"}, "v": {"N": "9"}})
     cluster.spawn(DURABILITY)
     cluster.ready(DURABILITY)
