@@ -9,7 +9,7 @@ from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import UNKNOWN
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.base.ids import Lsn, PartitionId, TableId
 from scrubjay.base.together import within
 from scrubjay.storage.control.fleet import leaders
 from scrubjay.storage.control.store import Store
@@ -19,6 +19,10 @@ LAST_WORDS_S = 10.0
 """How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals, or, on a machine that was held up for longer than a
 lease, an election."""
 _POLL_S = 0.02
+_LOOK_S = 0.1
+"""Between two looks at nodes of other processes."""
+QUORUM = 2
+"""Of the three nodes of a cluster."""
 _AGAIN_S = 0.2
 """Between two publications at the stop."""
 
@@ -49,6 +53,26 @@ async def _claimed(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, de
     """Wait until it is known whose archive this is: the claim is noted in the metadata log, which takes nothing more once the store stops."""
     while any(agent.writer.state == UNKNOWN for agent in agents) and store.unarchived_bytes() and env.clock.boot_us() < deadline_us:
         await env.tasks.sleep(_POLL_S)
+
+
+async def others_go_on(env: Env, store: Store, here: NodePort, *, system: TableId, deadline_us: int) -> int:
+    """A node of several processes stops, and the others may go on: wait, until boot time `deadline_us`, for the archive to have what the log of this node holds now. Returns the raw bytes of
+    tables left; `system`, the cluster's own, is waited for and not counted: it never stands still.
+
+    Whoever leads seals what is open, this node too. Without a quorum nothing will be archived, and nothing is waited for.
+    """
+    wanted = {one.partition: one.last_content for one in here.all_facts() if one.state != "base" and not one.ended}
+    while True:
+        facts = await store.look()
+        archived: dict[PartitionId, Lsn] = {}
+        for one in facts:
+            archived[one.partition] = max(archived.get(one.partition, Lsn(0)), one.archived)
+        wanted = {partition: lsn for partition, lsn in wanted.items() if archived.get(partition, Lsn(0)) < lsn}
+        members = {one.node for one in facts if one.up}
+        if not wanted or len(members) < QUORUM or env.clock.boot_us() >= deadline_us:
+            return sum(one.unarchived for one in here.all_facts() if one.partition in wanted and one.table != system)
+        store.seal_open([one for one in facts if one.partition in wanted and one.last_seal < wanted[one.partition]])
+        await env.tasks.sleep(_LOOK_S)
 
 
 async def hand_over(env: Env, nodes: Sequence[NodePort]) -> None:

@@ -1,11 +1,13 @@
 """`serve --role node`: one storage node of a cluster, its archiving agent, and a router that answers the API.
 
 Order of starting: folder lock; founded (`cluster init`); the node's log; the other processes are met, and who this node says it is, is compared with what they know; the node speaks;
-catalogue; agent; HTTP. Order of stopping: HTTP refuses new work, leadership is handed over, agent, node. What is not archived yet stays in the log, and on the other nodes.
+catalogue; agent; HTTP. Order of stopping: HTTP refuses new work, what the log holds is archived (bounded), leadership is handed over, agent, node.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out
 from scrubjay.server.archive import start_agents, wrapped
 from scrubjay.server.news import NodeNews
 from scrubjay.server.peer_nodes import PeerNodes
-from scrubjay.server.stop import hand_over
+from scrubjay.server.stop import hand_over, others_go_on
 from scrubjay.serving.archive import archive_line, settings_of
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, open_nodes
 from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
@@ -57,7 +59,7 @@ _log = structlog.get_logger(part="serve")
 async def serve_node(
     tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, name: NodeName, descriptors: Descriptors, start: ServerStart
 ) -> int:
-    """Run until SIGTERM or SIGINT. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
@@ -74,7 +76,13 @@ async def serve_node(
         return 0
     await stop
     _log.info("stopping")
-    await life.leave()
+    left = await life.leave()
+    if left:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(
+                f"stopped with {left} bytes not archived yet; they stay in the log, and on the other nodes, and are archived by those or after the next start\n"
+            )
+        return 3
     return 0
 
 
@@ -149,6 +157,7 @@ class NodeLife:
         self._news: NodeNews | None = None
         self._server: Any = None
         self._cluster: Cluster | None = None
+        self._writer: Writer | None = None
 
     async def up(self) -> bool:
         env, config, plan, start = self._env, self._config, self._plan, self._start
@@ -189,7 +198,7 @@ class NodeLife:
         if control.following is not None:
             self._closing.append(control.following.stop)
         store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
-        writer = Writer(self._file.cluster_id)
+        writer = self._writer = Writer(self._file.cluster_id)
         jobs = open_jobs(self._folder, config, self._file.cluster_id, workers=JOB_WORKERS, settings=settings_of(config))
         self._closing.append(jobs.close)
         claim = FollowedClaim(
@@ -216,14 +225,25 @@ class NodeLife:
         self._tasks.spawn(announce(self._tasks, cluster.store, self._server.port, config.serve.listen, start), name="ready")
         return True
 
-    async def leave(self) -> None:
-        """A planned stop: requests under way are answered, what this node leads goes to others."""
+    async def leave(self) -> int:
+        """A planned stop: requests under way are answered, what the log holds is archived, what this node leads goes to others. Returns the raw bytes of tables left unarchived.
+
+        It leads until the archive has its log: where all nodes stop at once, somebody has to.
+        """
         assert self._cluster is not None
+        assert self._writer is not None
+        cluster, here = self._cluster, self._cluster.control.ports[self._name]
+        # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
+        patience_us = self._config.serve.stop_timeout_us if self._writer.stopped is None else 0
+        deadline = self._env.clock.boot_us() + patience_us
         self._server.closing = True
-        self._cluster.store.refuse()
+        cluster.store.refuse()
         await self._server.stop()
-        await hand_over(self._env, [self._cluster.control.ports[self._name]])
+        system = cluster.control.system.table_id
+        left = await others_go_on(self._env, cluster.store, here, system=system, deadline_us=deadline)
+        await hand_over(self._env, [here])
         await self.close()
+        return left
 
     async def close(self) -> None:
         for close in reversed(self._closing):

@@ -154,12 +154,12 @@ class Store:
         while any(one.waiting for one in leaders(await look())) and clock.boot_us() < until:
             await self._env.tasks.sleep(_POLL_S)
         while unarchived(facts := await look()) and clock.boot_us() < deadline_us:
-            self._seal_what_is_open(facts)
+            self.seal_open(facts)
             await self._env.tasks.sleep(_POLL_S)
         return unarchived(facts)
 
-    def _seal_what_is_open(self, facts: Iterable[ReplicaFacts]) -> None:
-        """Have every leader with content behind its last seal propose one, unless it has. Leaders may move: called again until nothing is open."""
+    def seal_open(self, facts: Iterable[ReplicaFacts]) -> None:
+        """Have every leader of these with content behind its last seal propose one, unless it has. Leaders may move: called again until nothing is open."""
         for one in leaders(facts):
             if one.content and not one.sealing:
                 self._fleet.ports[one.node].ask(port.ProposeSeal(one.partition, Seal.STOP, bytes(16)), lambda _: None)

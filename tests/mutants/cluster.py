@@ -6,9 +6,38 @@ from tests.mutants.catalogue import Mutant
 
 _PROCESSES = "tests/unit/server/test_cluster_processes.py"
 _FORWARD = "tests/unit/real/test_http_forward.py"
+_STOP = "tests/unit/control/test_stop.py"
 _CONFIG = "tests/unit/cli/test_config_cluster.py"
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "a-node-stops-without-the-archive",
+        "server/stop.py",
+        "        if not wanted or len(members) < QUORUM or env.clock.boot_us() >= deadline_us:\n",
+        "        if True:\n",
+        (f"{_STOP}::test_a_node_that_stops_waits_for_what_its_log_holds_and_not_for_what_comes_later",),
+    ),
+    Mutant(
+        "the-last-node-waits",
+        "server/stop.py",
+        " or len(members) < QUORUM or",
+        " or",
+        (f"{_STOP}::test_the_last_of_a_cluster_waits_for_nothing",),
+    ),
+    Mutant(
+        "a-node-waits-for-ever",
+        "server/stop.py",
+        " or env.clock.boot_us() >= deadline_us:\n            return sum(",
+        ":\n            return sum(",
+        (f"{_STOP}::test_a_node_that_stops_does_not_wait_for_ever_and_says_what_is_left",),
+    ),
+    Mutant(
+        "a-node-stops-and-says-nothing-is-left",
+        "server/stop.py",
+        "if one.partition in wanted and one.table != system)",
+        "if one.partition in wanted and one.table == system)",
+        (f"{_STOP}::test_a_node_that_stops_does_not_wait_for_ever_and_says_what_is_left",),
+    ),
     Mutant(
         "passed-on-for-ever",
         "base/real/http_forward.py",

@@ -15,7 +15,7 @@ from scrubjay.base.errors import Exists, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import NodeName, PartitionId, Stamp
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.server.stop import LAST_WORDS_S, last_words, planned_stop, said, unclosed
+from scrubjay.server.stop import LAST_WORDS_S, last_words, others_go_on, planned_stop, said, unclosed
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.sim.whole.run import AGENT
@@ -328,3 +328,63 @@ def test_a_copy_that_was_healed_does_not_keep_a_stop_waiting() -> None:
     check_proven(house, table)
     only = [facts[NodeName(victim)]]
     assert unclosed(only, {}) == [info.partition_id], "where nobody knows better, its word stands"
+
+
+# ------------------------------------------------------------------ of a node alone
+
+
+def leaving(house: House, *, number: int = 0, seconds: float = 30.0) -> tuple[int, float]:
+    """(bytes left, virtual seconds) of one node that is about to stop while the others go on."""
+    began = house.world.now
+    deadline = house.env.clock.boot_us() + int(seconds * SECOND)
+    here = house.cluster.hosts[number].process.port
+    system = house.cluster.metadata.system.table_id
+    return house.run(others_go_on(house.env, house.cluster.store, here, system=system, deadline_us=deadline)), (
+        house.world.now - began
+    ) / SECOND
+
+
+def test_a_node_that_stops_waits_for_what_its_log_holds_and_not_for_what_comes_later() -> None:
+    house = House(partitions=3)
+    load = Load(house, house.create("orders"))
+    house.pass_time(1.2)
+    held = load.acknowledged()
+    left, seconds = leaving(house)
+    assert (left, seconds <= 5.0) == (0, True), seconds
+    assert len(held) > 50
+    for answer in held.values():
+        assert answer.lsn <= house.service.archived(PartitionId(answer.partition)), "acknowledged before it stopped, and not in the archive"
+    before = len(load.acknowledged())
+    assert before > len(held), "the others took writes meanwhile"
+    house.pass_time(0.5)
+    assert len(load.acknowledged()) > before
+    load.end()
+
+
+def test_a_node_that_stops_does_not_wait_for_ever_and_says_what_is_left() -> None:
+    house = House()
+    table = house.create("orders")
+    house.run(_claimed(house))
+    house.stop_agents()
+    house.put(table, 1, 1)
+    left, seconds = leaving(house, seconds=3.0)
+    assert left > 0
+    assert 3.0 <= seconds <= 4.0
+
+
+def test_the_last_of_a_cluster_waits_for_nothing() -> None:
+    house = House()
+    table = house.create("orders")
+    house.run(_claimed(house))
+    house.stop_agents()
+    house.put(table, 1, 1)
+    for host in house.cluster.hosts[1:]:
+        host.crash(power=False)
+    left, seconds = leaving(house)
+    assert left > 0
+    assert seconds <= 5.0
+
+
+async def _claimed(house: House) -> None:
+    while house.writer.state == UNKNOWN:
+        await house.env.tasks.sleep(0.05)
