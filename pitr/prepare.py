@@ -139,6 +139,7 @@ class Preparing:
             restore_of=RestoreOrigin(source.table_id, source.name, target.at_us, True),
             finals=(),
             archived_at=None,
+            ttl=msgspec.UNSET,
             version=1,
         )
         meta = msgspec.structs.replace(meta, **overrides)

@@ -294,6 +294,15 @@ class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
     parallel: Annotated[int, ConfigKey("parallel", "count", "partitions rebuilt at once", 1, 64)] = 2
 
 
+class TtlConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Tables with a time to live: how fast what is over goes. A walk looks at every item; a million of them take 50 s, and to take away a million takes 17 minutes, while nobody is
+    served; while somebody is, jobs.share_percent of that pace is kept."""
+
+    every_us: Annotated[int, ConfigKey("every", "duration", "between two walks over all such tables", 1_000_000)] = 60_000_000
+    rows_per_second: Annotated[int, ConfigKey("rows_per_second", "count", "items looked at", 100, 1_000_000)] = 20_000
+    deletes_per_second: Annotated[int, ConfigKey("deletes_per_second", "count", "items taken away", 1, 100_000)] = 1_000
+
+
 class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told when a problem begins and when it is over. A notice is a JSON object: `event` (`problem` | `over` | `test` | `untold`), `id`, `at`, `cluster`,
     `version`, `kind`, `what`, `since`, `runbook`; of `untold`, which says that notices were given up because too many waited, `kinds`: how many of each kind."""
@@ -339,6 +348,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     consensus: ConsensusConfig = ConsensusConfig()
     storage: StorageConfig = StorageConfig()
     pitr: PitrConfig = PitrConfig()
+    ttl: TtlConfig = TtlConfig()
     limits: LimitsConfig = LimitsConfig()
     alerts: AlertsConfig = AlertsConfig()
     cluster: ClusterConfig = ClusterConfig()

@@ -38,11 +38,13 @@ from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
 from scrubjay.server.transfers import Transfers
+from scrubjay.server.ttl.walker import TtlOptions, TtlWalker
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
 from scrubjay.storage.api.describe import table_arn
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.control.ttl_items import ExpiredItems
 
 Log = Callable[[str], None]
 _FORGOTTEN = "what was verified before is not remembered"
@@ -63,10 +65,14 @@ class DurabilityOptions(NamedTuple):
     since_us: int = 0
     alone: bool = False
     place: str = ""
+    ttl: TtlOptions = TtlOptions()
 
 
 class Durability:
-    """archive, verify, scrub, expire, restore, timeline: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
+    """archive, verify, scrub, expire, restore, timeline: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort).
+
+    More than 15 fields: a service each.
+    """
 
     def __init__(
         self,
@@ -85,8 +91,9 @@ class Durability:
         named: NamedBackups,
         transfers: Transfers,
         duty: Duty,
+        ttl: TtlWalker,
     ) -> None:
-        self.duty = duty
+        self.duty, self.ttl = duty, ttl
         self.named, self.transfers = named, transfers
         self.telling, self.schedule, self.expire, self.compact = telling, schedule, expire, compact
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
@@ -106,6 +113,7 @@ class Durability:
         """End what writes by itself; a restore under way is carried on at the next start, or by the process that takes over."""
         self.duty.halt()
         self.schedule.stop()
+        self.ttl.stop()
         self.expire.stop()
         self._healer.stop()
         await self.restorer.stop()
@@ -258,9 +266,21 @@ def open_durability(
     table = nightly_jobs(env, scrub, verify_runs, expire, compact, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
 
+    walker = TtlWalker(
+        env,
+        control.metadata,
+        control.store,
+        ExpiredItems(env, control.fleet, control.store.write),
+        expire.leaps,
+        control.ports,
+        options.ttl,
+        log=log,
+    )
+
     def work() -> None:
         healer.start()
         schedule.start()
+        walker.start()
         restore.resume_unfinished()
         transfers.resume_unfinished()
 
@@ -272,14 +292,15 @@ def open_durability(
 
     async def end() -> None:
         schedule.stop()
+        walker.stop()
         healer.stop()
         await restore.stop()
         await transfers.stop()
 
     duty = Duty(env, control.metadata, alone=options.alone, place=options.place, begin=begin, end=end, log=log)
     durability = Durability(
-        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty
-    )
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty, walker
+    )  # fmt: skip
     control.store.backups.durability = durability
     control.works = lambda: duty.state == WORKS
     windows.start()

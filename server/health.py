@@ -38,6 +38,7 @@ from scrubjay.server.problems import (
     NodeHealth,
     PartitionHealth,
     TableHealth,
+    TtlHealth,
     durable,
     exit_of,
     health_of,
@@ -45,6 +46,7 @@ from scrubjay.server.problems import (
     serving,
 )
 from scrubjay.server.remembered import Remembered
+from scrubjay.server.ttl.walker import TtlWalker
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
@@ -152,11 +154,12 @@ class Health:
         fleet: Callable[[], str | None] = lambda: None,
         locks: Callable[[], str | None] = lambda: None,
         pair: PairKeeper | None = None,
+        ttl: TtlWalker | None = None,
     ) -> None:
-        """pair: keeps two archives, None: there is one. owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
+        """ttl: walks over tables with a time to live, None: nobody does here. pair: keeps two archives, None: there is one. owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
         self._schedule, self._drills, self._fleet, self._locks, self._duty = schedule, drills, fleet, locks, duty
-        self._pair = pair
+        self._pair, self._ttl = pair, ttl
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options = index, ledger, free, options
         self._since: dict[tuple[str, str], int] = {}
@@ -233,6 +236,7 @@ class Health:
             self._locks(),
             None if self._schedule is None else stopped(self._schedule, "compact"),
             () if self._pair is None else pair_health(self._pair, now_us),
+            () if self._ttl is None else ttl_health(self._ttl),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -419,6 +423,11 @@ class Health:
             "last_verify": utc_text_or_none(facts.verified_us),
             "oldest_unproven_seconds": round(facts.unproven_s, 3),
         }
+
+
+def ttl_health(walker: TtlWalker) -> list[TtlHealth]:
+    """Of the tables whose items stay too long."""
+    return [TtlHealth(one.table.name, one.table.table_id, one.behind_us / 1e6, one.why) for one in walker.views() if one.late]
 
 
 def pair_health(keeper: PairKeeper, now_us: int) -> tuple[HalfHealth, ...]:

@@ -71,6 +71,7 @@ RULES: dict[str, Rule] = {
     "drill-key": Rule("drill-failed.md"),
     "loop-fallen": Rule("loop-fallen.md"),
     "fleet-away": Rule("unproven.md", grace_s=30.0),
+    "ttl-late": Rule("retention-stopped.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -175,6 +176,15 @@ class TableHealth(NamedTuple):
     unread: tuple[str, ...] = ()
 
 
+class TtlHealth(NamedTuple):
+    """A table whose items stay longer than their time to live says. behind_s: for so long, at most. why: what keeps them, "" nothing known."""
+
+    name: str
+    table_id: str
+    behind_s: float
+    why: str
+
+
 class Allowed(NamedTuple):
     """How old a proof may be by the schedule, in seconds: since the last scrub that matched, and since the last verify."""
 
@@ -192,7 +202,7 @@ class DrillHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -211,6 +221,7 @@ class HealthFacts(NamedTuple):
     locks: str | None = None
     packing: str | None = None
     pair: Sequence[HalfHealth] = ()
+    ttl: Sequence[TtlHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -250,6 +261,9 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("packing-stopped", "compact", f"small segments stay as they are in the archive: {facts.packing}")
     if facts.fleet is not None:
         yield FoundProblem("fleet-away", "fleet", f"scrubs, verifies and restores have no workers: {facts.fleet}")
+    for late in facts.ttl:
+        told = f"items whose time to live is over may have stayed for {_seconds(late.behind_s)}{f': {late.why}' if late.why else ''}"
+        yield FoundProblem("ttl-late", late.table_id, f"table {late.name}: {told}", late.name)
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(

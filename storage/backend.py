@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
+from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput, TimeToLive
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
 
@@ -171,6 +171,10 @@ class Backend(Protocol):
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
         """change: TableMeta fields to replace (throughput, billing, deletion_protection, table_class, tags, ...). Raises Missing, Conflict."""
+        ...
+
+    async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
+        """decide: the new setting, of the table as it is; called again if it changed meanwhile. Raises Missing, Conflict (it changes again and again), and what `decide` raises."""
         ...
 
     async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups: ...

@@ -53,6 +53,14 @@ class FinalSeal(msgspec.Struct, frozen=True):
     rows: int
 
 
+class TimeToLive(msgspec.Struct, frozen=True):
+    """The time to live of a table's items, as it was last set. attribute: which one holds the time. changed_at: microseconds since the epoch."""
+
+    enabled: bool
+    attribute: str
+    changed_at: int
+
+
 class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     """One table, live or dropped.
 
@@ -88,6 +96,13 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     finals: tuple[FinalSeal, ...] = ()
     archived_at: int | None = None
     absent: tuple[int, ...] = ()
+    ttl: TimeToLive | msgspec.UnsetType = msgspec.UNSET
+    """UNSET: it was never set, as in a table that was restored or imported."""
+
+    @property
+    def ttl_attribute(self) -> str | None:
+        """Which attribute holds the time after which an item goes; None: none of them go by themselves."""
+        return self.ttl.attribute if isinstance(self.ttl, TimeToLive) and self.ttl.enabled else None
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -30,7 +30,7 @@ _DATA = int(RecordKind.DATA)
 _COMMIT = int(RecordKind.COMMIT)
 _SEAL = int(RecordKind.SEAL)
 _PUT = int(Op.PUT)
-_DELETE = int(Op.DELETE)
+_DELETES = (int(Op.DELETE), int(Op.EXPIRE))
 _UNSUPPORTED = {int(kind) for kind in RecordKind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
 _BOOKKEEPING = 16
@@ -194,7 +194,7 @@ class ArchiveReplay:
                     # by far the most frequent record, without a call
                     op, key_length, body_length = _unpack_effect(raw, start + HEADER_SIZE)
                     middle = start + _ONE + key_length
-                    if middle + body_length != end or (op != _PUT and op != _DELETE):
+                    if middle + body_length != end or (op != _PUT and op not in _DELETES):
                         raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
                     touched[raw[start + _ONE : middle]] = (lsn, stamp, raw[middle:end] if op == _PUT else None)
                 else:
@@ -260,7 +260,7 @@ class ArchiveReplay:
             op, key_length, body_length = _unpack_effect(raw, at)
             middle = body + key_length
             at = middle + body_length
-            if at > end or (op != _PUT and op != _DELETE):
+            if at > end or (op != _PUT and op not in _DELETES):
                 raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
             into[raw[body:middle]] = (lsn, stamp, raw[middle:at] if op == _PUT else None)
         if at != end:

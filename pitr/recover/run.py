@@ -154,7 +154,8 @@ class Recovery:
         )
 
     def target_of(self, source: TableMeta) -> TableMeta:
-        """The table as it shall be: all that users set stays, ids and members are the new cluster's."""
+        """The table as it shall be: all that users set stays, but for a time to live, which would begin to take away what was just recovered; ids and members are the new
+        cluster's."""
         rand = self._env.rand
         empty = source in self._choice.empty
         return msgspec.structs.replace(
@@ -169,6 +170,7 @@ class Recovery:
             finals=(),
             archived_at=None,
             absent=(),
+            ttl=msgspec.UNSET,
             version=1,
         )
 

@@ -10,12 +10,13 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.record import Op, RecordKind
 
-PUT, DELETE, BASE = "put", "delete", "base"
+PUT, DELETE, TTL, BASE = "put", "delete", "ttl", "base"
+_WORDS = {Op.PUT: PUT, Op.DELETE: DELETE, Op.EXPIRE: TTL}
 _HOLDING = (int(RecordKind.DATA), int(RecordKind.COMMIT))
 
 
 class Version(NamedTuple):
-    """at_us: its effective time. item: canonical bytes, None: absent. op: put | delete | base (what a base snapshot holds, where no record tells)."""
+    """at_us: its effective time. item: canonical bytes, None: absent. op: put | delete | ttl (deleted by the service, its time to live had passed) | base (what a base snapshot holds, where no record tells)."""
 
     lsn: int
     at_us: int
@@ -39,8 +40,7 @@ def versions_in(manifest: SegmentManifest, raw: bytes, key: bytes, *, where: str
             if effect.key == key:
                 last = effect  # of two in one record the later one stands
         if last is not None:
-            put = last.op == Op.PUT
-            found.append(Version(lsn, stamp_micros(effective), PUT if put else DELETE, last.body if put else None))
+            found.append(Version(lsn, stamp_micros(effective), _WORDS[last.op], None if last.op.is_delete else last.body))
     return found
 
 

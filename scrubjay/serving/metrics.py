@@ -133,6 +133,12 @@ class Metrics(Scraped):
             if table.verdict is not None:
                 out.tell("scrubjay_table_last_verdict", _VERDICTS[table.verdict], table.name)
             out.tell("scrubjay_table_findings", len(table.findings), table.name)
+        for walk in islice(self._durability.ttl.views(), TABLES_MAX):
+            out.tell("scrubjay_ttl_expired_items", walk.expired, walk.table.name)
+            if walk.clean_us is not None:
+                out.tell("scrubjay_ttl_clean_timestamp_seconds", walk.clean_us / 1e6, walk.table.name)
+            out.tell("scrubjay_ttl_behind_seconds", round(walk.behind_us / 1e6, 3), walk.table.name)
+            out.tell("scrubjay_ttl_late", int(walk.late), walk.table.name)
         for verdict in (*_VERDICTS, "none"):
             out.tell("scrubjay_tables_by_verdict", sum((table.verdict or "none") == verdict for table in tables), verdict)
         out.tell("scrubjay_tables_untold", max(0, len(tables) - TABLES_MAX))

@@ -34,6 +34,7 @@ from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
+from scrubjay.server.ttl.walker import TtlOptions
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.archive import START_PATIENCE_S, Archive, archive_line, settings_of
 from scrubjay.serving.cluster import Cluster
@@ -221,6 +222,7 @@ async def open_services(
         fleet=lambda: jobs.trouble,
         locks=lambda: durability.expire.locks.problem(durability.schedule.views.ended("expire")),
         pair=archive.pair,
+        ttl=durability.ttl,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=unexpected)
@@ -229,6 +231,7 @@ async def open_services(
         jobs.share(share)
         cluster.share(share)
         durability.scrub.share(share)
+        durability.ttl.share(share)
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()
@@ -284,6 +287,7 @@ def durability_options(config: Config) -> DurabilityOptions:
             lanes=config.scrub.parallel,
         ),
         restore=RestoreOptions(archive_wait_s=config.pitr.archive_wait_us / 1e6, lanes=config.pitr.parallel),
+        ttl=TtlOptions(config.ttl.every_us, config.ttl.rows_per_second, config.ttl.deletes_per_second),
     )
 
 

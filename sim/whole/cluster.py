@@ -424,6 +424,7 @@ class WholeCluster:
             ),
             schedule=life.durability.schedule,
             duty=life.durability.duty,
+            ttl=life.durability.ttl,
             log=lambda problem, over: told(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
         )
         life.health.start()

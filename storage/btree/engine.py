@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.log.digest import RangeDigest, Total
 
 T = TypeVar("T")
@@ -98,6 +101,10 @@ class PinnedTree(Protocol):
         """What is there in a key range, good or not (for descending from a range to its keys): its first rows, at most `limit`."""
         ...
 
+    def expired(self, start: bytes, wanted: ExpiredWanted, done: Done[ExpiredPage], *, rows_per_second: int | None) -> None:
+        """Items whose time to live is over, from a key on: one page, at that pace."""
+        ...
+
     def dump(self, path: str, done: Done[Total]) -> None:
         """Write all rows as a row file (storage.btree.rowfile) at `path` below the node's folder. Corrupt if any row is bad."""
         ...
@@ -120,6 +127,32 @@ class RowFact(NamedTuple):
     key: bytes
     hash: int
     lsn: Lsn
+
+
+class ExpiredWanted(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """schema: of the table. attribute: holds the time. now_s: seconds since the epoch, of a clock that is trusted. rows: looked at in one page, found: named in it, at most."""
+
+    schema: KeySchema
+    attribute: str
+    now_s: int
+    rows: int
+    found: int
+
+
+class ExpiredItem(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """key: storage key. key_item: canonical bytes of the key attributes. value: the time as the item has it, bytes of `items.encoding.encode_value`."""
+
+    key: bytes
+    key_item: bytes
+    value: bytes
+
+
+class ExpiredPage(NamedTuple):
+    """next: where the next page begins; None: that was the end of the tree. rows: how many were looked at."""
+
+    found: tuple[ExpiredItem, ...]
+    next: bytes | None
+    rows: int
 
 
 class TreeEngine(Protocol):

@@ -23,7 +23,21 @@ from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, 
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.btree import worker_wire
-from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeFile, TreeState
+from scrubjay.storage.btree.engine import (
+    EMPTY,
+    Change,
+    Done,
+    ExpiredItem,
+    ExpiredPage,
+    ExpiredWanted,
+    PinnedTree,
+    Row,
+    RowFact,
+    ScanResult,
+    Tree,
+    TreeFile,
+    TreeState,
+)
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeReader, error_of, open_databases, open_environment
 from scrubjay.storage.log.digest import RangeDigest, Total
 
@@ -570,6 +584,16 @@ class LmdbPin:
             done([RowFact(key, int.from_bytes(hash_, "little"), Lsn(lsn)) for key, hash_, lsn in answer])
 
         self._scanner.call(worker_wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), scanned)
+
+    def expired(self, start: bytes, wanted: ExpiredWanted, done: Done[ExpiredPage], *, rows_per_second: int | None) -> None:
+        def scanned(answer: Any | ScrubjayError) -> None:
+            if isinstance(answer, ScrubjayError):
+                done(answer)
+                return
+            found, next_, rows = answer
+            done(ExpiredPage(tuple([ExpiredItem(*one) for one in found]), next_, rows))
+
+        self._scanner.call(worker_wire.ExpiredRows(self._scanner.next_id(), self._pin, start, wanted, rows_per_second), scanned)
 
     def dump(self, path: str, done: Done[Total]) -> None:
         def dumped(answer: Any | ScrubjayError) -> None:

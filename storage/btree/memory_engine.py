@@ -15,10 +15,24 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, Tasks
 from scrubjay.base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId
-from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeFile, TreeState
+from scrubjay.storage.btree.engine import (
+    EMPTY,
+    Change,
+    Done,
+    ExpiredPage,
+    ExpiredWanted,
+    PinnedTree,
+    Row,
+    RowFact,
+    ScanResult,
+    Tree,
+    TreeFile,
+    TreeState,
+)
 from scrubjay.storage.btree.memory_treefile import rows_taken
 from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.btree.ttl_page import expired_page
 from scrubjay.storage.log.digest import RangeDigest, Total
 
 
@@ -111,12 +125,16 @@ class MemoryEngine:
 
     def later(self, rows: int, work: Callable[[], None]) -> None:
         """Run `work` after the simulated duration, unless the node crashed meanwhile."""
+        self.after(self._seconds_base + rows * self._seconds_per_row, work)
+
+    def after(self, seconds: float, work: Callable[[], None]) -> None:
+        """Run `work` then, unless the node crashed meanwhile."""
 
         def run() -> None:
             if self._alive:
                 work()
 
-        self._tasks.call_later(self._seconds_base + rows * self._seconds_per_row, run)
+        self._tasks.call_later(seconds, run)
 
     def crash(self) -> None:
         """The node dies: whatever is not committed never happens, no callback comes any more."""
@@ -376,6 +394,21 @@ class MemoryPin:
             done(facts)
 
         self._engine.later(0, work)
+
+    def expired(self, start: bytes, wanted: ExpiredWanted, done: Done[ExpiredPage], *, rows_per_second: int | None) -> None:
+        """At the pace that was asked for, in simulated time."""
+        content = self._content
+        steps = expired_page(((key, content.rows[key]) for key in content.rows.irange(start, None)), wanted)
+
+        def step() -> None:
+            try:
+                looked = next(steps)
+            except StopIteration as stop:
+                done(stop.value)
+            else:
+                self._engine.after(0.0 if rows_per_second is None else looked / rows_per_second, step)
+
+        self._engine.later(0, step)
 
     def dump(self, path: str, done: Done[Total]) -> None:
         def work() -> None:

@@ -35,6 +35,7 @@ from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReade
 from scrubjay.storage.btree.rowfile import read_blocks
 from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
 from scrubjay.storage.btree.treefile import copy_of
+from scrubjay.storage.btree.ttl_page import expired_page
 
 LOCK_FILE = "storage-worker.lock"
 TREE = "btree"
@@ -195,12 +196,12 @@ def _facts(facts: TreeFacts) -> list[Any]:
 
 
 class _Job:
-    """A scan under way. budget: bytes it may read now; None: no bound."""
+    """A scan under way. per_second: how much of what its steps count (bytes, or rows) it may read; None: no bound."""
 
-    def __init__(self, id_: int, steps: Generator[int, None, Any], bytes_per_second: int | None) -> None:
+    def __init__(self, id_: int, steps: Generator[int, None, Any], per_second: int | None) -> None:
         self.id = id_
         self.steps = steps
-        self.rate = bytes_per_second
+        self.rate = per_second
         self.not_before = 0.0
 
 
@@ -229,6 +230,9 @@ class ScanRole:
                     self._jobs.append(
                         _Job(request.id, _packed_rows(self._reader(request.pin), request.start, request.end, request.limit), None)
                     )
+                case worker_wire.ExpiredRows():
+                    rows = self._reader(request.pin).raw_rows(request.start)
+                    self._jobs.append(_Job(request.id, expired_page(rows, request.wanted), request.rows_per_second))
                 case worker_wire.Dump():
                     self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
                 case _:

@@ -1,6 +1,6 @@
 """What a node and its storage workers say to each other: msgpack arrays in frames (`base/frames.py`).
 
-`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` and `check` worker: Pin, Digest, Rows, Dump, Release, answered when done; `scan` gives way, and hears Share.
+`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` and `check` worker: Pin, Digest, Rows, Dump, ExpiredRows, Release, answered when done; `scan` gives way, and hears Share.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import msgspec
 
 from scrubjay.base import errors
 from scrubjay.base.frames import framed
+from scrubjay.storage.btree.engine import ExpiredWanted
 
 FRAME_BYTES_MAX = 1 << 30
 
@@ -94,6 +95,16 @@ class Dump(msgspec.Struct, tag="dump", array_like=True):
     path: str
 
 
+class ExpiredRows(msgspec.Struct, tag="expired", array_like=True):
+    """One page of the items whose time to live is over, from `start` on. Answer: found, next, rows of `storage.btree.engine.ExpiredPage`."""
+
+    id: int
+    pin: int
+    start: bytes
+    wanted: ExpiredWanted
+    rows_per_second: int | None
+
+
 class Release(msgspec.Struct, tag="release", array_like=True):
     """No answer."""
 
@@ -108,7 +119,7 @@ class Share(msgspec.Struct, tag="share", array_like=True):
     share: float
 
 
-Request = Build | CopyTree | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
+Request = Build | CopyTree | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | ExpiredRows | Release | Share
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):

@@ -16,6 +16,7 @@ from scrubjay.base.packed import malformed, packed, unpacked
 from scrubjay.storage.commands.values import (
     Decision,
     DeleteCommand,
+    ExpireCommand,
     Failure,
     PutCommand,
     RangeAnswer,
@@ -81,7 +82,7 @@ def encode_command(command: WriteCommand) -> bytes:
 
 def _outward(command: WriteCommand) -> WriteCommand:
     """The command with its constants as bytes. Trees are shared by all requests with the same text: a copy."""
-    if isinstance(command, SwapCommand) or (command.condition is None and not isinstance(command, UpdateCommand)):
+    if isinstance(command, SwapCommand | ExpireCommand) or (command.condition is None and not isinstance(command, UpdateCommand)):
         return command
     condition = None if command.condition is None else Condition(rebuilt(command.condition.tree, _leaf_outward))
     if isinstance(command, PutCommand):
@@ -109,6 +110,10 @@ def decode_command(data: bytes | memoryview) -> WriteCommand:
         raise malformed("command", "length of the key", len(command.key))
     if isinstance(command, SwapCommand):
         _check_item(command.new)
+        return command
+    if isinstance(command, ExpireCommand):
+        if decode_value(command.value)[0] != "N":
+            raise malformed("command", "a time that is no number", len(command.value))
         return command
     if isinstance(command, PutCommand):
         _check_item(command.item)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from scrubjay.base.errors import Internal, ScrubjayError
-from scrubjay.storage.commands.values import Decision, DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, WriteCommand
-from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.commands.values import (
+    Decision,
+    DeleteCommand,
+    ExpireCommand,
+    Failure,
+    Outcome,
+    PutCommand,
+    SwapCommand,
+    UpdateCommand,
+    WriteCommand,
+)
+from scrubjay.storage.items.encoding import decode_item, encode_item, encode_value
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition
 from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
+from scrubjay.storage.items.ttl import has_passed
 
 
-def evaluate(command: WriteCommand, old: bytes | None, *, lsn: int | None = None) -> Outcome:
-    """old: the item's canonical bytes in the leader's speculative state, None if absent. lsn: of the record that wrote it, where the command asks for one. Never
-    raises: what it finds wrong it returns as REFUSED."""
+def evaluate(command: WriteCommand, old: bytes | None, *, lsn: int | None = None, now_s: int | None = None) -> Outcome:
+    """old: the item's canonical bytes in the leader's speculative state, None if absent. lsn: of the record that wrote it, where the command asks for one. now_s: seconds since
+    the epoch by the leader's clock, for an ExpireCommand; None: no time has passed. Never raises: what it finds wrong it returns as REFUSED."""
     try:
         if type(command) is PutCommand:
             if command.condition is not None and not _meets(command.condition, old):
@@ -24,6 +35,8 @@ def evaluate(command: WriteCommand, old: bytes | None, *, lsn: int | None = None
             if command.condition is not None and not _meets(command.condition, old):
                 return Outcome(Decision.CONDITION_FAILED, old, old)
             return Outcome(Decision.UNCHANGED, None, None) if old is None else Outcome(Decision.DELETE, old, None)
+        if type(command) is ExpireCommand:
+            return _expired(command, old, now_s)
         assert type(command) is SwapCommand, type(command)
         return _swapped(command, old, lsn)
     except Exception as error:  # noqa: BLE001 the leader must not fall over a request
@@ -59,6 +72,15 @@ def _swapped(command: SwapCommand, old: bytes | None, lsn: int | None) -> Outcom
     if command.new == old:
         return Outcome(Decision.UNCHANGED, old, old)
     return Outcome(Decision.DELETE if command.new is None else Decision.PUT, old, command.new)
+
+
+def _expired(command: ExpireCommand, old: bytes | None, now_s: int | None) -> Outcome:
+    if old is None:
+        return Outcome(Decision.UNCHANGED, None, None)
+    value = decode_item(old).get(command.attribute)
+    if value is None or encode_value(value) != command.value or now_s is None or not has_passed(value, now_s=now_s):
+        return Outcome(Decision.CONDITION_FAILED, old, old)
+    return Outcome(Decision.DELETE, old, None)
 
 
 def failure_of(error: Exception) -> Failure:

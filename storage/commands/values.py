@@ -70,7 +70,19 @@ class SwapCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4)
     lsn: int | None = None
 
 
-WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand
+class ExpireCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """Remove the item if its `attribute` is still exactly `value` (bytes of `items.encoding.encode_value`) and that time has passed by the leader's clock too. The
+    service's own, for items whose time to live is over; the record says so."""
+
+    blind: ClassVar[bool] = False
+
+    key: bytes
+    key_item: bytes
+    attribute: str
+    value: bytes
+
+
+WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand | ExpireCommand
 """A conditional write of one item."""
 
 

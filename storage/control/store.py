@@ -10,7 +10,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Member, PartitionId
 from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec, TableTransfers
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TableStats
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TableStats, TimeToLive
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
 from scrubjay.storage.control.fleet import Fleet, leaders, unarchived
@@ -68,6 +68,9 @@ class Store:
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
         return await self.tables.update(name, change)
+
+    async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
+        return await self.tables.set_time_to_live(name, decide)
 
     async def delete_table(self, name: str) -> TableMeta:
         return await self.tables.delete(name)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Exhausted, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.storage.backend import TableSpec
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TimeToLive
 from scrubjay.storage.control.drops import Drops
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
@@ -24,6 +24,8 @@ _POLL_S = 0.02
 _WELCOME_POLL_S = 0.5
 _TELL_AGAIN_US = 5_000_000
 _SETTLE_US = 1_000_000
+_SET_TRIES = 5
+"""Of a setting that others change at the same time."""
 
 
 class Tables:
@@ -292,6 +294,21 @@ class Tables:
             return msgspec.structs.replace(known, status="ACTIVE") if known.status == "UPDATING" else None
 
         await self.metadata.change(table_id, active, until=lambda: self.stopping)
+
+    async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
+        """See `storage.backend.Backend.set_time_to_live`."""
+        self.check_open()
+        for left in reversed(range(_SET_TRIES)):
+            await self.metadata.newest()
+            table = self.metadata.by_name(name)
+            if table is None:
+                raise Missing("no such table", what="table", table=name)
+            try:
+                return await self.metadata.put_table(msgspec.structs.replace(table, ttl=decide(table)))
+            except Conflict:
+                if not left:
+                    raise
+        raise Internal("unreachable")
 
     async def delete(self, name: str) -> TableMeta:
         """See `storage.backend.Backend.delete_table`."""

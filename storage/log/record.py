@@ -73,12 +73,19 @@ IMPLEMENTED = frozenset({RecordKind.DATA, RecordKind.SCHEMA, RecordKind.COMMIT, 
 
 
 class Op(IntEnum):
+    """What an effect does, and in the upper bits of the byte how it came about. EXPIRE: a DELETE that nobody asked for: the item's time to live had passed."""
+
     PUT = 1
     DELETE = 2
+    EXPIRE = 2 | 0x80
+
+    @property
+    def is_delete(self) -> bool:
+        return self is not Op.PUT
 
 
 class Effect(NamedTuple):
-    """One resolved effect. body: canonical item (PUT) or canonical key attributes (DELETE)."""
+    """One resolved effect. body: canonical item (PUT) or canonical key attributes (DELETE, EXPIRE)."""
 
     op: Op
     key: bytes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.btree.engine import ExpiredItem, RowFact
 from scrubjay.storage.commands.values import Failure
 from scrubjay.storage.log.digest import Total
 
@@ -25,6 +25,8 @@ LEASE_S = 60.0
 """How long the log is held for somebody who is heard of no more."""
 RENEW_S = 15.0
 """How often a hold is renewed by who wants it."""
+EXPIRED_WAIT_S = 900.0
+"""The longest that a page of FindExpired may take: a worker that hangs is waited for no longer, and nothing is pinned longer."""
 PAGE_ROWS = 4096
 """Row facts in one answer."""
 KEYS_BYTES_MAX = 512 << 10
@@ -110,7 +112,20 @@ class TakeTree(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     total: Sum
 
 
-Errand = Heal | Load | TakeTree | Reread | Survey | DigestCopy
+class FindExpired(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """One page of a copy's items whose time to live is over, of its tree as of the last checkpoint, from the key `start` on. attribute, now_s, rows, found: as
+    `storage.btree.engine.ExpiredWanted` has them. rows_per_second: pace, None: as fast as it goes. Answer: ExpiredFound. Unavailable: the copy does not serve."""
+
+    partition: PartitionId
+    start: bytes
+    attribute: str
+    now_s: int
+    rows: int
+    found: int
+    rows_per_second: int | None
+
+
+Errand = Heal | Load | TakeTree | Reread | Survey | DigestCopy | FindExpired
 
 
 # --- requests ------------------------------------------------------------------------------------------------------------------------------
@@ -267,7 +282,15 @@ class DigestScanned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=
     bytes_read: int
 
 
-Outcome = Healed | Loaded | Surveyed | DigestScanned
+class ExpiredFound(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=51):
+    """As `storage.btree.engine.ExpiredPage`. next: where the next page begins, None: that was the end. rows: how many were looked at."""
+
+    found: tuple[ExpiredItem, ...]
+    next: bytes | None
+    rows: int
+
+
+Outcome = Healed | Loaded | Surveyed | DigestScanned | ExpiredFound
 
 
 class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):

@@ -14,6 +14,7 @@ from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
 from scrubjay.storage.node.pins import Pins
 from scrubjay.storage.node.spool import Spool
+from scrubjay.storage.node.ttl_pages import ExpiredFinder
 
 Done = Callable[[Any], None]
 
@@ -26,6 +27,7 @@ class Services:
         self.spool = Spool(node.env, disk)
         self.healing = Healing(node, hosting, self.spool)
         self.pins = Pins(node)
+        self.expired = ExpiredFinder(node)
         self.errands = Errands(node.env, broken=node.broken)
         self._asked: dict[int, Task[None]] = {}
         self._count = 0
@@ -53,6 +55,7 @@ class Services:
             messages.Reread: self.healing.reread,
             messages.Survey: self.healing.survey,
             messages.DigestCopy: self.pins.digest,
+            messages.FindExpired: self.expired.find,
         }
 
     def answers(self, request: Any) -> bool:

@@ -19,7 +19,7 @@ from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import Decision, Outcome, SwapCommand, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, ExpireCommand, Outcome, SwapCommand, WriteAnswer, WriteCommand
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
@@ -146,7 +146,8 @@ class Term:
         except Unavailable as lack:
             done(lack)
             return
-        outcome = evaluate(command, old, lsn=lsn)
+        now_s = replica.node.env.clock.wall_us() // 1_000_000 if isinstance(command, ExpireCommand) else None
+        outcome = evaluate(command, old, lsn=lsn, now_s=now_s)
         decision = outcome.decision
         if decision is Decision.PUT or decision is Decision.DELETE:
             self._propose_effect(command, outcome, done)
@@ -188,7 +189,7 @@ class Term:
             assert outcome.new is not None
             effect = Effect(Op.PUT, key, outcome.new)
         else:
-            effect = Effect(Op.DELETE, key, command.key_item)
+            effect = Effect(Op.EXPIRE if type(command) is ExpireCommand else Op.DELETE, key, command.key_item)
         payload = records.encode_effects((effect,))
         refusal = self._no_room(len(payload))
         if refusal is not None:

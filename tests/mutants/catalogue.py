@@ -44,6 +44,7 @@ ROOMS = (
     "shell",
     "wire",
     "cluster",
+    "ttl",
 )
 
 

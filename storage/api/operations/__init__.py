@@ -14,6 +14,7 @@ from scrubjay.storage.api.operations import (
     table_imports,
     tables,
     tags,
+    time_to_live,
 )
 from scrubjay.storage.api.operations.operation import Operation
 
@@ -29,6 +30,7 @@ OPERATIONS: dict[str, Operation] = {
     **table_exports.OPERATIONS,
     **table_imports.OPERATIONS,
     **table_extras.OPERATIONS,
+    **time_to_live.OPERATIONS,
 }
 
 __all__ = ["OPERATIONS", "Operation"]

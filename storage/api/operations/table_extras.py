@@ -1,4 +1,4 @@
-"""What the real service can do to a table beside its items, and this store does to none yet: time to live, contributor insights, Kinesis destinations, resource
+"""What the real service can do to a table beside its items, and this store does to none yet: contributor insights, Kinesis destinations, resource
 policies, global tables. Tools ask for it all before they do anything: they hear what an account hears whose tables have none of it. Turning one on is refused by name.
 
 The texts are those that the service gave in October 2026, by recorded answers.
@@ -23,19 +23,6 @@ _STREAM_ARN = Str(min_chars=limits.STREAM_ARN_CHARS_MIN, max_chars=limits.STREAM
 _KINESIS = Struct("EnableKinesisStreamingConfiguration", {"ApproximateCreationDateTimePrecision": Str(enum=("MILLISECOND", "MICROSECOND"))})
 _INSIGHTS_MODE = Str(enum=("ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"))
 
-_DESCRIBE_TTL = Struct("DescribeTimeToLiveInput", {"TableName": TABLE_NAME_OR_ARN}, required=("TableName",))
-_UPDATE_TTL = Struct(
-    "UpdateTimeToLiveInput",
-    {
-        "TableName": TABLE_NAME_OR_ARN,
-        "TimeToLiveSpecification": Struct(
-            "TimeToLiveSpecification",
-            {"Enabled": BOOLEAN, "AttributeName": Str(min_chars=1, max_chars=limits.TTL_ATTRIBUTE_CHARS_MAX)},
-            required=("Enabled", "AttributeName"),
-        ),
-    },
-    required=("TableName", "TimeToLiveSpecification"),
-)
 _DESCRIBE_INSIGHTS = Struct(
     "DescribeContributorInsightsInput", {"TableName": TABLE_NAME_OR_ARN, "IndexName": INDEX_NAME}, required=("TableName",)
 )
@@ -91,21 +78,6 @@ def _to_change(call: Call) -> tuple[Body, TableMeta]:
     if meta.status in ("CREATING", "DELETING"):
         raise errors.table_busy(meta.name, meta.status)
     return data, meta
-
-
-# -- time to live ----------------------------------------------------------------------------------------------------------------------
-
-
-def describe_time_to_live(call: Call) -> None:
-    _asked(call)
-    call.reply({"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}})
-
-
-def update_time_to_live(call: Call) -> None:
-    data, _ = _to_change(call)
-    if data["TimeToLiveSpecification"]["Enabled"]:
-        raise errors.not_built("TimeToLiveSpecification")
-    raise errors.validation("TimeToLive is already disabled")
 
 
 # -- contributor insights --------------------------------------------------------------------------------------------------------------
@@ -242,8 +214,6 @@ def create_global_table(call: Call) -> None:
 
 
 OPERATIONS: dict[str, Any] = {
-    "DescribeTimeToLive": Operation(_DESCRIBE_TTL, describe_time_to_live),
-    "UpdateTimeToLive": Operation(_UPDATE_TTL, update_time_to_live),
     "DescribeContributorInsights": Operation(_DESCRIBE_INSIGHTS, describe_contributor_insights),
     "UpdateContributorInsights": Operation(_UPDATE_INSIGHTS, update_contributor_insights),
     "ListContributorInsights": Operation(_LIST_INSIGHTS, list_contributor_insights),

@@ -158,9 +158,9 @@ TABLES = [
         "TimeToLive is already disabled",
     ),
     (
-        ("UpdateTimeToLive", {"TableName": "hash", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
-        V,
-        f"{INVALID}TimeToLiveSpecification is not supported",
+        ("UpdateTimeToLive", {"TableName": "absent", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
+        "ResourceNotFoundException",
+        "Requested resource not found: Table: absent not found",
     ),
     (
         ("UpdateTimeToLive", {"TableName": "hash", "TimeToLiveSpecification": {"Enabled": False, "AttributeName": ""}}),

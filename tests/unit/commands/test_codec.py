@@ -17,6 +17,7 @@ from scrubjay.storage.commands.evaluate import evaluate
 from scrubjay.storage.commands.values import (
     Decision,
     DeleteCommand,
+    ExpireCommand,
     Failure,
     Outcome,
     PutCommand,
@@ -68,6 +69,7 @@ COMMANDS: dict[str, WriteCommand] = {
     "touch": UpdateCommand(STORAGE_KEY, K, None),
     "delete": DeleteCommand(STORAGE_KEY, K, legacy.parse_expected({"n": {"ComparisonOperator": "NOT_CONTAINS", "Value": {"S": "x"}}})),
     "swap": SwapCommand(STORAGE_KEY, K, None, NEW),
+    "expire": ExpireCommand(STORAGE_KEY, K, "ends", encode_value(("N", "1800000000"))),
 }
 ANSWERS: dict[str, Said] = {
     "written": WriteAnswer(Outcome(Decision.PUT, OLD, NEW), "p", 7, 1_800_000_000_000_000),

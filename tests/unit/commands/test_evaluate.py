@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import Decision, DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand
-from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.commands.values import (
+    Decision,
+    DeleteCommand,
+    ExpireCommand,
+    Failure,
+    Outcome,
+    PutCommand,
+    SwapCommand,
+    UpdateCommand,
+)
+from scrubjay.storage.items.encoding import decode_item, encode_item, encode_value
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import parse_condition
 from scrubjay.storage.items.expressions.update import NO_ATTRIBUTE, parse_update
@@ -31,6 +40,27 @@ def test_delete() -> None:
     assert evaluate(DeleteCommand(b"key", encode_item(KEY)), OLD) == Outcome(Decision.DELETE, OLD, None)
     assert evaluate(DeleteCommand(b"key", encode_item(KEY)), None) == Outcome(Decision.UNCHANGED, None, None)
     assert evaluate(DeleteCommand(b"key", encode_item(KEY), EXISTS), None).decision is Decision.CONDITION_FAILED
+
+
+def test_what_is_over_goes_only_as_it_was_found_and_by_the_leaders_clock_too() -> None:
+    now = 1_800_000_000
+    ends = ("N", str(now - 10))
+    over = encode_item({**KEY, "ends": ends})
+    command = ExpireCommand(b"key", encode_item(KEY), "ends", encode_value(ends))
+    assert evaluate(command, over, now_s=now) == Outcome(Decision.DELETE, over, None)
+    assert evaluate(command, None, now_s=now) == Outcome(Decision.UNCHANGED, None, None)
+    stays = [
+        (over, None),
+        (over, now - 10),
+        (over, now - 3600),
+        (encode_item({**KEY, "ends": ("N", str(now + 10))}), now),
+        (encode_item({**KEY, "ends": ("N", str(now - 11))}), now),
+        (encode_item({**KEY, "ends": ("S", str(now - 10))}), now),
+        (encode_item({**KEY, "ended": ends}), now),
+        (encode_item(KEY), now),
+    ]
+    for item, now_s in stays:
+        assert evaluate(command, item, now_s=now_s) == Outcome(Decision.CONDITION_FAILED, item, item)
 
 
 def test_update() -> None:

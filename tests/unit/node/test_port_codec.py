@@ -12,6 +12,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, Invalid, NotLeader, Unavailable
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
+from scrubjay.storage.btree.engine import ExpiredItem
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.commands.codec import encode_answer, encode_command
 from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, SwapCommand
@@ -78,11 +79,13 @@ ERRANDS: dict[str, errands.Errand] = {
     "reread": errands.Reread(P),
     "survey": errands.Survey(P),
     "digest": errands.DigestCopy(P, Lsn(7), 1 << 20),
+    "find_expired": errands.FindExpired(P, b"from", "ends", 1 << 40, 100_000, 2_000, 20_000),
 }
 OUTCOMES: dict[str, errands.Outcome] = {
     "healed": errands.Healed(),
     "loaded": errands.Loaded(SUM),
     "surveyed": errands.Surveyed(Lsn(7), (b"one", b"two")),
+    "expired": errands.ExpiredFound((ExpiredItem(b"key", b"key item", b"value"),), b"next", 100_000),
     "scanned": errands.DigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
 }
 REQUESTS: dict[str, Request] = {

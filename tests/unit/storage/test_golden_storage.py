@@ -7,7 +7,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Member, PartitionId, TableId
-from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput, TimeToLive
 from scrubjay.storage.control.metadata import metadata_write
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.node import talk as talk
@@ -79,3 +79,11 @@ def test_table_item(golden: Golden) -> None:
     golden.check("v2/metadata/table.bin", write.new)
     golden.check_json("v2/metadata/table.json", msgspec.json.decode(text))
     assert msgspec.json.decode(golden.read("v2/metadata/table.json"), type=TableMeta) == table
+    assert "ttl" not in msgspec.json.decode(text), "as it was before there was one"
+
+    timed = msgspec.structs.replace(table, ttl=TimeToLive(True, "ends", 1_800_000_000_000_002))
+    write = metadata_write(f"table/{table.table_id}", expect=None, value=msgspec.json.encode(timed).decode())
+    assert write.new is not None
+    golden.check("v2/metadata/table_ttl.bin", write.new)
+    golden.check_json("v2/metadata/table_ttl.json", msgspec.to_builtins(timed))
+    assert msgspec.json.decode(golden.read("v2/metadata/table_ttl.json"), type=TableMeta) == timed

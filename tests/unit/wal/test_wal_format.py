@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
 from scrubjay.storage.log import record
 from scrubjay.storage.wal import format as wal_format
@@ -142,3 +143,18 @@ def test_golden_records(golden: Golden) -> None:
     assert record.decode_seal(decoded[2]) == record.Seal(Lsn(1), Stamp(9), record.Seal.SCRUB, bytes(range(16)))
     assert record.decode_archived(decoded[4]).members == (1, 3)
     assert [effect.body for effect in record.effects(decoded[1])] == [b"item", b"k"]
+
+
+def test_golden_record_of_what_the_service_did(golden: Golden) -> None:
+    """A DELETE with the flag that says so; a flag of anything else is unknown, and whoever meets it stops."""
+    owner = bytes(range(8))
+    effects = record.encode_effects([record.Effect(record.Op.EXPIRE, b"key", b"k"), record.Effect(record.Op.DELETE, b"key2", b"k")])
+    data = record.encode(owner=owner, lsn=7, stamp=7 << 12, kind=record.RecordKind.DATA, payload=effects, count=2).data
+    golden.check("record/expire.bin", data)
+    decoded = record.decode(golden.read("record/expire.bin"), owner=owner)
+    golden.check_json("record/expire.json", [[effect.op.name, effect.key.hex(), effect.body.hex()] for effect in record.effects(decoded)])
+    assert [effect.op.is_delete for effect in record.effects(decoded)] == [True, True]
+    for op in (0, 3, 0x80, 0x81, 0x42, 0x12, 0xC2):
+        other = record.encode(owner=owner, lsn=7, stamp=7 << 12, kind=record.RecordKind.DATA, payload=bytes([op]) + effects[1:], count=2)
+        with pytest.raises(Corrupt):
+            record.effects(other)
