@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: help install install-dev demo cluster cluster-stop test test-fast check format bench lock minio clean
+.PHONY: help install install-dev demo cluster cluster-stop sim test test-fast check format bench lock minio clean
 
 help:
 	@echo "make demo       the whole promise on real data, in under two minutes after installation"
@@ -18,6 +18,7 @@ help:
 	@echo "make cluster    three storage nodes and a durability process, each a process of its own, below ./cluster; make cluster-stop ends it"
 	@echo "make test       every test (real servers where they can be had; says what was skipped and why)"
 	@echo "make test-fast  what needs no server and no patience, in under two minutes"
+	@echo "make sim        seeds of the simulated cluster, noted in docs/seeds.jsonl: SEEDS=1:51 PROFILE=whole|consensus"
 	@echo "make check      format, lint, import arrows, types, documents"
 	@echo "make bench      the measurements of bench/"
 	@echo "make minio      build the pinned MinIO into the cache outside this folder"
@@ -51,6 +52,11 @@ test: install-dev
 
 test-fast: install-dev
 	$(PYTEST) tests -m "not slow and not s3 and not containers and not process"
+
+SEEDS ?= 1:51
+PROFILE ?= whole
+sim: install-dev
+	$(BIN)/python tools/seeds.py $(SEEDS) --profile $(PROFILE) --ledger docs/seeds.jsonl
 
 check: install-dev
 	$(BIN)/ruff format --check .
