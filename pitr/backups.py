@@ -384,7 +384,7 @@ def _as_pinned(table: TableMeta) -> TableMeta:
     kept = {
         name: getattr(table, name)
         for name in (
-            "table_id", "name", "key", "attributes", "created_at", "billing", "throughput", "on_demand", "table_class",
+            "table_id", "name", "key", "attributes", "created_at", "billing", "throughput", "on_demand", "table_class", "local_indexes",
         )
     }  # fmt: skip
     partitions = tuple(msgspec.structs.replace(info, members=(), logs=()) for info in table.partitions)

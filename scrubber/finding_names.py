@@ -15,6 +15,7 @@ from scrubjay.scrubber.reference import Reference, References, RowOrigin
 from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import decode_item
+from scrubjay.storage.items.local_index import MARK, NUMBER_AT, as_item
 from scrubjay.storage.items.wire import value_to_json
 from scrubjay.storage.service_port import Finding, Pinned
 
@@ -51,11 +52,22 @@ class FindingNaming:
                         object_=origin.object if one.copy == ARCHIVE else None,
                         lsn=origin.lsn,
                         segment=origin.object,
-                        detail=one.detail or ("" if one.ruling is Ruling.COPY else one.ruling.value),
+                        detail=one.detail or (self._index_row(one.key) if one.ruling is Ruling.COPY else one.ruling.value),
                     )
                 )
             )
         return found
+
+    def _index_row(self, key: bytes | None) -> str:
+        """What to say of a row that is no item: a row of which local index it is."""
+        indexes = self._table.local_indexes or ()
+        if (
+            key is None
+            or key[NUMBER_AT - 1 : NUMBER_AT] != bytes([MARK])
+            or not 1 <= int.from_bytes(key[NUMBER_AT : NUMBER_AT + 1], "big") <= len(indexes)
+        ):
+            return ""
+        return f"a row of local index {indexes[key[NUMBER_AT] - 1].name}"
 
     async def _origins(self, told: Sequence[Difference], reference: Reference | None) -> list[RowOrigin]:
         wanted = [one for one in told if one.key is not None]
@@ -131,7 +143,7 @@ async def _or_none(item: Any) -> bytes | None:
 def key_json(item: bytes, key: KeySchema) -> dict[str, Any] | None:
     """The key attributes of a canonical item as DynamoDB JSON. None if the bytes are no item."""
     try:
-        whole = decode_item(item)
+        whole = decode_item(as_item(item))
     except Corrupt:
         return None
     names = [key.partition.name] + ([key.sort.name] if key.sort is not None else [])

@@ -17,7 +17,9 @@ from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Row, RowFact
+from scrubjay.storage.btree.index_rows import index_tally
 from scrubjay.storage.btree.rowfile import read_between, read_rowfile
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
@@ -33,11 +35,12 @@ HASH_BYTES = 16
 async def reference_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`archiver.read.rebuild:rebuild_job`, then the range digest recomputed from the row file that it wrote.
 
-    arguments: those of rebuild_job, and lo, hi (16 bytes; hi None: to the end). Answer: rebuild_job's, and digest (RangeDigest.encode).
+    arguments: those of rebuild_job, and lo, hi (16 bytes; hi None: to the end), indexing (`LocalRows.encode`; nothing: no local indexes). Answer: rebuild_job's, digest
+    (RangeDigest.encode), and entries (IndexTally.encode, of the index rows that the rows have).
     Raises what rebuild_job does; Corrupt if a row lies outside the partition or the rows do not add up to the rebuild's total.
     """
     lo, hi = arguments["lo"], arguments["hi"]
-    answer = await rebuild_job(context, {name: value for name, value in arguments.items() if name not in ("lo", "hi")})
+    answer = await rebuild_job(context, {name: value for name, value in arguments.items() if name not in ("lo", "hi", "indexing")})
     digest = RangeDigest(lo, hi)
     for row in _rows(context.disk, arguments["output"]):
         digest.add(row.key, row_hash(row.key, row.item))
@@ -46,16 +49,20 @@ async def reference_job(context: JobContext, arguments: dict[str, Any]) -> dict[
         raise Corrupt(
             "the reference's row file does not hold what was rebuilt", what="rowfile", expected=answer["total"]["sum"], found=total.hex
         )
-    return {**answer, "digest": digest.encode()}
+    local = LocalRows.decode(arguments["indexing"])
+    entries = b"" if local is None else index_tally(_rows(context.disk, arguments["output"]), local, lo, hi).encode()
+    return {**answer, "digest": digest.encode(), "entries": entries}
 
 
 async def facts_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Keys, hashes and LSNs in some disjoint, rising key ranges of a row file. arguments: rows (path), ranges ([start, end or None]).
+    """Keys, hashes and LSNs in some disjoint, rising key ranges of a row file. arguments: rows (path), ranges ([start, end or None]: no partition key's rows lie in two),
+    indexing (as of reference_job: the index rows are among those of each range then).
 
     Answer: facts, one list of [key, hash, lsn] per range. Raises Corrupt.
     """
     ranges = arguments["ranges"]
     facts: list[list[list[Any]]] = [[] for _ in ranges]
+    local = LocalRows.decode(arguments["indexing"])
     at = 0
     for row in _rows_between(context.disk, arguments["rows"], ranges[0][0], ranges[-1][1]) if ranges else ():
         while at < len(ranges) and ranges[at][1] is not None and row.key >= ranges[at][1]:
@@ -63,7 +70,8 @@ async def facts_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
         if at == len(ranges):
             break
         if row.key >= ranges[at][0]:
-            facts[at].append([row.key, row_hash(row.key, row.item).to_bytes(HASH_BYTES, "little"), row.lsn])
+            for key, value in [(row.key, row.item), *([] if local is None else local.rows(row.key, row.item))]:
+                facts[at].append([key, row_hash(key, value).to_bytes(HASH_BYTES, "little"), row.lsn])
     return {"facts": facts}
 
 

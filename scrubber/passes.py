@@ -26,7 +26,9 @@ from scrubjay.scrubber.outcome import Pass
 from scrubjay.scrubber.plan import why_not_scanned
 from scrubjay.scrubber.reference import Reference, References
 from scrubjay.storage.btree.engine import RowFact, ScanResult
+from scrubjay.storage.btree.index_rows import IndexTally, whole_digest
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import Copy, Pinned, ServicePort
 
@@ -133,11 +135,19 @@ class Passes:
         since = {copy.node: copy for copy in self._port.copies(self._partition)}
         for copy, result in zip(wanted, results, strict=True):
             if isinstance(result, ScanResult):
-                sides.append(Side(copy.node, result.digest, result.bad, result.structure, copy.state == SUSPECT))
+                sides.append(Side(copy.node, self._whole(result), result.bad, result.structure, copy.state == SUSPECT))
                 read += result.bytes_read
             else:
                 absent.append(_absentee(since.get(copy.node, copy), result))
         return sides, absent, read
+
+    def _whole(self, scanned: ScanResult) -> RangeDigest:
+        """Items and index rows of a copy: both are compared. Raises Corrupt."""
+        if not scanned.entries:
+            return scanned.digest
+        tally = IndexTally(bytes.fromhex(self._info.lo), bytes.fromhex(self._info.hi) or None)
+        tally.load(scanned.entries)
+        return whole_digest(scanned.digest, tally.digest)
 
     async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned], turn: Gate | None) -> ScanResult:
         """All are pinned at once, at the seal; turn: they are read one at a time."""
@@ -178,7 +188,7 @@ class Passes:
         reference: Reference | None,
         fault: _NoReference | None,
     ) -> Comparison:
-        truth = reference.digest if reference is not None else None
+        truth = reference.whole if reference is not None else None
         differences: list[Difference] = []
         further: set[tuple[Ruling, str]] = set()
         unexplained: list[int] = []

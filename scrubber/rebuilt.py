@@ -17,7 +17,9 @@ from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
 from scrubjay.scrubber.reference import Cost, Progress, Reference, RowOrigin
 from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import RangeDigest
 
 FOLDER = "tmp/scrub"
@@ -81,7 +83,7 @@ class ArchiveReferences:
                 _note_damage(damage, Fault(FORGED, name, None, "it belongs to no history that counts"))
             base = shelf.base
             try:
-                return await self._rebuild(info, shelf, base, until, damage, progress)
+                return await self._rebuild(table, info, shelf, base, until, damage, progress)
             except (Corrupt, Missing) as error:
                 found = await self._damage(table, info, shelf, error)
                 _note_damage(damage, found)
@@ -93,10 +95,18 @@ class ArchiveReferences:
                 without = (*without, build(base.key))  # a base that rotted is found, named and done without
 
     async def _rebuild(
-        self, info: PartitionInfo, shelf: Shelf, base: ShelfBase | None, until: Lsn, damage: list[Fault], progress: Progress | None
+        self,
+        table: TableMeta,
+        info: PartitionInfo,
+        shelf: Shelf,
+        base: ShelfBase | None,
+        until: Lsn,
+        damage: list[Fault],
+        progress: Progress | None,
     ) -> Reference:
         self._disk.mkdir(FOLDER)
         name = f"{FOLDER}/{self._env.rand.uuid()}"
+        local = LocalRows.of_table(table.key, table.local_indexes)
         lo, hi = bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None
         objects = [] if base is None else base.objects()
         segments = [build(one) for one in shelf.objects()]
@@ -110,6 +120,7 @@ class ArchiveReferences:
             "lo": lo,
             "hi": hi,
             "lasting": False,  # swept at start; a scrub begins anew
+            "indexing": b"" if local is None else local.encode(),
         }
         try:
             answer = await self._jobs.run(REFERENCE, arguments, progress=progress)
@@ -118,6 +129,7 @@ class ArchiveReferences:
             raise
         digest = RangeDigest(lo, hi)
         digest.load(answer.pop("digest"))
+        entries = _tallied(answer.pop("entries"), lo, hi)
         rebuilt = from_answer(answer)
         for spoilt in rebuilt.spoilt:
             _note_damage(damage, spoilt)
@@ -136,6 +148,8 @@ class ArchiveReferences:
             damage=tuple(damage),
             segments=rebuilt.segments,
             base_us=0 if base is None else stamp_micros(Stamp(base.entry.stamp)),
+            local=local,
+            entries=entries,
         )
         if not rebuilt.exact:
             self.discard(reference)
@@ -168,7 +182,8 @@ class ArchiveReferences:
         return fault._replace(object=lost)
 
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
-        answer = await self._jobs.run(FACTS, {"rows": reference.rows, "ranges": [list(pair) for pair in ranges]})
+        indexing = b"" if reference.local is None else reference.local.encode()
+        answer = await self._jobs.run(FACTS, {"rows": reference.rows, "ranges": [list(pair) for pair in ranges], "indexing": indexing})
         return facts_of(answer)
 
     async def items(self, reference: Reference, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -207,6 +222,15 @@ class ArchiveReferences:
         for path in (name + ".rows", name + ".base"):
             if self._disk.exists(path):
                 self._disk.remove(path)
+
+
+def _tallied(data: bytes, lo: bytes, hi: bytes | None) -> RangeDigest | None:
+    """The digest of the index rows that a job derived; None if there are none."""
+    if not data:
+        return None
+    tally = IndexTally(lo, hi)
+    tally.load(data)
+    return tally.digest
 
 
 def _note_damage(damage: list[Fault], found: Fault) -> None:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.btree.index_rows import whole_digest
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import RangeDigest
 
 Progress = Callable[[dict[str, Any]], None]
@@ -19,6 +21,7 @@ class Reference(NamedTuple):
 
     base_lsn, base_raw: the base snapshot it began with (None, 0: the log was read from LSN 1), base_us: when its last record was made. log_raw, segments: raw
     bytes of log read above it, and segments.
+    digest: of the items. local, entries: of a table with local indexes: what derives their rows of the items, and the digest of these rows.
     bytes: fetched from the archive. objects: keys of all objects that were read and proven. damage: what was met on the way and done without.
     """
 
@@ -35,6 +38,13 @@ class Reference(NamedTuple):
     damage: tuple[Fault, ...] = ()
     segments: int = 0
     base_us: int = 0
+    local: LocalRows | None = None
+    entries: RangeDigest | None = None
+
+    @property
+    def whole(self) -> RangeDigest:
+        """What a copy's rows come to, the index rows with them."""
+        return whole_digest(self.digest, self.entries)
 
 
 class RowOrigin(NamedTuple):
@@ -72,7 +82,7 @@ class References(Protocol):
         ...
 
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
-        """The rows in each of some disjoint, rising key ranges."""
+        """The rows in each of some disjoint, rising key ranges, whose ends are partition keys' beginnings; the index rows with them."""
         ...
 
     async def items(self, reference: Reference, keys: Sequence[bytes]) -> list[bytes | None]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput, TimeToLive
+from scrubjay.storage.catalogue import KeySchema, LocalIndex, PartitionInfo, TableMeta, TableStats, Throughput, TimeToLive
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
 
@@ -30,6 +30,7 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[tuple[str, str], ...] = ()
     on_demand: Throughput | None = None
     """Ceilings of an on-demand table in request units, -1 for none; None: not asked for."""
+    local_indexes: tuple[LocalIndex, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ContinuousBackups(msgspec.Struct, frozen=True):

@@ -25,6 +25,16 @@ class KeySchema(msgspec.Struct, frozen=True):
     sort: KeyAttribute | None = None
 
 
+class LocalIndex(msgspec.Struct, frozen=True):
+    """A local secondary index: the items of one partition key, in the order of another attribute. sort: that attribute. projection: ALL | KEYS_ONLY | INCLUDE.
+    attributes: of INCLUDE, beside the keys, as given."""
+
+    name: str
+    sort: KeyAttribute
+    projection: str = "ALL"
+    attributes: tuple[str, ...] = ()
+
+
 class PartitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """A contiguous range of a table's hash space: [lo, hi), 16-byte bounds as 32 hex digits; hi "" is the end of the space. logs: numbers of the nodes whose
     member keeps the log alone (a log replica); the others are storage replicas."""
@@ -69,6 +79,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     on_demand: ceilings of an on-demand table in request units, -1 for none.
     absent: numbers of members that held no log of this table when it became ACTIVE (they were down) and may still make one; anybody else's missing log is lost.
     pitr_enabled_at: when the API last enabled point-in-time recovery; None while disabled (archiving goes on all the same).
+    local_indexes: in the order given, which numbers their rows (`storage.items.local_index`); they never change. A table without any says nothing of them.
     finals: of a dropped table, the end of each partition's log. archived_at: when all of them had reached the archive, and the replicas could go.
     """
 
@@ -96,6 +107,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     finals: tuple[FinalSeal, ...] = ()
     archived_at: int | None = None
     absent: tuple[int, ...] = ()
+    local_indexes: tuple[LocalIndex, ...] | msgspec.UnsetType = msgspec.UNSET
     ttl: TimeToLive | msgspec.UnsetType = msgspec.UNSET
     """UNSET: it was never set, as in a table that was restored or imported."""
 
@@ -132,7 +144,8 @@ class WriterNotes(msgspec.Struct, frozen=True):
 
 
 class TableStats(msgspec.Struct, frozen=True):
-    """Rows and bytes (key and item, as stored) of a table's leaders, as of their last applied record."""
+    """Rows and bytes (key and item, as stored) of a table's leaders, as of their last applied record. indexes: the same of each local index."""
 
     rows: int
     bytes: int
+    indexes: tuple[tuple[int, int], ...] = ()

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
 from scrubjay.archiver.format.layout import PinKey
 from scrubjay.base.ids import Lsn, PartitionId, TableId
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, LocalIndex, PartitionInfo, TableMeta, Throughput
 
 FORMAT = "scrubjay pin"
 VERSION = 2
@@ -31,7 +33,7 @@ class PinEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPin:
-    """id: see PinKey. name: as its maker called it, not unique. at_us: the moment, inclusive. created_us: when it was made. table: as it was then: key,
+    """id: see PinKey. name: as its maker called it, not unique. at_us: the moment, inclusive. created_us: when it was made. table: as it was then: key, local indexes,
     attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. ends: of each partition, by its id; None: the archive was late, or the pin is of version 1. epoch, owner: as in every object.
     """
 
@@ -53,8 +55,10 @@ class BackupPin:
 
 def encode_pin(pin: BackupPin) -> bytes:
     table = pin.table
+    local = {"local_indexes": msgspec.to_builtins(table.local_indexes)} if table.local_indexes else {}
     return canonical.encode(
         {
+            **local,
             "format": FORMAT,
             "version": VERSION,
             "cluster": pin.cluster,
@@ -91,7 +95,7 @@ def decode_pin(data: bytes, *, where: str) -> BackupPin:
     """where: its object key. Raises Corrupt."""
     said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(_FIRST_VERSION,))
     f = Fields(said, what="pin", where=where)
-    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()))
+    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()), *(("local_indexes",) if "local_indexes" in f.fields else ()))
     pin = BackupPin(
         cluster=f.uuid("cluster"),
         id=f.text("id"),
@@ -147,7 +151,17 @@ def _table(f: Fields) -> TableMeta:
         throughput=_units(f, "throughput"),
         on_demand=None if on_demand is None else _units(f, "on_demand"),
         table_class=f.text("table_class"),
+        local_indexes=_local_indexes(f),
     )
+
+
+def _local_indexes(f: Fields) -> tuple[LocalIndex, ...] | msgspec.UnsetType:
+    if "local_indexes" not in f.fields:
+        return msgspec.UNSET
+    try:
+        return msgspec.convert(f.items("local_indexes"), tuple[LocalIndex, ...])
+    except msgspec.ValidationError as error:
+        raise f.bad("local_indexes") from error
 
 
 def _rows(f: Fields, name: str, columns: int) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.storage.api.call import Body
-from scrubjay.storage.catalogue import TableMeta, TableStats
+from scrubjay.storage.catalogue import KeySchema, LocalIndex, TableMeta, TableStats
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 """In every ARN, as DynamoDB's own local version has them."""
@@ -47,8 +47,34 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
         result["OnDemandThroughput"] = {"MaxReadRequestUnits": meta.on_demand.read, "MaxWriteRequestUnits": meta.on_demand.write}
     if meta.restore_of is not None and meta.restore_of.imported is None:
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
+    if meta.local_indexes:
+        result["LocalSecondaryIndexes"] = _local_indexes(meta, stats, arn)
     result["DeletionProtectionEnabled"] = meta.deletion_protection
     return result
+
+
+def _local_indexes(meta: TableMeta, stats: TableStats, arn: str) -> list[Body]:
+    shown = []
+    for at, index in enumerate(meta.local_indexes or ()):
+        rows, size = stats.indexes[at] if at < len(stats.indexes) else (0, 0)
+        place = f"{arn}/index/{index.name}"
+        shown.append({**index_info(meta.key, index), "IndexSizeBytes": size, "ItemCount": rows, "IndexArn": place})
+    return shown
+
+
+def index_info(key: KeySchema, index: LocalIndex) -> Body:
+    """The LocalSecondaryIndexInfo of an index."""
+    projection: Body = {"ProjectionType": index.projection}
+    if index.projection == "INCLUDE":
+        projection["NonKeyAttributes"] = list(index.attributes)
+    return {
+        "IndexName": index.name,
+        "KeySchema": [
+            {"AttributeName": key.partition.name, "KeyType": "HASH"},
+            {"AttributeName": index.sort.name, "KeyType": "RANGE"},
+        ],
+        "Projection": projection,
+    }
 
 
 def table_arn(name: str, *, region: str = REGION, account: str = ACCOUNT) -> str:

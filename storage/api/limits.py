@@ -55,6 +55,12 @@ HTTP = HttpLimits(
 CLOCK_SKEW_MS_MAX = 15 * 60 * 1000
 PRESIGN_SECONDS_MAX = 7 * 24 * 3600
 
+# -- Indexes ---------------------------------------------------------------------------------------------------------------------------
+LOCAL_INDEXES_MAX = 5
+"""Of one table."""
+PROJECTED_ATTRIBUTES_MAX = 100
+"""NonKeyAttributes of all indexes of one table together."""
+
 # -- Requests --------------------------------------------------------------------------------------------------------------------------
 VALIDATION_ERRORS_MAX = 10
 """Constraint failures listed in one message."""

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.call import Body, Trace
+from scrubjay.storage.api.local_indexes import IndexRead
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead
+from scrubjay.storage.commands.values import IndexRangeAnswer, RangeAnswer, RangeRead
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.expressions.condition import Condition
 from scrubjay.storage.items.expressions.projection import Projection
@@ -36,7 +37,9 @@ class Page:
     """Reads ranges one after another and calls `done(self)` or `done(error)` once.
 
     Results: items (JSON, unless only counted), count, scanned, last (the key item to go on from, or None), traces, and, if asked to `measure`, size
-    (bytes by DynamoDB's count).
+    (bytes by DynamoDB's count); of an index whose items were fetched that of the index's rows, and fetched: the sizes of the items.
+
+    view: of a table with local indexes, what of it is read.
 
     Rows are measured only if that is asked for or the page may be full: the encoding of an item is never shorter than its size.
 
@@ -57,11 +60,13 @@ class Page:
         count_only: bool,
         measure: bool,
         done: Callable[[Page | BaseException], None],
+        view: IndexRead | None = None,
     ) -> None:
         self.items: list[Body] = []
         self.count = 0
         self.scanned = 0
         self.size = 0
+        self.fetched: list[int] = []
         self.last: Item | None = None
         self.traces: list[Trace] = []
         self._backend = backend
@@ -77,6 +82,7 @@ class Page:
         self._unmeasured: list[bytes] = []
         self._unmeasured_bytes = 0
         self._done = done
+        self._view = view
         self._at = 0
         self._start = b""
         self._end: bytes | None = None
@@ -106,8 +112,9 @@ class Page:
                 self._waiting = True
                 rows = limits.RANGE_READ_ROWS if self._limit is None else min(self._limit - self.scanned, limits.RANGE_READ_ROWS)
                 request = RangeRead(
-                    self._start, self._end, rows, max(1, limits.PAGE_BYTES_MAX - self.size), self._reverse, self._consistent
-                )
+                    self._start, self._end, rows, max(1, limits.PAGE_BYTES_MAX - self.size), self._reverse, self._consistent,
+                    None if self._view is None else self._view.number, self._view is not None and self._view.fetch,
+                )  # fmt: skip
                 self._backend.read_range(self._meta, self._ranges[self._at].partition, request, self._answered)
         except Exception as error:  # noqa: BLE001 the answer carries it
             self._done(error)
@@ -135,27 +142,47 @@ class Page:
             self._unmeasured_bytes += sum([len(row) for _, row in answer.rows])
             if self._unmeasured_bytes >= limits.PAGE_BYTES_MAX:
                 self._measuring = True
-                self.size = sum([item_size(decode_item(row)) for row in self._unmeasured])
+                for row in self._unmeasured:
+                    self._measure(decode_item(row))
             else:
                 self._unmeasured += [row for _, row in answer.rows]
         condition, projection = self._condition, self._projection
+        narrowed = self._view is not None and self._view.fetch and self._view.narrow
         for _, row in answer.rows:
             item = decode_item(row) if self._measuring or condition is not None or projection is not None else None
             self.scanned += 1
             if self._measuring and item is not None:
-                self.size += item_size(item)
+                self._measure(item)
             if condition is None or condition.evaluate(item):
                 self.count += 1
-                if not self._count_only:
+                if narrowed and not self._count_only:
+                    self.items.append(self._narrow(decode_item(row) if item is None else item))
+                elif not self._count_only:
                     self.items.append(
                         item_bytes_to_json(row) if projection is None or item is None else item_to_json(projection.project(item))
                     )
             if self.scanned == self._limit or self.size >= limits.PAGE_BYTES_MAX:
-                self.last = key_item(self._meta.key, decode_item(row) if item is None else item)
+                self.last = self._key_of(decode_item(row) if item is None else item)
                 return
-        if not answer.more or not answer.rows:
+        reached = answer.rows[-1][0] if answer.rows else None
+        if isinstance(answer, IndexRangeAnswer):
+            reached = answer.resume
+        if not answer.more or reached is None:
             self._enter(self._at + 1)
         elif self._reverse:
-            self._end = answer.rows[-1][0]
+            self._end = reached
         else:
-            self._start = answer.rows[-1][0] + b"\x00"
+            self._start = reached + b"\x00"
+
+    def _narrow(self, item: Item) -> Body:
+        assert self._view is not None
+        return item_to_json(self._view.local.projected(self._view.number, item))
+
+    def _measure(self, item: Item) -> None:
+        if self._view is not None and self._view.fetch:
+            self.fetched.append(item_size(item))
+            item = self._view.local.projected(self._view.number, item)
+        self.size += item_size(item)
+
+    def _key_of(self, item: Item) -> Item:
+        return key_item(self._meta.key, item) if self._view is None else self._view.key_of(item)

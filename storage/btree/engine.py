@@ -113,12 +113,14 @@ class PinnedTree(Protocol):
 
 
 class ScanResult(NamedTuple):
-    """digest: over the rows that checked. bad: keys (as found) whose row failed. structure: findings about fences and pages, as text."""
+    """digest: over the items that checked. bad: keys (as found) whose row failed. structure: findings about fences and pages, as text. entries: of the index rows that
+    checked, `storage.btree.index_rows.IndexTally.encode()`; nothing: there are none."""
 
     digest: RangeDigest
     bad: tuple[bytes, ...]
     structure: tuple[str, ...]
     bytes_read: int
+    entries: bytes = b""
 
 
 class RowFact(NamedTuple):
@@ -166,8 +168,9 @@ class TreeEngine(Protocol):
         """Verify the structure in the worker (behind an "opening" marker), then open. done(Missing | Corrupt): the tree is suspect."""
         ...
 
-    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
-        """Bulk-load a row file into a new tree that replaces any present one atomically. Raises through done: Corrupt (row file), Exists if open."""
+    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree], *, indexing: bytes = b"") -> None:
+        """Bulk-load a row file into a new tree that replaces any present one atomically. indexing: `LocalRows.encode()`, whose rows are derived; nothing: no local
+        indexes. Raises through done: Corrupt (row file), Exists if open."""
         ...
 
     def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:

@@ -220,8 +220,8 @@ class LmdbEngine:
     def create(self, partition: PartitionId, done: Done[Tree]) -> None:
         self._build(partition, None, EMPTY, done, replace=False)
 
-    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
-        self._build(partition, path, state, done, replace=True)
+    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree], *, indexing: bytes = b"") -> None:
+        self._build(partition, path, state, done, replace=True, indexing=indexing)
 
     def adopt(self, partition: PartitionId, made: TreeFile, done: Done[Tree], *, last: bool) -> None:
         if self._trees is None:
@@ -230,8 +230,10 @@ class LmdbEngine:
         path = os.path.join(self._trees, partition, FILE)  # noqa: PTH118
         self._aside(partition, worker_wire.CopyTree(self._writer.next_id(), partition, path, made.size, made.hash, last), done)
 
-    def _build(self, partition: PartitionId, path: str | None, state: TreeState, done: Done[Tree], *, replace: bool) -> None:
-        request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
+    def _build(
+        self, partition: PartitionId, path: str | None, state: TreeState, done: Done[Tree], *, replace: bool, indexing: bytes = b""
+    ) -> None:
+        request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace, indexing)
         self._aside(partition, request, done)
 
     def _aside(self, partition: PartitionId, request: worker_wire.Build | worker_wire.CopyTree, done: Done[Tree]) -> None:
@@ -569,10 +571,10 @@ class LmdbPin:
             if isinstance(answer, ScrubjayError):
                 done(answer)
                 return
-            encoded, bad, structure, size = answer
+            encoded, bad, structure, size, index = answer
             digest = RangeDigest(lo, hi)
             digest.load(encoded)
-            done(ScanResult(digest, tuple(bad), tuple(structure), size))
+            done(ScanResult(digest, tuple(bad), tuple(structure), size, index))
 
         self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second), scanned)
 

@@ -29,10 +29,12 @@ from scrubjay.storage.btree.engine import (
     TreeFile,
     TreeState,
 )
+from scrubjay.storage.btree.index_rows import IndexTally, with_index_rows
 from scrubjay.storage.btree.memory_treefile import rows_taken
 from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
-from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
 from scrubjay.storage.btree.ttl_page import expired_page
+from scrubjay.storage.items.local_index import LocalRows, is_entry
 from scrubjay.storage.log.digest import RangeDigest, Total
 
 
@@ -174,7 +176,7 @@ class MemoryEngine:
         """A tree was closed."""
         self._open.pop(partition, None)
 
-    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
+    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree], *, indexing: bytes = b"") -> None:
         content = TreeContent()
 
         def work() -> None:
@@ -184,8 +186,9 @@ class MemoryEngine:
             try:
                 file = self._disk.open(path)
                 try:
-                    for key, lsn, stamp, item in read_rowfile(file.pread, file.size()):
-                        content.put(key, lsn, stamp, item)
+                    for rows, _ in with_index_rows(read_blocks(file.pread, file.size()), LocalRows.decode(indexing)):
+                        for key, lsn, stamp, item in rows:
+                            content.put(key, lsn, stamp, item)
                 finally:
                     file.close()
             except ScrubjayError as error:
@@ -362,20 +365,24 @@ class MemoryPin:
     def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult]) -> None:
         def work() -> None:
             content = self._content
-            digest = RangeDigest(lo, hi)
+            digest, index = RangeDigest(lo, hi), IndexTally(lo, hi)
             bad: list[bytes] = []
             structure: list[str] = []
             size = 0
             for key, value in content.rows.items():
                 size += len(key) + len(value)
                 try:
-                    digest.add(key, row_hash(key, decode_value(key, value).item))
+                    item = decode_value(key, value).item
+                    if is_entry(key, item):
+                        index.add(key, item, row_hash(key, item))
+                    else:
+                        digest.add(key, row_hash(key, item))
                 except Corrupt:
                     bad.append(key)
             lacking = [key for key in content.known if key not in content.rows]
             extra = [key for key in content.rows if key not in content.known]
             structure += [f"fence: row {key.hex()} is lacking" for key in lacking] + [f"fence: row {key.hex()} is extra" for key in extra]
-            done(ScanResult(digest, tuple(bad), tuple(structure), size))
+            done(ScanResult(digest, tuple(bad), tuple(structure), size, index.encode()))
 
         self._engine.later(len(self._content.rows), work)
 
@@ -413,7 +420,8 @@ class MemoryPin:
     def dump(self, path: str, done: Done[Total]) -> None:
         def work() -> None:
             try:
-                total = self._engine.write_rows(path, (decode_value(key, value) for key, value in self._content.rows.items()))
+                rows = (decode_value(key, value) for key, value in self._content.rows.items())
+                total = self._engine.write_rows(path, (row for row in rows if not is_entry(row.key, row.item)))
             except ScrubjayError as error:
                 done(error)
                 return

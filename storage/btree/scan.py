@@ -14,9 +14,12 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Corrupt
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.btree.fence import FIRST_START, Fence, decode_fence, key_hash
+from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.btree.lmdb_tree import TreeReader
-from scrubjay.storage.btree.row import checked_hashes, decode_value, lsn_of
+from scrubjay.storage.btree.row import HEADER_SIZE, checked_hashes, decode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter
+from scrubjay.storage.items.keys import HASH_BYTES
+from scrubjay.storage.items.local_index import NUMBER_AT, is_entry
 from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
 YIELD_BYTES = 1 << 17
@@ -25,12 +28,13 @@ FINDINGS_MAX = 1000
 
 
 class Scanned(NamedTuple):
-    """digest: `RangeDigest.encode()`."""
+    """digest: `RangeDigest.encode()`, of the items. entries: `IndexTally.encode()`, of the index rows."""
 
     digest: bytes
     bad: list[bytes]
     structure: list[str]
     bytes_read: int
+    entries: bytes = b""
 
 
 class _Runs:
@@ -115,8 +119,8 @@ class _Runs:
 
 
 def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[int, None, Scanned]:
-    """Digest of everything in the tree, recomputed from its bytes; [lo, hi) is the partition's range, rows outside are findings."""
-    digest = RangeDigest(lo, hi)
+    """Digests of everything in the tree, recomputed from its bytes; [lo, hi) is the partition's range, rows outside are findings."""
+    digest, index = RangeDigest(lo, hi), IndexTally(lo, hi)
     bad: list[bytes] = []
     structure: list[str] = []
     total = 0
@@ -130,15 +134,20 @@ def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[in
             break
         total += size
         keys, hashes = [key for key, _ in taken], checked_hashes(taken)
+        entries = [
+            (key, value[HEADER_SIZE:])
+            for key, value in taken
+            if key[HASH_BYTES:NUMBER_AT] == b"\xff" and is_entry(key, value[HEADER_SIZE:])
+        ]
         in_order = last < keys[0] and all(map(lt, keys, keys[1:])) and digest.holds(keys[0]) and digest.holds(keys[-1])
         for some, theirs in [(keys, hashes)] if in_order else [([key], [hash_]) for key, hash_ in zip(keys, hashes, strict=True)]:
             if not digest.holds(some[0]):
                 theirs = [0]
             if 0 in theirs:
                 bad += [key for key, hash_ in zip(some, theirs, strict=True) if not hash_]
-                digest.add_rising(*_good(some, theirs))
+                _add(digest, index, *_good(some, theirs), entries)
             else:
-                digest.add_rising(some, theirs)
+                _add(digest, index, some, theirs, entries)
             runs.rows(some, theirs)
             if some[0] <= last:
                 structure.append(f"row {some[0].hex()}: out of order")
@@ -148,7 +157,19 @@ def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[in
         runs.finish()
     else:
         structure.append(f"rows behind {last.hex()}: {broken.message}")
-    return Scanned(digest.encode(), bad[:FINDINGS_MAX], _bounded(structure), total)
+    return Scanned(digest.encode(), bad[:FINDINGS_MAX], _bounded(structure), total, index.encode())
+
+
+def _add(digest: RangeDigest, index: IndexTally, keys: list[bytes], hashes: list[int], entries: list[tuple[bytes, bytes]]) -> None:
+    """Good rows, items to the one and index rows to the other. entries: the index rows among them, and others."""
+    if entries:
+        values = dict(entries)
+        for key, hash_ in zip(keys, hashes, strict=True):
+            if key in values:
+                index.add(key, values[key], hash_)
+        mine = [(key, hash_) for key, hash_ in zip(keys, hashes, strict=True) if key not in values]
+        keys, hashes = [key for key, _ in mine], [hash_ for _, hash_ in mine]
+    digest.add_rising(keys, hashes)
 
 
 def _taken(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], int, Corrupt | None]:
@@ -193,11 +214,12 @@ def scan_rows(reader: TreeReader, start: bytes, end: bytes | None, limit: int) -
 
 
 def scan_dump(reader: TreeReader, sink: Callable[[bytes], None]) -> Generator[int, None, Total]:
-    """All rows as a row file, through the checked path. Raises Corrupt if anything is bad."""
+    """All items as a row file, through the checked path. Raises Corrupt if anything is bad."""
     writer = RowFileWriter(sink)
     pending = 0
     for row in reader.range(FIRST_START, None):
-        writer.add(row.key, row.lsn, row.stamp, row.item)
+        if not is_entry(row.key, row.item):
+            writer.add(row.key, row.lsn, row.stamp, row.item)
         pending += len(row.key) + len(row.item)
         if pending >= YIELD_BYTES:
             yield pending

@@ -31,11 +31,13 @@ from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
 from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.index_rows import with_index_rows
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from scrubjay.storage.btree.rowfile import read_blocks
 from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
 from scrubjay.storage.btree.treefile import copy_of
 from scrubjay.storage.btree.ttl_page import expired_page
+from scrubjay.storage.items.local_index import LocalRows
 
 LOCK_FILE = "storage-worker.lock"
 TREE = "btree"
@@ -145,7 +147,7 @@ class WriteRole:
         def work(folder: Path) -> None:
             tree = TreeWriter(str(folder), uuid_bytes(request.partition), sync=False, create=True)
             try:
-                tree.load(self._blocks(request.path), state)
+                tree.load(with_index_rows(self._blocks(request.path), LocalRows.decode(request.indexing)), state)
                 tree.environment.sync(True)
             finally:
                 tree.close()

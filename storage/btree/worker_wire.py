@@ -17,7 +17,8 @@ FRAME_BYTES_MAX = 1 << 30
 
 
 class Build(msgspec.Struct, tag="build", array_like=True):
-    """A new tree, empty (path None) or from the row file at `path` below the node's folder. replace: take the place of a present tree; else it must not exist."""
+    """A new tree, empty (path None) or from the row file at `path` below the node's folder. replace: take the place of a present tree; else it must not exist.
+    indexing: as of `TreeEngine.load`."""
 
     id: int
     partition: str
@@ -26,6 +27,7 @@ class Build(msgspec.Struct, tag="build", array_like=True):
     stamp: int
     extra: bytes
     replace: bool
+    indexing: bytes = b""
 
 
 class CopyTree(msgspec.Struct, tag="copy", array_like=True):

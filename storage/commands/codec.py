@@ -18,6 +18,7 @@ from scrubjay.storage.commands.values import (
     DeleteCommand,
     ExpireCommand,
     Failure,
+    IndexRangeAnswer,
     PutCommand,
     RangeAnswer,
     ReadAnswer,
@@ -67,8 +68,8 @@ EXPRESSION_DEPTH_MAX = OPERATORS_MAX + 1
 """Nodes from the root of an expression to a leaf: every other node takes an operator."""
 
 _commands: msgspec.msgpack.Decoder[WriteCommand] = msgspec.msgpack.Decoder(WriteCommand)
-_answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | Failure] = msgspec.msgpack.Decoder(
-    WriteAnswer | ReadAnswer | RangeAnswer | Failure
+_answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure] = msgspec.msgpack.Decoder(
+    WriteAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure
 )
 
 

@@ -17,20 +17,24 @@ from scrubjay.storage.commands.values import (
 from scrubjay.storage.items.encoding import decode_item, encode_item, encode_value
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
 from scrubjay.storage.items.ttl import has_passed
 
 
-def evaluate(command: WriteCommand, old: bytes | None, *, lsn: int | None = None, now_s: int | None = None) -> Outcome:
+def evaluate(
+    command: WriteCommand, old: bytes | None, *, lsn: int | None = None, now_s: int | None = None, local: LocalRows | None = None
+) -> Outcome:
     """old: the item's canonical bytes in the leader's speculative state, None if absent. lsn: of the record that wrote it, where the command asks for one. now_s: seconds since
-    the epoch by the leader's clock, for an ExpireCommand; None: no time has passed. Never raises: what it finds wrong it returns as REFUSED."""
+    the epoch by the leader's clock, for an ExpireCommand; None: no time has passed. local: of a table with local indexes, which refuse what an update makes of their keys. Never
+    raises: what it finds wrong it returns as REFUSED."""
     try:
         if type(command) is PutCommand:
             if command.condition is not None and not _meets(command.condition, old):
                 return Outcome(Decision.CONDITION_FAILED, old, old)
             return Outcome(Decision.PUT, old, command.item)
         if type(command) is UpdateCommand:
-            return _updated(command, old)
+            return _updated(command, old, local)
         if type(command) is DeleteCommand:
             if command.condition is not None and not _meets(command.condition, old):
                 return Outcome(Decision.CONDITION_FAILED, old, old)
@@ -47,7 +51,7 @@ def _meets(condition: Condition, old: bytes | None) -> bool:
     return condition.evaluate(None if old is None else decode_item(old))
 
 
-def _updated(command: UpdateCommand, old: bytes | None) -> Outcome:
+def _updated(command: UpdateCommand, old: bytes | None, local: LocalRows | None) -> Outcome:
     item = None if old is None else decode_item(old)
     if command.condition is not None and not command.condition.evaluate(item):
         return Outcome(Decision.CONDITION_FAILED, old, old)
@@ -63,7 +67,11 @@ def _updated(command: UpdateCommand, old: bytes | None) -> Outcome:
         # the encoding is never shorter than the size, so only long ones are counted
         check_item_size(changed, update=True)
         check_encoded_size(new, update=True)
-    return Outcome(Decision.UNCHANGED if new == old else Decision.PUT, old, new)
+    if new == old:
+        return Outcome(Decision.UNCHANGED, old, new)
+    if local is not None:
+        local.check_updated(new)
+    return Outcome(Decision.PUT, old, new)
 
 
 def _swapped(command: SwapCommand, old: bytes | None, lsn: int | None) -> Outcome:

@@ -146,11 +146,19 @@ class RangeAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3)
     lsn: int
 
 
+class IndexRangeAnswer(RangeAnswer, array_like=True, frozen=True, gc=False, tag=5):
+    """Of a table with local indexes. rows: (key in the index, bytes of an item: the projected one, or the whole one if it was to be fetched); of the table itself as in
+    a RangeAnswer. resume: the last key that was looked at, whether it is among the rows or not; None: as RangeAnswer says."""
+
+    resume: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RangeRead:
     """Rows of one partition in key order. Half-open [start, end); end None: to the end of the partition.
 
     limit: rows at most. max_bytes: stop after the row with which the sum of item bytes reaches this (that row is included). reverse: from the end down.
+    index: None: of a table that has no local indexes. 0: the items of one that has. n: the rows of its local index n. fetch: give the items that these rows are of.
     """
 
     start: bytes
@@ -159,6 +167,8 @@ class RangeRead:
     max_bytes: int
     reverse: bool
     consistent: bool
+    index: int | None = None
+    fetch: bool = False
 
 
 Answer = WriteAnswer | ReadAnswer | RangeAnswer

@@ -43,7 +43,8 @@ class PinnedCopy:
         found = await self._asking.errand(self._node, errand, messages.DigestScanned, limit_s=DIGEST_LIMIT_S)
         digest = RangeDigest(found.lo, found.hi)
         digest.load(found.digest)
-        return ScanResult(digest, found.bad, found.structure, found.bytes_read)
+        entries = found.entries if isinstance(found, messages.IndexDigestScanned) else b""
+        return ScanResult(digest, found.bad, found.structure, found.bytes_read, entries)
 
     async def rows(self, start: bytes, end: bytes | None) -> list[RowFact]:
         """Page by page."""

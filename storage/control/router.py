@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from scrubjay.base.env import Env
@@ -77,7 +78,7 @@ class Router:
         self._read(partition, ask, done, consistent=consistent)
 
     def read_range(self, partition: PartitionId, request: RangeRead, done: Done[RangeAnswer]) -> None:
-        weak = RangeRead(request.start, request.end, request.limit, request.max_bytes, request.reverse, consistent=False)
+        weak = replace(request, consistent=False)
 
         def ask(node: NodePort, answer: Done[RangeAnswer], *, strong: bool, min_lsn: Lsn) -> None:
             node.read_range(partition, request if strong else weak, min_lsn=min_lsn, done=answer)

@@ -26,6 +26,7 @@ from scrubjay.storage.control.pinned import PinnedCopy
 from scrubjay.storage.control.tables import Tables
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.keys import key_item
+from scrubjay.storage.items.local_index import as_item
 from scrubjay.storage.items.wire import item_to_json
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.node import errand_messages as messages
@@ -134,7 +135,7 @@ class Service:
             try:
                 found = await self._asking.ask(node.name, messages.ReadRow(partition, storage_key, serving=True), messages.FoundRow)
                 if found.item is not None:
-                    return item_to_json(key_item(table.key, decode_item(found.item)))
+                    return item_to_json(key_item(table.key, decode_item(as_item(found.item))))
             except ScrubjayError:
                 continue
         return None

@@ -56,12 +56,16 @@ class Store:
 
     def stats(self, table: TableMeta) -> TableStats:
         rows = size = 0
+        indexes = [[0, 0] for _ in table.local_indexes or ()]
         for info in table.partitions:
             leader = self._fleet.leader(info.partition_id)
             if leader is not None:
                 rows += leader.rows
                 size += leader.size
-        return TableStats(rows, size)
+                for total, (more, bytes_) in zip(indexes, leader.indexes, strict=False):
+                    total[0] += more
+                    total[1] += bytes_
+        return TableStats(rows, size, tuple([(one, bytes_) for one, bytes_ in indexes]))
 
     async def create_table(self, spec: TableSpec) -> TableMeta:
         return await self.tables.create(spec)

@@ -192,6 +192,7 @@ class Tables:
             tags=spec.tags,
             on_demand=spec.on_demand,
             pitr_enabled_at=now if self._pitr_default else None,
+            local_indexes=spec.local_indexes,
         )
         return await self.add(table)
 

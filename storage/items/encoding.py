@@ -45,6 +45,11 @@ def encode_value(value: Value) -> bytes:
     return _encode({kind: payload if kind in _PLAIN else _outward(kind, payload)})
 
 
+def encode_payloads(payloads: dict[str, dict[str, Any]]) -> bytes:
+    """Canonical bytes, without the version byte, of some of what `WHOLE` decoded: payloads as they lie in the encoding."""
+    return _encode(payloads)
+
+
 def _outward(kind: str, payload: Any) -> Any:
     if kind == "M":
         return {name: {k: p if k in _PLAIN else _outward(k, p)} for name, (k, p) in payload.items()}

@@ -290,7 +290,13 @@ class ExpiredFound(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5
     rows: int
 
 
-Outcome = Healed | Loaded | Surveyed | DigestScanned | ExpiredFound
+class IndexDigestScanned(DigestScanned, array_like=True, frozen=True, gc=False, tag=53):
+    """Of a copy that has index rows. entries: as of ScanResult."""
+
+    entries: bytes = b""
+
+
+Outcome = Healed | Loaded | Surveyed | DigestScanned | ExpiredFound | IndexDigestScanned
 
 
 class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):

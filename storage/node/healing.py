@@ -15,6 +15,8 @@ from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.base.together import settle
 from scrubjay.storage.btree.engine import EMPTY, Done, PinnedTree, ScanResult, Tree, TreeFile, TreeState
+from scrubjay.storage.btree.index_rows import IndexTally, Sizes
+from scrubjay.storage.btree.row import HEADER_SIZE
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed, TakeTree
 from scrubjay.storage.node.errands import Note
@@ -87,7 +89,7 @@ class Healing:
     async def _healed(self, replica: Replica, path: str, request: Heal, note: Note) -> None:
         note(await self._set_aside(replica, request.reason) or NO_TREE)
         state = TreeState(request.lsn, request.stamp, b"")
-        tree, digest, size = await self._load(replica, path, state)
+        tree, digest, size, indexes = await self._load(replica, path, state)
         if digest.total() != request.total.total:
             tree.close()
             self._node.engine.set_aside(replica.partition, "loaded copy differs from its reference")
@@ -106,9 +108,10 @@ class Healing:
                 chain=request.chain,
                 archived=min(request.archived, request.lsn),
                 ended_closed=request.ended,
+                indexes=indexes,
             )
         else:
-            state = base_state(digest, size)
+            state = base_state(digest, size, indexes)
         if state.extra:
             await self._commit(replica, tree, state)
         replica.replace_tree(tree)
@@ -138,8 +141,8 @@ class Healing:
         path = self._spool.take(request.spooled)
         self._work(request.partition, 1)
         try:
-            tree, digest, size = await self._load(replica, path, EMPTY)
-            return await self._begin(replica, tree, digest, size, request.total)
+            tree, digest, size, indexes = await self._load(replica, path, EMPTY)
+            return await self._begin(replica, tree, digest, size, request.total, indexes)
         finally:
             self._work(request.partition, -1)
             self._spool.discard(request.spooled)
@@ -147,6 +150,8 @@ class Healing:
     async def adopt(self, request: TakeTree, note: Note) -> Loaded:
         """See `errand_messages.TakeTree`. What was read back of the file was read back of this copy, whose bytes have its hash."""
         replica = self._waiting(request.partition)
+        if replica.local is not None:
+            raise Missing("a tree that was made for all copies has no index rows", what="tree", partition=replica.partition)
         digest = RangeDigest(replica.lo, replica.hi)
         digest.load(request.digest)
         made = TreeFile(request.size, request.hash, request.digest, request.item_bytes)
@@ -171,12 +176,12 @@ class Healing:
             raise Unavailable("this copy waits for no base", partition=partition, node=self._node.name, state=replica.state)
         return replica
 
-    async def _begin(self, replica: Replica, tree: Tree, digest: RangeDigest, size: int, total: Sum) -> Loaded:
+    async def _begin(self, replica: Replica, tree: Tree, digest: RangeDigest, size: int, total: Sum, indexes: Sizes = ()) -> Loaded:
         """Its log begins on that tree, if the tree has the rows that were proven."""
         if digest.total() != total.total:
             tree.close()
             return Loaded(Sum.of(digest.total()))
-        state = base_state(digest, size)
+        state = base_state(digest, size, indexes)
         if state.extra:
             await self._commit(replica, tree, state)
         self._hosting.start_loaded(replica, tree)
@@ -234,9 +239,13 @@ class Healing:
         else:
             self._working.pop(partition, None)
 
-    async def _load(self, replica: Replica, path: str, state: TreeState) -> tuple[Tree, RangeDigest, int]:
-        """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes. A tree that nobody takes is closed."""
-        tree = await self._arrival(replica.partition, lambda arrived: self._node.engine.load(replica.partition, path, state, arrived))
+    async def _load(self, replica: Replica, path: str, state: TreeState) -> tuple[Tree, RangeDigest, int, Sizes]:
+        """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes of the items, sizes of the local indexes, whose rows were
+        derived on the way. A tree that nobody takes is closed."""
+        indexing = b"" if replica.local is None else replica.local.encode()
+        tree = await self._arrival(
+            replica.partition, lambda arrived: self._node.engine.load(replica.partition, path, state, arrived, indexing=indexing)
+        )
         try:
             self._still_here(replica)
             result = await self._scan(tree, replica, state.applied)
@@ -244,7 +253,9 @@ class Healing:
         except BaseException:
             self._give_back(replica, tree)
             raise
-        return tree, result.digest, result.bytes_read
+        tally = IndexTally(replica.lo, replica.hi)
+        tally.load(result.entries)
+        return tree, result.digest, result.bytes_read - tally.size - HEADER_SIZE * tally.digest.total().rows, tally.sizes
 
     async def _arrival(self, partition: PartitionId, begin: Callable[[Done[Tree]], None]) -> Tree:
         """The tree that the engine makes."""

@@ -24,6 +24,7 @@ from scrubjay.storage.node.errand_messages import (
     Fact,
     FoundRow,
     Hold,
+    IndexDigestScanned,
     KeepPin,
     PinCopy,
     PinnedRows,
@@ -120,7 +121,8 @@ class Pins:
         future: Future[Any] = self._node.env.tasks.future()
         tree.digest(replica.lo, replica.hi, bytes_per_second=request.bytes_per_second, done=lambda result: settle(future, result))
         found: ScanResult = await self._read(future, replica, tree, request.lsn)
-        return DigestScanned(found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
+        told = (found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
+        return IndexDigestScanned(*told, found.entries) if found.entries else DigestScanned(*told)
 
     async def rows(self, request: PinnedRows) -> RowPage:
         replica, tree = self._pinned(request.partition, request.lsn)

@@ -109,7 +109,14 @@ class HandOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
     leaving: tuple[int, ...]
 
 
-Request = Write | Read | Range | AskStatus | AskFacts | ProposeSeal | Host | Forget | HandOver | errand_messages.Request
+class IndexRange(Range, array_like=True, frozen=True, gc=False, tag=10):
+    """As Range, of a table with local indexes: see RangeRead. Answer: Answered."""
+
+    index: int = 0
+    fetch: bool = False
+
+
+Request = Write | Read | Range | AskStatus | AskFacts | ProposeSeal | Host | Forget | HandOver | IndexRange | errand_messages.Request
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -156,7 +163,8 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     content: records with content behind the last SEAL. last_content: LSN of the newest. last_seal: LSN. sealed: segments that wait for the archive.
     unarchived: raw bytes, sealed or open with content, that have no manifest. archived_by: how many archived segments 1, 2, 3 members attested.
     final: the end of the log of a dropped table, once two members have stated the same of it or it is archived. ended, ended_closed: LSN and closed stamp of
-    the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None.
+    the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None. indexes: rows and
+    size of each local index.
     """
 
     node: NodeName
@@ -193,6 +201,7 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ended: Lsn
     ended_closed: int
     closed: tuple[int, Lsn, Lsn] | None
+    indexes: tuple[tuple[int, int], ...] = ()
 
 
 class FactsOfReplicas(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):

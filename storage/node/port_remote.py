@@ -53,9 +53,8 @@ class RemoteNode:
         self.ask(port.Read(partition, key, consistent, min_lsn), _only(ReadAnswer, done), timeout_s=DATA_WAIT_S)
 
     def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
-        sent = port.Range(
-            partition, request.start, request.end, request.limit, request.max_bytes, request.reverse, request.consistent, min_lsn
-        )
+        asked = (partition, request.start, request.end, request.limit, request.max_bytes, request.reverse, request.consistent, min_lsn)
+        sent = port.Range(*asked) if request.index is None else port.IndexRange(*asked, request.index, request.fetch)
         self.ask(sent, _only(RangeAnswer, done), timeout_s=DATA_WAIT_S)
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -84,6 +85,8 @@ class NodeServer:
             rows = RangeRead(
                 request.start, request.end, request.limit, request.max_bytes, reverse=request.reverse, consistent=request.consistent
             )
+            if isinstance(request, port.IndexRange):
+                rows = replace(rows, index=request.index, fetch=request.fetch)
             requests.read_range(request.partition, rows, min_lsn=request.min_lsn, done=data_answered)
         else:
             self.ask(request, answered)
@@ -213,6 +216,7 @@ class NodeServer:
             ended=Lsn(segments.ended),
             ended_closed=segments.ended_closed,
             closed=replica.closed_point(),
+            indexes=replica.index_sizes,
         )
 
     # ------------------------------------------------------------------ doing

@@ -13,6 +13,7 @@ from __future__ import annotations
 from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError
 from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.archive_port import facts_of
+from scrubjay.storage.btree.index_rows import Sizes
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.ready import Now
@@ -268,6 +269,11 @@ class LogReplica:
     def size(self) -> int:
         """Bytes of keys and items."""
         return 0
+
+    @property
+    def index_sizes(self) -> Sizes:
+        """(rows, bytes) of each local index: a log has none."""
+        return ()
 
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """What may be published as closed now: nothing by who does not lead."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Tree
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.commands.values import IndexRangeAnswer, RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.items.keys import HASH_BYTES, after_prefix, storage_key
+from scrubjay.storage.items.local_index import NUMBER_AT, LocalRows, entry_item, entry_prefix, is_entry, item_bytes, items_end
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.overlay import Overlay
+
+PASSED_MAX = 2_000
+"""Rows that one answer passes over at most, of those that are not asked for."""
+LEAP_AFTER = 8
+"""Rows in a row that are not asked for, behind which a look further on is cheaper than the next row."""
 
 
 class Reading(Hosted, Protocol):
@@ -21,6 +28,7 @@ class Reading(Hosted, Protocol):
     hi: bytes | None
     overlay: Overlay
     tree: Tree | None
+    local: LocalRows | None
 
     @property
     def applied(self) -> Lsn: ...
@@ -86,7 +94,7 @@ class Reads:
                 return
             applied = replica.applied
             try:
-                rows, more = self._collect(request)
+                found = self._collect(request) if request.index is None else self._indexed(request)
             except Corrupt as rot:
                 replica.found_rot(rot, found_by="read")
                 done(Corrupt("rot found while reading", what="row", applied=applied))
@@ -95,26 +103,83 @@ class Reads:
                 done(lack)
                 return
             late = replica.serves(consistent=request.consistent)
-            done(late if late is not None else RangeAnswer(rows, more, replica.partition, applied))
+            done(late if late is not None else found)
 
         self._when_applied(min_lsn, answer)
 
-    def _collect(self, request: RangeRead) -> tuple[list[tuple[bytes, bytes]], bool]:
+    def _within(self, request: RangeRead) -> tuple[bytes, bytes | None]:
+        """What of the request's range is this partition's."""
+        replica = self._replica
+        end = request.end if replica.hi is None else (replica.hi if request.end is None else min(request.end, replica.hi))
+        return max(request.start, replica.lo), end
+
+    def _collect(self, request: RangeRead) -> RangeAnswer:
         replica = self._replica
         tree = replica.tree
         assert tree is not None
         rows: list[tuple[bytes, bytes]] = []
         size = 0
-        start = max(request.start, replica.lo)
-        end = request.end if replica.hi is None else (replica.hi if request.end is None else min(request.end, replica.hi))
+        start, end = self._within(request)
         if end is not None and start >= end:
-            return rows, False
+            return RangeAnswer(rows, False, replica.partition, replica.applied)
         for key, item in replica.overlay.merged(tree, start, end, reverse=request.reverse):
             if len(rows) >= request.limit or size >= request.max_bytes:
-                return rows, True
+                return RangeAnswer(rows, True, replica.partition, replica.applied)
             rows.append((key, item))
             size += len(item)
-        return rows, False
+        return RangeAnswer(rows, False, replica.partition, replica.applied)
+
+    def _indexed(self, request: RangeRead) -> IndexRangeAnswer:
+        """The items of a table with local indexes, or the rows of one of these: they lie among each other, by partition key. What is not asked for is passed over, in
+        leaps where many lie together; after PASSED_MAX rows the answer says how far it has come."""
+        replica = self._replica
+        local, index = replica.local, request.index
+        if local is None or index is None or index > len(local.indexes):
+            raise Unavailable("this copy knows no such index", partition=replica.partition, index=index)
+        rows: list[tuple[bytes, bytes]] = []
+        size = passed = 0
+        start, end = self._within(request)
+        resume: bytes | None = None
+        more = False
+        for key, value in self._leaping(local, index, start, end, reverse=request.reverse):
+            if len(rows) >= request.limit or size >= request.max_bytes or passed >= PASSED_MAX:
+                more = True
+                break
+            resume = key
+            entry = is_entry(key, value)
+            if entry != (index > 0) or (entry and key[NUMBER_AT] != index):
+                passed += 1
+                continue
+            if entry:
+                value = self._fetched(local, key, value) if request.fetch else item_bytes(value)
+            rows.append((key, value))
+            size += len(value)
+        return IndexRangeAnswer(rows, more, replica.partition, replica.applied, resume if more else None)
+
+    def _leaping(self, local: LocalRows, index: int, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of what lies in [start, end); forward, behind LEAP_AFTER rows in a row that are not asked for, on at the next one that may be."""
+        replica = self._replica
+        tree = replica.tree
+        assert tree is not None
+        while end is None or start < end:
+            missed = 0
+            for key, value in replica.overlay.merged(tree, start, end, reverse=reverse):
+                yield key, value
+                entry = is_entry(key, value)
+                missed = 0 if entry == (index > 0) and (not entry or key[NUMBER_AT] == index) else missed + 1
+                further = None if reverse or missed < LEAP_AFTER else _further(local, index, key, entry=entry)
+                if further is not None:
+                    start = further
+                    break
+            else:
+                return
+
+    def _fetched(self, local: LocalRows, key: bytes, value: bytes) -> bytes:
+        """The item that an index row is of. Raises Corrupt if there is none: nothing else makes an index row."""
+        item = self._replica.find(storage_key(local.key, entry_item(value)))
+        if item is None:
+            raise Corrupt("an index row is of no item", what="row", key=key)
+        return item
 
     def _when_applied(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None]) -> None:
         replica = self._replica
@@ -156,3 +221,14 @@ class Reads:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.answer(error)
+
+
+def _further(local: LocalRows, index: int, key: bytes, *, entry: bool) -> bytes | None:
+    """Where the next row that is asked for may lie, behind one that is not; None: it may be the next one."""
+    prefix = key[:HASH_BYTES]
+    if index == 0:
+        return after_prefix(prefix) if entry and items_end(local.key, prefix) is not None else None
+    if entry and key[NUMBER_AT] > index:
+        return None if items_end(local.key, prefix) is None else after_prefix(prefix)
+    wanted = entry_prefix(prefix, index)
+    return wanted if wanted > key else None

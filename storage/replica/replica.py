@@ -14,8 +14,10 @@ from collections.abc import Callable
 from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, Stamp
 from scrubjay.storage.btree.engine import Tree
+from scrubjay.storage.btree.index_rows import Sizes
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.replica.apply import Apply
@@ -33,6 +35,7 @@ from scrubjay.storage.wal.port import SetTree
 class Replica(LogReplica):
     """term: what it has as a leader, None while it does not lead. lo, hi: its range of keys, half-open; hi None: to the end. stuck: its tree can take no more:
     neither applied to nor pinned at a seal.
+    local: derives the rows of the table's local indexes, None if it has none.
 
     More than 25 methods: a storage replica's parts ask it for what lies between them."""
 
@@ -41,6 +44,7 @@ class Replica(LogReplica):
     def __init__(self, node: ReplicaHost, table: TableMeta, info: PartitionInfo, *, member: Member) -> None:
         self.lo = bytes.fromhex(info.lo)
         self.hi = bytes.fromhex(info.hi) if info.hi else None
+        self.local = LocalRows.of_table(table.key, table.local_indexes)
         super().__init__(node, table, info, member=member)
         self.tree: Tree | None = None
         self.overlay = Overlay()
@@ -139,6 +143,11 @@ class Replica(LogReplica):
     def size(self) -> int:
         """Bytes of keys and items."""
         return self.follow.size
+
+    @property
+    def index_sizes(self) -> Sizes:
+        """(rows, bytes) of each local index."""
+        return self.follow.sizes
 
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""

@@ -21,6 +21,7 @@ from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from scrubjay.storage.commands.evaluate import evaluate
 from scrubjay.storage.commands.values import Decision, ExpireCommand, Outcome, SwapCommand, WriteAnswer, WriteCommand
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Effect, Op, Record, RecordKind, Seal
@@ -52,6 +53,7 @@ class Led(Hosted, Protocol):
     overlay: Overlay
     checkpoints: Checkpoints
     attest: Attest
+    local: LocalRows | None
 
     @property
     def term(self) -> object: ...
@@ -147,7 +149,7 @@ class Term:
             done(lack)
             return
         now_s = replica.node.env.clock.wall_us() // 1_000_000 if isinstance(command, ExpireCommand) else None
-        outcome = evaluate(command, old, lsn=lsn, now_s=now_s)
+        outcome = evaluate(command, old, lsn=lsn, now_s=now_s, local=replica.local)
         decision = outcome.decision
         if decision is Decision.PUT or decision is Decision.DELETE:
             self._propose_effect(command, outcome, done)
@@ -409,4 +411,6 @@ def schema_payload(replica: Led) -> bytes:
         "table_id": table.table_id,
         "version": 1,
     }
+    if table.local_indexes:
+        facts["local_indexes"] = json.loads(msgspec.json.encode(table.local_indexes))
     return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()

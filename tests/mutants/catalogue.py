@@ -18,6 +18,7 @@ ROOMS = (
     "consensus",
     "replica",
     "btree",
+    "local_index",
     "archiver",
     "reading",
     "stores",

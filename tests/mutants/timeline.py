@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-leader-does-not-look-who-wrote",
         "storage/replica/term.py",
-        "        outcome = evaluate(command, old, lsn=lsn, now_s=now_s)\n",
+        "        outcome = evaluate(command, old, lsn=lsn, now_s=now_s, local=replica.local)\n",
         "        outcome = evaluate(command, old, lsn=getattr(command, 'lsn', None), now_s=now_s)\n",
         ("tests/integration/process/test_timeline.py::test_a_bad_job_is_found_and_undone_and_what_was_written_meanwhile_stays",),
     ),

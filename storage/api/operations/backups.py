@@ -9,6 +9,7 @@ from typing import Any
 from scrubjay.base.errors import Conflict, Invalid, Missing, Unsafe
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.local_indexes import local_index_overrides
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import (
     BILLING_MODE,
@@ -211,7 +212,7 @@ def restore_overrides(data: Body, source: TableMeta) -> dict[str, object]:
     on_demand = on_demand_of(data, "OnDemandThroughputOverride", billing)
     if on_demand is not None:
         result["on_demand"] = on_demand
-    return result
+    return result | local_index_overrides(data.get("LocalSecondaryIndexOverride"), source)
 
 
 async def restore_table_to_point_in_time(call: Call) -> None:
@@ -220,7 +221,7 @@ async def restore_table_to_point_in_time(call: Call) -> None:
     source_name = _source_name(data)
     target: str = data["TargetTableName"]
     at_us = _target_time(data)
-    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride", "VectorIndexOverride")
+    check_not_asked(data, "GlobalSecondaryIndexOverride", "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
     backend = call.api.backend
     source = backed_up_table(call, source_name)

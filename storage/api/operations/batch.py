@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
-from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
-from scrubjay.storage.api.operations.items import check_paths, encoded, shown, table_key
+from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
+from scrubjay.storage.api.operations.items import check_index_keys_of, check_paths, collection_metrics, encoded, shown, table_key
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
@@ -31,7 +31,8 @@ from scrubjay.storage.commands.values import Decision, DeleteCommand, PutCommand
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.projection import Projection
-from scrubjay.storage.items.keys import check_key, check_key_attributes, key_item, storage_key
+from scrubjay.storage.items.keys import HASH_BYTES, check_key, check_key_attributes, key_item, storage_key
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.items.size import check_item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_from_json
@@ -297,6 +298,8 @@ def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand
     item = request.item
     try:
         (check_key_attributes if request.put else check_key)(meta.key, item)
+        if request.put:
+            check_index_keys_of(meta, item)
     except ItemError as error:
         raise errors.validation(error.message) from None
     key = encode_item(key_item(meta.key, item))
@@ -337,20 +340,26 @@ class _WriteRun:
             self._call.fail(hard or failures[0])
             return
         unprocessed: dict[str, list[Body]] = {}
-        units: dict[str, float] = {}
+        units: dict[str, Consumed] = {}
+        collections: dict[str, dict[bytes, Body]] = {}
         done: list[WriteAnswer] = []
         mode = self._call.input.get("ReturnConsumedCapacity")
-        for request, answer in zip(self._requests, self._answers, strict=True):
-            units.setdefault(request.table, 0.0)
+        metrics = self._call.input.get("ReturnItemCollectionMetrics") == "SIZE"
+        for request, meta, command, answer in zip(self._requests, self._metas, self._commands, self._answers, strict=True):
+            here = units.setdefault(request.table, Consumed())
             if not isinstance(answer, WriteAnswer) or answer.outcome.decision is Decision.REFUSED:
                 unprocessed.setdefault(request.table, []).append(request.obj)
                 continue
             done.append(answer)
             if mode is not None and mode != "NONE":
-                units[request.table] += write_units(stored_size(answer.outcome.old), stored_size(answer.outcome.new))
+                here.wrote(LocalRows.of_table(meta.key, meta.local_indexes), command.key, answer.outcome.old, answer.outcome.new)
+            if metrics and meta.local_indexes:
+                collections.setdefault(request.table, {})[command.key[:HASH_BYTES]] = collection_metrics(self._call, meta, command.key_item)
         body: Body = {"UnprocessedItems": unprocessed}
         if mode is not None and mode != "NONE":
-            body["ConsumedCapacity"] = [consumed(mode, table, total) for table, total in units.items()]
+            body["ConsumedCapacity"] = [total.body(mode, table) for table, total in units.items()]
+        if collections:
+            body["ItemCollectionMetrics"] = {table: list(found.values()) for table, found in collections.items()}
         self._call.reply(body, _merged(done))
 
 

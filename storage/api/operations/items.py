@@ -8,7 +8,7 @@ from typing import Any
 from scrubjay.base.errors import Corrupt, ScrubjayError, from_code
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
-from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
+from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import (
     Layer,
@@ -38,7 +38,7 @@ from scrubjay.storage.api.shapes import (
     Struct,
     lower_first,
 )
-from scrubjay.storage.catalogue import KeySchema, TableMeta
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import (
     Decision,
     DeleteCommand,
@@ -53,10 +53,12 @@ from scrubjay.storage.commands.values import (
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition, check_key_paths
+from scrubjay.storage.items.expressions.index_keys import check_index_paths, check_index_values
 from scrubjay.storage.items.expressions.placeholders import Placeholders
 from scrubjay.storage.items.expressions.projection import Projection
 from scrubjay.storage.items.expressions.update import Update
 from scrubjay.storage.items.keys import check_item_keys, check_key, key_item, storage_key
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.items.size import check_encoded_size, check_item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
@@ -139,7 +141,7 @@ def table_key(call: Call, meta: TableMeta, key: Item) -> bytes:
 
 
 def check_paths(meta: TableMeta, condition: Condition | None, update: Update | None = None, projection: Projection | None = None) -> None:
-    """Key attributes are scalars: no path goes into one."""
+    """Key attributes are scalars, those of indexes too: no path goes into one."""
     try:
         if condition is not None:
             check_key_paths(condition.paths, meta.key)
@@ -147,6 +149,9 @@ def check_paths(meta: TableMeta, condition: Condition | None, update: Update | N
             check_key_paths(update.reads, meta.key)
         if projection is not None and projection.top is None:
             check_key_paths(projection.paths, meta.key)
+        if meta.local_indexes:
+            paths = [*(() if condition is None else condition.paths), *(() if projection is None else projection.paths)]
+            check_index_paths([*paths, *(() if update is None else (*update.reads, *update.paths))], meta.local_indexes)
     except ItemError as error:
         raise errors.validation(error.message) from None
 
@@ -221,13 +226,17 @@ def shown(item: bytes, projection: Projection | None) -> Body:
 class _Write:
     """What a write's answer needs to know. touched: of an update, for UPDATED_OLD and UPDATED_NEW."""
 
-    __slots__ = ("call", "touched")
+    __slots__ = ("call", "command", "meta", "touched")
+
+    meta: TableMeta
+    command: WriteCommand
 
     def __init__(self, call: Call, touched: Update | None = None) -> None:
         self.call = call
         self.touched = touched
 
     def send(self, meta: TableMeta, command: WriteCommand) -> None:
+        self.meta, self.command = meta, command
         self.call.api.backend.write(meta, command, self.done)
 
     def done(self, answer: WriteAnswer | ScrubjayError) -> None:
@@ -257,7 +266,11 @@ class _Write:
             body["Attributes"] = attributes
         mode = data.get("ReturnConsumedCapacity")
         if mode is not None and mode != "NONE":
-            body["ConsumedCapacity"] = consumed(mode, data["TableName"], write_units(stored_size(outcome.old), stored_size(outcome.new)))
+            units = Consumed()
+            units.wrote(LocalRows.of_table(self.meta.key, self.meta.local_indexes), self.command.key, outcome.old, outcome.new)
+            body["ConsumedCapacity"] = units.body(mode, data["TableName"])
+        if self.meta.local_indexes and data.get("ReturnItemCollectionMetrics") == "SIZE":
+            body["ItemCollectionMetrics"] = collection_metrics(self.call, self.meta, self.command.key_item)
         return body
 
     def _attributes(self, wanted: str, outcome: Outcome) -> Body | None:
@@ -271,6 +284,14 @@ class _Write:
         if self.touched is None:
             return None
         return item_to_json(self.touched.project_touched(decode_item(data))) or None
+
+
+def collection_metrics(call: Call, meta: TableMeta, key_item_: bytes) -> Body:
+    """The ItemCollectionMetrics of one partition key of a table with local indexes. The estimate is what is surely true: no item collection is larger than its table."""
+    stats = call.api.backend.stats(meta)
+    upper = max(1.0, float(-(-(stats.bytes + sum(size for _, size in stats.indexes)) // (1 << 30))))
+    name = meta.key.partition.name
+    return {"ItemCollectionKey": item_to_json({name: decode_item(key_item_)[name]}), "SizeEstimateRangeGB": [0.0, upper]}
 
 
 def _refusal(failure: Failure | None) -> Exception:
@@ -344,6 +365,7 @@ def put_item(call: Call) -> None:
     meta = call.data_table(data["TableName"])
     try:
         check_item_keys(meta.key, item)
+        check_index_keys_of(meta, item)
     except ItemError as error:
         raise errors.validation(error.message) from None
     if condition is not None:
@@ -351,6 +373,12 @@ def put_item(call: Call) -> None:
     blind = len(data) == 2  # nothing is returned or weighed
     command = PutCommand(storage_key(meta.key, item), encode_item(key_item(meta.key, item)), encoded(item), condition, blind=blind)
     _Write(call).send(meta, command)
+
+
+def check_index_keys_of(meta: TableMeta, item: Item) -> None:
+    """Raises ItemError if an item to be put has what cannot be a key of one of the table's indexes."""
+    if meta.local_indexes:
+        LocalRows(meta.key, meta.local_indexes).check_put(item)
 
 
 def encoded(item: Item) -> bytes:
@@ -454,15 +482,17 @@ def update_item(call: Call) -> None:
     _finish_expressions(placeholders)
     meta = call.data_table(data["TableName"])
     if update is not None:
-        _check_update_keys(update, meta.key)
+        _check_update_keys(update, meta)
     storage = table_key(call, meta, key)
     check_paths(meta, condition, update)
     _Write(call, update).send(meta, UpdateCommand(storage, encode_item(key), update, condition))
 
 
-def _check_update_keys(update: Update, schema: KeySchema) -> None:
+def _check_update_keys(update: Update, meta: TableMeta) -> None:
     try:
-        update.check_keys(schema)
+        update.check_keys(meta.key)
+        if meta.local_indexes:
+            check_index_values(update, meta.local_indexes)
     except ItemError as error:
         raise errors.validation(error.message) from None
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.capacity import consumed, read_units
-from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.capacity import Consumed, read_units
+from scrubjay.storage.api.local_indexes import IndexRead
 from scrubjay.storage.api.pages import KeyRange, Page
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError
@@ -57,20 +57,18 @@ def check_select(data: Body, verb: str) -> None:
         raise errors.validation(message)
 
 
-def no_index(data: Body) -> ApiError:
-    """No table has an index yet."""
-    return errors.validation(f"The table does not have the specified index: {data['IndexName']}")
-
-
 def start_key_of(data: Body) -> Item | None:
     """ExclusiveStartKey, read but not yet held against the table. Raises ItemError."""
     obj = data.get("ExclusiveStartKey")
     return None if obj is None else item_from_json(obj, "ExclusiveStartKey")
 
 
-def check_start_key(meta: TableMeta, key: Item) -> bytes:
-    """The storage key to go on after."""
+def check_start_key(meta: TableMeta, key: Item, view: IndexRead | None) -> bytes:
+    """The tree's key to go on after."""
     try:
+        if view is not None and view.number:
+            view.check_start_key(key, errors.validation(BAD_START_KEY))
+            return view.start_key(key)
         check_key(meta.key, key)
     except ItemError:
         raise errors.validation(BAD_START_KEY) from None
@@ -94,6 +92,7 @@ def read_page(
     *,
     condition: Condition | None,
     projection: Projection | None,
+    view: IndexRead | None,
     reverse: bool = False,
 ) -> None:
     """Read one page of these ranges, in order, and answer with it."""
@@ -103,7 +102,7 @@ def read_page(
 
     def done(result: Page | BaseException) -> None:
         if isinstance(result, Page):
-            _answer(call, result, consistent=consistent, count_only=count_only)
+            _answer(call, result, view, consistent=consistent, count_only=count_only)
         else:
             call.fail(result)
 
@@ -119,10 +118,11 @@ def read_page(
         count_only=count_only,
         measure=data.get("ReturnConsumedCapacity", "NONE") != "NONE",
         done=call.guard(done),
+        view=view,
     ).start()
 
 
-def _answer(call: Call, page: Page, *, consistent: bool, count_only: bool) -> None:
+def _answer(call: Call, page: Page, view: IndexRead | None, *, consistent: bool, count_only: bool) -> None:
     data = call.input
     body: Body = {"Count": page.count, "ScannedCount": page.scanned}
     if not count_only:
@@ -131,5 +131,17 @@ def _answer(call: Call, page: Page, *, consistent: bool, count_only: bool) -> No
         body["LastEvaluatedKey"] = item_to_json(page.last)
     mode = data.get("ReturnConsumedCapacity")
     if mode is not None and mode != "NONE":
-        body["ConsumedCapacity"] = consumed(mode, data["TableName"], read_units(page.size, consistent=consistent))
+        body["ConsumedCapacity"] = _units(page, view, consistent=consistent).body(mode, data["TableName"])
     call.reply(body, page.traces)
+
+
+def _units(page: Page, view: IndexRead | None, *, consistent: bool) -> Consumed:
+    """Of an index its rows count as one read, and each item that was fetched as one more, of the table."""
+    units = Consumed()
+    read = read_units(page.size, consistent=consistent)
+    if view is None or not view.number:
+        units.table += read
+    else:
+        units.index(view.definition.name, read)
+        units.table += sum([read_units(size, consistent=consistent) for size in page.fetched])
+    return units

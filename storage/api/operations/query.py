@@ -8,6 +8,7 @@ from typing import Any
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.local_indexes import IndexRead, index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.paged import (
@@ -15,7 +16,6 @@ from scrubjay.storage.api.operations.paged import (
     check_start_key,
     check_table_name_and_limit,
     filter_of,
-    no_index,
     read_page,
     start_key_of,
 )
@@ -50,6 +50,7 @@ from scrubjay.storage.items.expressions.keycondition import (
 from scrubjay.storage.items.expressions.projection import Projection
 from scrubjay.storage.items.legacy import check_conditional_operator, parse_key_conditions
 from scrubjay.storage.items.legacy import check_no_keys as check_no_filter_keys
+from scrubjay.storage.items.local_index import entry_bounds, items_end
 from scrubjay.storage.items.values import Item
 
 _ONE_EACH = "KeyConditionExpressions must only contain one condition per key"
@@ -115,8 +116,6 @@ def query(call: Call) -> None:
     except ItemError as error:
         raise _key_condition_fault(call, error) or worded(error, Layer.BARE, call.raw) from None
     meta = call.data_table(data["TableName"])
-    if "IndexName" in data:
-        raise no_index(data)
     _run_query(call, meta, conditions, condition, projection, start_key)
 
 
@@ -159,29 +158,42 @@ def _run_query(
     start_key: Item | None,
 ) -> None:
     data = call.input
+    view = index_read(meta, data, condition, projection)
+    schema = meta.key if view is None else view.schema
     try:
-        key = bind(conditions, meta.key)
+        key = bind(conditions, schema)
         if condition is not None:
             if "QueryFilter" in data:
-                check_no_filter_keys(data["QueryFilter"], meta.key)
+                check_no_filter_keys(data["QueryFilter"], schema)
             else:
-                check_no_keys(condition, meta.key)
+                check_no_keys(condition, schema)
     except ItemError as error:
         raise errors.validation(error.message) from None
     check_paths(meta, condition, None, projection)
     reverse = data.get("ScanIndexForward", True) is False
-    start, end = key.bounds()
+    start, end = _bounds(key, view)
     if start_key is not None:
-        start, end = _after_start_key(meta, key, start_key, start, end, reverse=reverse)
+        start, end = _after_start_key(meta, key, start_key, start, end, view, reverse=reverse)
     ranges = [KeyRange(partition_of(meta, key.prefix()), start, end)]
-    read_page(call, meta, ranges, condition=condition, projection=projection, reverse=reverse)
+    read_page(call, meta, ranges, condition=condition, projection=projection, view=view, reverse=reverse)
+
+
+def _bounds(key: KeyCondition, view: IndexRead | None) -> tuple[bytes, bytes | None]:
+    """Keys of the tree [start, end) that can meet the condition."""
+    if view is None:
+        return key.bounds()
+    if view.number:
+        return entry_bounds(view.definition, view.number, key.prefix(), key.operator, key.sort_values)
+    start, end = key.bounds()
+    edge = items_end(view.local.key, key.prefix())
+    return start, end if edge is None else edge if end is None else min(end, edge)
 
 
 def _after_start_key(
-    meta: TableMeta, key: KeyCondition, start_key: Item, start: bytes, end: bytes | None, *, reverse: bool
+    meta: TableMeta, key: KeyCondition, start_key: Item, start: bytes, end: bytes | None, view: IndexRead | None, *, reverse: bool
 ) -> tuple[bytes, bytes | None]:
     """The rest of [start, end) behind the starting key. Raises unless the key lies in it."""
-    at = check_start_key(meta, start_key)
+    at = check_start_key(meta, start_key, view)
     if start_key[meta.key.partition.name] != key.hash_value:
         raise errors.validation("The provided starting key is outside query boundaries based on provided conditions")
     if not start <= at or (end is not None and at >= end):

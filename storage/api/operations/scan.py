@@ -9,6 +9,7 @@ from typing import Any
 
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.local_indexes import index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.paged import (
@@ -18,7 +19,6 @@ from scrubjay.storage.api.operations.paged import (
     check_start_key,
     check_table_name_and_limit,
     filter_of,
-    no_index,
     read_page,
     start_key_of,
 )
@@ -137,12 +137,11 @@ def scan(call: Call) -> None:
     except ItemError as error:
         raise worded(error, Layer.OLDER, call.raw) from None
     meta = call.data_table(data["TableName"])
-    if "IndexName" in data:
-        raise no_index(data)
+    view = index_read(meta, data, condition, projection)
     segment, total = data.get("Segment", 0), data.get("TotalSegments", 1)
     start, end = segment_bounds(segment, total)
     if start_key is not None:
-        at = check_start_key(meta, start_key)
+        at = check_start_key(meta, start_key, view)
         if at < start or (end is not None and at >= end):
             raise errors.validation(
                 f"{BAD_START_KEY}: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct Segment. "
@@ -150,7 +149,7 @@ def scan(call: Call) -> None:
             )
         start = at + b"\x00"
     check_paths(meta, condition, None, projection)
-    read_page(call, meta, ranges_of(meta, start, end), condition=condition, projection=projection)
+    read_page(call, meta, ranges_of(meta, start, end), condition=condition, projection=projection, view=view)
 
 
 OPERATIONS: dict[str, Any] = {"Scan": Operation(_SCAN, scan)}

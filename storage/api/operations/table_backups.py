@@ -8,7 +8,7 @@ from typing import Any
 from scrubjay.base.errors import Conflict, Missing, ScrubjayError, Unsafe
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import backup_arn, key_schema, seconds
+from scrubjay.storage.api.describe import backup_arn, index_info, key_schema, seconds
 from scrubjay.storage.api.operations.backups import TARGET_NAME, backed_up_table, check_settled, restore_overrides
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import (
@@ -104,7 +104,10 @@ def _description(call: Call, info: BackupInfo) -> Body:
     }
     if table.on_demand is not None:
         source["OnDemandThroughput"] = {"MaxReadRequestUnits": table.on_demand.read, "MaxWriteRequestUnits": table.on_demand.write}
-    return {"BackupDetails": _details(call, info), "SourceTableDetails": source, "SourceTableFeatureDetails": {}}
+    features: Body = {}
+    if table.local_indexes:
+        features["LocalSecondaryIndexes"] = [index_info(table.key, index) for index in table.local_indexes]
+    return {"BackupDetails": _details(call, info), "SourceTableDetails": source, "SourceTableFeatureDetails": features}
 
 
 async def create_backup(call: Call) -> None:
@@ -170,7 +173,7 @@ async def restore_table_from_backup(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     arn, target = data["BackupArn"], data["TargetTableName"]
-    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride", "VectorIndexOverride")
+    check_not_asked(data, "GlobalSecondaryIndexOverride", "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
     if call.api.backend.table(target) is not None:
         raise errors.table_already_exists(target)

@@ -145,7 +145,7 @@ GLOBAL_INDEX_OVERRIDE = ListOf(
         },
     )
 )
-LOCAL_INDEX_OVERRIDE = ListOf(Struct("LocalSecondaryIndex", _INDEX_TYPES))
+LOCAL_INDEX_OVERRIDE = LOCAL_INDEXES
 
 # -- the operations --------------------------------------------------------------------------------------------------------------------
 

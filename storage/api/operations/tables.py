@@ -9,12 +9,20 @@ from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description
+from scrubjay.storage.api.local_indexes import (
+    check_index_keys,
+    check_local_indexes,
+    check_projected_count,
+    check_projection,
+    local_indexes_of,
+)
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
 from scrubjay.storage.api.operations.tags import check_tags
 from scrubjay.storage.api.shapes import Struct
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
+from scrubjay.storage.items.keys import key_attributes
 
 _INVALID = "One or more parameter values were invalid: "
 _MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
@@ -107,46 +115,41 @@ def _key_of(data: Body) -> tuple[KeySchema, tuple[tuple[str, str], ...]]:
 
 
 def _check_indexes(data: Body, key: KeySchema, definitions: tuple[tuple[str, str], ...]) -> None:
-    """What AWS refuses about indexes before this store refuses them altogether."""
-    for name in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
-        indexes = data.get(name)
-        if indexes is None:
-            continue
-        if not indexes:
-            raise errors.validation(_INVALID + f"List of {name} is empty")
-        if name == "LocalSecondaryIndexes" and key.sort is None:
-            raise errors.validation(
-                _INVALID + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
-            )
-        seen: set[str] = set()
-        for index in indexes:
-            _check_index(index, definitions)
-            if index["IndexName"] in seen:
-                raise errors.validation(_INVALID + f"Duplicate index name: {index['IndexName']}")
-            seen.add(index["IndexName"])
-    check_not_asked(data, "LocalSecondaryIndexes", "GlobalSecondaryIndexes")
-    if len(definitions) != (1 if key.sort is None else 2):
+    """What AWS refuses about indexes, before this store refuses global ones altogether."""
+    local, global_ = data.get("LocalSecondaryIndexes"), data.get("GlobalSecondaryIndexes")
+    if local is not None:
+        check_local_indexes(local, key, definitions)
+    if global_ is not None:
+        _check_global_indexes(global_, definitions, {index["IndexName"] for index in local or ()})
+    check_projected_count([*(local or ()), *(global_ or ())])
+    check_not_asked(data, "GlobalSecondaryIndexes")
+    _check_definitions_used(key, local, definitions)
+
+
+def _check_global_indexes(indexes: list[Body], definitions: tuple[tuple[str, str], ...], seen: set[str]) -> None:
+    if not indexes:
+        raise errors.validation(_INVALID + "List of GlobalSecondaryIndexes is empty")
+    for index in indexes:
+        check_index_keys(index, definitions)
+        check_projection(index["Projection"])
+        if index["IndexName"] in seen:
+            raise errors.validation(_INVALID + f"Duplicate index name: {index['IndexName']}")
+        seen.add(index["IndexName"])
+
+
+def _check_definitions_used(key: KeySchema, local: list[Body] | None, definitions: tuple[tuple[str, str], ...]) -> None:
+    """An attribute that is no key of anything is not defined."""
+    used = dict.fromkeys(one.name for one in key_attributes(key))
+    if not local and len(definitions) != len(used):
         raise errors.validation(
             _INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions"
         )
-
-
-def _check_index(index: Body, definitions: tuple[tuple[str, str], ...]) -> None:
-    names = [element["AttributeName"] for element in index["KeySchema"]]
-    defined = [name for name, _ in definitions]
-    if any(name not in defined for name in names):
+    used |= dict.fromkeys(element["AttributeName"] for index in local or () for element in index["KeySchema"])
+    if len(definitions) != len(used):
         raise errors.validation(
-            _INVALID + "Some index key attributes are not defined in AttributeDefinitions. "
-            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(defined)}]"
+            _INVALID + f"Some AttributeDefinitions are not used. AttributeDefinitions: [{', '.join(name for name, _ in definitions)}], "
+            f"keys used: [{', '.join(used)}]"
         )
-    projection = index["Projection"]
-    kind = projection.get("ProjectionType")
-    if kind is None:
-        raise errors.validation(_INVALID + "Unknown ProjectionType: null")
-    if kind != "INCLUDE" and projection.get("NonKeyAttributes"):
-        raise errors.validation(_INVALID + f"ProjectionType is {kind}, but NonKeyAttributes is specified")
-    if kind == "INCLUDE" and not projection.get("NonKeyAttributes"):
-        raise errors.validation(_INVALID + "ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
 
 
 def check_stream(data: Body) -> None:
@@ -184,6 +187,7 @@ def table_spec(data: Body) -> TableSpec:
         table_class=data.get("TableClass", "STANDARD"),
         tags=tuple(sorted(check_tags(data.get("Tags", [])).items())),
         on_demand=on_demand_of(data, "OnDemandThroughput", billing),
+        local_indexes=local_indexes_of(data.get("LocalSecondaryIndexes"), definitions),
     )
 
 
@@ -337,7 +341,7 @@ async def update_table(call: Call) -> None:
     _check_index_updates(data)
     meta = before = find_table(call, name)
     if "GlobalSecondaryIndexUpdates" in data:
-        # no table has an index, so the one to change or delete is not there
+        # no table has a global index, so the one to change or delete is not there
         raise errors.resource_not_found()
     check_changeable(meta)
     change = _change_of(data, meta, call.api.env.clock.wall_us())

@@ -489,6 +489,48 @@ def test_a_restore_with_other_settings(client: Any) -> None:
     assert table["ProvisionedThroughput"]["WriteCapacityUnits"] == 4
 
 
+def test_a_local_index_is_read_and_restored(client: Any, server: ApiCaller) -> None:
+    index = {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}]}
+    indexes = [
+        {"IndexName": "whole", **index, "Projection": {"ProjectionType": "ALL"}},
+        {"IndexName": "keys", **index, "Projection": {"ProjectionType": "KEYS_ONLY"}},
+    ]
+    name = "sorted-twice"
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in (("pk", "S"), ("sk", "S"), ("at", "N"))],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        LocalSecondaryIndexes=indexes,
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAIT)
+    table = server.resource().Table(name)
+    with table.batch_writer() as batch:
+        for number in range(30):
+            at = {} if number % 3 == 0 else {"at": Decimal(100 - number)}
+            batch.put_item(Item={"pk": "p", "sk": f"s{number:02d}", "x": "y" * 40, **at})
+    pages = client.get_paginator("query").paginate(
+        TableName=name, IndexName="keys", ConsistentRead=True, PaginationConfig={"PageSize": 7},
+        KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": {"S": "p"}},
+    )  # fmt: skip
+    found = [item["sk"]["S"] for page in pages for item in page["Items"]]
+    assert found == [f"s{number:02d}" for number in reversed(range(30)) if number % 3]
+    late = table.query(IndexName="whole", KeyConditionExpression=Key("pk").eq("p") & Key("at").lt(75), ConsistentRead=True)
+    assert [item["sk"] for item in late["Items"]] == ["s29", "s28", "s26"]
+    restore(
+        client,
+        SourceTableName=name,
+        TargetTableName="sorted-once",
+        RestoreDateTime=datetime.now(UTC),
+        LocalSecondaryIndexOverride=indexes[1:],
+    )
+    client.get_waiter("table_exists").wait(TableName="sorted-once", WaiterConfig=WAIT)
+    described = client.describe_table(TableName="sorted-once")["Table"]
+    assert [(one["IndexName"], one["ItemCount"]) for one in described["LocalSecondaryIndexes"]] == [("keys", 20)]
+    again = client.scan(TableName="sorted-once", IndexName="keys", ConsistentRead=True)
+    assert [item["sk"]["S"] for item in again["Items"]] == found
+
+
 def test_backups_by_name(client: Any) -> None:
     name = make(client, "backed", sort=None)
     before = {"TableName": name, "Item": {"pk": {"S": "kept"}, "v": {"N": "1"}}}

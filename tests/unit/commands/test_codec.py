@@ -19,6 +19,7 @@ from scrubjay.storage.commands.values import (
     DeleteCommand,
     ExpireCommand,
     Failure,
+    IndexRangeAnswer,
     Outcome,
     PutCommand,
     RangeAnswer,
@@ -79,6 +80,7 @@ ANSWERS: dict[str, Said] = {
     "refused": WriteAnswer(Outcome(Decision.REFUSED, OLD, OLD, Failure("ValidationException", "no such attribute")), "p", 8, None),
     "read": ReadAnswer(OLD, "p", 9),
     "range": RangeAnswer([(STORAGE_KEY, OLD), (STORAGE_KEY + b"2", NEW)], True, "p", 9),
+    "index_range": IndexRangeAnswer([(STORAGE_KEY + b"\xff\x01", OLD)], True, "p", 9, STORAGE_KEY + b"\xff\x02"),
     "failed": NotLeader("not the leader", partition="p", hint="node2"),
 }
 

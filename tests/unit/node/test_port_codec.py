@@ -70,6 +70,7 @@ FACTS = port.ReplicaFacts(
     ended=Lsn(12),
     ended_closed=13,
     closed=(1 << 62, Lsn(8), Lsn(7)),
+    indexes=((3, 4), (0, 0)),
 )
 SUM = errands.Sum(bytes(range(16)), 3)
 ERRANDS: dict[str, errands.Errand] = {
@@ -87,11 +88,13 @@ OUTCOMES: dict[str, errands.Outcome] = {
     "surveyed": errands.Surveyed(Lsn(7), (b"one", b"two")),
     "expired": errands.ExpiredFound((ExpiredItem(b"key", b"key item", b"value"),), b"next", 100_000),
     "scanned": errands.DigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
+    "scanned_indexed": errands.IndexDigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40, b"entries"),
 }
 REQUESTS: dict[str, Request] = {
     "write": port.Write(P, encode_command(SwapCommand(b"key", b"item", None, b"new"))),
     "read": port.Read(P, b"key", True, Lsn(7)),
     "range": port.Range(P, b"", None, 10, 1 << 20, False, True, Lsn(0)),
+    "index_range": port.IndexRange(P, b"", None, 10, 1 << 20, False, True, Lsn(0), 2, True),
     "ask_status": port.AskStatus(),
     "ask_facts": port.AskFacts(P),
     "ask_all_facts": port.AskFacts(None),
@@ -116,7 +119,7 @@ REQUESTS: dict[str, Request] = {
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
     "status": port.NodeStatus(NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11),
-    "facts": port.FactsOfReplicas((FACTS,)),
+    "facts_indexed": port.FactsOfReplicas((FACTS,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.HostedHere(True),
     "fine": port.Fine(),
@@ -140,6 +143,11 @@ def test_golden_requests(golden: Golden, name: str) -> None:
 def test_golden_answers(golden: Golden, name: str) -> None:
     golden.check(f"node_port/{name}.bin", encode_said(4, ANSWERS[name]))
     assert decode_said(golden.read(f"node_port/{name}.bin")) == SaidFrame(4, ANSWERS[name])
+
+
+def test_facts_of_an_older_node_are_read_on(golden: Golden) -> None:
+    older = port.FactsOfReplicas((msgspec.structs.replace(FACTS, indexes=()),))
+    assert decode_said(golden.read("node_port/facts.bin")) == SaidFrame(4, older)
 
 
 def test_every_message_has_its_golden_file() -> None:
