@@ -11,24 +11,48 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import crc32c as _crc32c
 import xxhash
 
+PIECE_BYTES = 256 << 10
+"""So much of a large buffer goes into a library at once: whoever gives way rests between two calls and never in one (`base/giving_way.py`)."""
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<I")
 
 
+class Sha256(Protocol):
+    """What hashlib gives."""
+
+    def update(self, data: memoryview, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+    def hexdigest(self) -> str: ...
+
+
 def crc32c_masked(data: bytes | memoryview, start: int = 0) -> int:
     """Masked CRC-32C of `data`. start: an *unmasked* CRC to continue from (see `crc32c_raw`)."""
-    crc = _crc32c.crc32c(data, start)
+    crc = crc32c_raw(data, start)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def crc32c_raw(data: bytes | memoryview, start: int = 0) -> int:
     """Plain CRC-32C (Castagnoli), continuable; what S3 calls CRC32C."""
-    return _crc32c.crc32c(data, start)
+    if len(data) <= PIECE_BYTES:
+        return _crc32c.crc32c(data, start)
+    for piece in pieces(data):
+        start = _crc32c.crc32c(piece, start)
+    return start
+
+
+def pieces(data: bytes | memoryview) -> Iterator[memoryview]:
+    """All of it, `PIECE_BYTES` at a time."""
+    view = memoryview(data)
+    for at in range(0, len(view), PIECE_BYTES):
+        yield view[at : at + PIECE_BYTES]
 
 
 def row_hash(key: bytes, item: bytes) -> int:
@@ -49,4 +73,18 @@ def key_hash(key: bytes) -> int:
 
 def sha256_hex(data: bytes | memoryview) -> str:
     """SHA-256, 64 lower-case hex digits."""
-    return hashlib.sha256(data).hexdigest()
+    return sha256_of(data).hexdigest()
+
+
+def sha256_of(*parts: bytes | memoryview) -> Sha256:
+    """SHA-256 of some bytes and those that follow them, in pieces."""
+    whole = hashlib.sha256()
+    for part in parts:
+        feed(whole, part)
+    return whole
+
+
+def feed(whole: Sha256, data: bytes | memoryview) -> None:
+    """More of what is summed up, in pieces."""
+    for piece in pieces(data):
+        whole.update(piece)

@@ -46,6 +46,8 @@ QUIET = "quiet"
 NIGHT = "night"
 JOBS = ("scrub", "verify", "expire", "compact")
 POLL_S = 0.05
+ASK_S = 0.25
+"""Between two questions of a night what it is at: each is a request of its own, and a tenth of all is a load that no night has."""
 ROUND_S_MAX = 100.0
 KINDS = ("put", "strong", "put", "weak")
 """What a connection asks in turn."""
@@ -197,10 +199,14 @@ async def night(port: int, options: argparse.Namespace) -> tuple[list[Took], Mar
     for job in JOBS:
         began = time.perf_counter()
         number = (await admin(port, "schedule/run", {"job": job}))["id"]
-        while (await admin(port, f"jobs/{number}")).get("running"):
-            phase = ((await admin(port, "scrub/status"))["progress"] or {}).get("phase") if job == "scrub" else None
+        marks.begins(job)
+        while True:
+            await asyncio.sleep(ASK_S)
+            told = await admin(port, "scrub/status" if job == "scrub" else f"jobs/{number}")
+            if not told.get("running"):
+                break
+            phase = (told["progress"] or {}).get("phase") if job == "scrub" else None
             marks.begins(f"{job} {str(phase).split()[0]}" if phase else job)
-            await asyncio.sleep(POLL_S)
         seconds[f"{job}_s"] = time.perf_counter() - began
     return await offered.stop(), marks, seconds
 

@@ -5,7 +5,6 @@ Loops over every record: a job of a worker process. It reads and returns; what i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from scrubjay.archiver.format.segment import encode_segment
 from scrubjay.archiver.read.check import check_deeply
 from scrubjay.archiver.read.objects import fetch_manifest, fetch_segment, pack_by_itself
 from scrubjay.archiver.read.rebuild import segment_keys
+from scrubjay.base.checksum import sha256_hex
 from scrubjay.base.env import JobContext, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Missing
 
@@ -85,7 +85,7 @@ async def pack_anew(
 def _made(pack: PackManifest, raw: bytes) -> Made:
     directory = directory_of(pack)
     data = encode_segment(pack.head(), raw, directory=directory)
-    assert hashlib.sha256(raw).hexdigest() == pack.raw.sha256
+    assert sha256_hex(raw) == pack.raw.sha256
     return Made(data, decode_directory(directory, stored=Sums.of(data), where=build(pack.own_key())))
 
 

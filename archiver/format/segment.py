@@ -7,13 +7,12 @@ same with a directory between header and frames, of which it is guaranteed as we
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import NamedTuple
 
 import zstandard
 
-from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw, sha256_of
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.ids import uuid_bytes, uuid_text
 
@@ -91,7 +90,7 @@ def encode_segment(head: SegmentHead, raw: bytes, *, directory: bytes = b"", lev
     top = HEADER.pack(
         MAGIC, version, ZSTD, 0, HEADER.size, *ids, *span, head.records, len(frames) // 3, len(raw), head.generation, place, 0
     )[:-4]
-    end = TRAILER.pack(END_MAGIC, len(frames) // 3, crc32c_raw(raw), len(raw), hashlib.sha256(raw).digest(), bytes(4), 0)[:-4]
+    end = TRAILER.pack(END_MAGIC, len(frames) // 3, crc32c_raw(raw), len(raw), sha256_of(raw).digest(), bytes(4), 0)[:-4]
     return b"".join((top, _CRC.pack(crc32c_masked(top)), directory, *frames, end, _CRC.pack(crc32c_masked(end))))
 
 
@@ -166,7 +165,7 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
     if offset != end_at or left:
         raise Corrupt("segment frames and sizes differ", kind=FORGED, what="segment", where=where)
     raw = b"".join(pieces)
-    digest = hashlib.sha256(raw).digest()
+    digest = sha256_of(raw).digest()
     if crc32c_raw(raw) != raw_crc or digest != raw_sha:
         raise Corrupt("segment raw checksum differs", what="segment", where=where, expected=raw_sha.hex(), found=digest.hex())
     return Segment(head, raw, digest, directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.format.records import check_against, check_keys, check_records
 from scrubjay.archiver.read.objects import fetch_segment, not_its_file
-from scrubjay.base.checksum import row_hash
+from scrubjay.base.checksum import row_hash, sha256_hex, sha256_of
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.rowfile import read_rowfile
@@ -45,7 +44,7 @@ def check_deeply(manifest: SegmentManifest, raw: bytes, *, after_stamp: int = 0)
     where, told = build(manifest.key()), build(manifest.key().twin())
     keys: set[bytes] = set()
     for part, piece in manifest.pieces(raw):
-        if part is not manifest and hashlib.sha256(piece).hexdigest() != part.raw.sha256:
+        if part is not manifest and sha256_hex(piece) != part.raw.sha256:
             raise Corrupt(
                 "a part's records are not those that its manifest names", kind=FORGED, what="segment", where=where, lsn=part.first
             )
@@ -88,10 +87,7 @@ async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> l
     if faults:
         return faults
     where = build(base.key())
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(part)
-    if whole.hexdigest() != base.file.sha256:
+    if sha256_of(*parts).hexdigest() != base.file.sha256:
         return [fault_of(not_its_file(base), lsn=base.lsn)]
     if not deep:
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from contextlib import suppress
 from itertools import accumulate
@@ -13,6 +12,7 @@ from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import PackManifest, PartManifest, SegmentManifest, Sums, decode_directory, decode_manifest
 from scrubjay.archiver.format.segment import HEADER, decode_head, decode_segment
 from scrubjay.archiver.read.names import list_all
+from scrubjay.base.checksum import feed, pieces, sha256_of
 from scrubjay.base.env import Disk, ObjectStore
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.engine import Row
@@ -25,14 +25,15 @@ async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, pat
         disk.remove(path)
     file = disk.open(path, create_size=0)
     try:
-        offset, whole = 0, hashlib.sha256()
+        offset, whole = 0, sha256_of()
         for number, part in enumerate(manifest.parts):
             key = build(manifest.key(number))
             data = await store.get(key)
             part.check(data, what="base", where=key)
-            whole.update(data)
-            file.write(offset, data)
-            offset += len(data)
+            feed(whole, data)
+            for piece in pieces(data):
+                file.write(offset, piece)
+                offset += len(piece)
         if whole.hexdigest() != manifest.file.sha256:
             raise not_its_file(manifest)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from scrubjay.archiver.coverage import untold
@@ -23,6 +22,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRows, objects_of
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.round import Round
+from scrubjay.base.checksum import feed, sha256_of
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.base.hlc import stamp_of
 
@@ -151,10 +151,10 @@ class PartitionCheck:
                 folders.setdefault(key.folder(), []).append(key)
         for keys in folders.values():
             self._round.spend()
-            whole = hashlib.sha256()
+            whole = sha256_of()
             try:
                 for key in keys:
-                    whole.update(await self._round.store.get(build(key)))
+                    feed(whole, await self._round.store.get(build(key)))
             except (Missing, Corrupt):
                 continue  # not what its name says
             except NoKey as error:

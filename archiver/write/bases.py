@@ -4,7 +4,6 @@ Two make bases: a scrub of the reference that matched, and a restore of its targ
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -13,7 +12,7 @@ from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, base_content
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Sums, Superseded
-from scrubjay.base.checksum import crc32c_raw
+from scrubjay.base.checksum import crc32c_raw, feed, sha256_of
 from scrubjay.base.env import Disk, File, JobContext, Jobs, ObjectStore
 from scrubjay.base.errors import Corrupt, Exists, Missing
 from scrubjay.base.ids import ClusterId, Lsn
@@ -80,9 +79,9 @@ async def upload_base(
         if prove:
             _prove(file, size, total)
         parts = tuple(Sums.of(piece) for piece in _pieces(file, size))
-        whole, crc = hashlib.sha256(), 0
+        whole, crc = sha256_of(), 0
         for piece in _pieces(file, size):
-            whole.update(piece)
+            feed(whole, piece)
             crc = crc32c_raw(piece, crc)
         sums = Sums(size, f"{crc:08x}", whole.hexdigest())
         supersedes: tuple[Superseded, ...] = ()

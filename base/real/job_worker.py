@@ -97,34 +97,15 @@ def find(job: str) -> Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
     return found
 
 
-class _Share:
-    """What a worker that gives way may use: the share that it was told for a job that nobody waits for, all for others."""
-
-    def __init__(self, rests: Rests | None) -> None:
-        self._rests, self._told, self._bound = rests, 1.0, False
-
-    def told(self, share: float) -> None:
-        """From the reading thread, in the middle of a job too."""
-        self._told = share
-        self._apply()
-
-    def begin(self, *, bound: bool) -> None:
-        self._bound = bound
-        self._apply()
-
-    def _apply(self) -> None:
-        if self._rests is not None:
-            self._rests.share = self._told if self._bound else 1.0
-
-
-def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest], share: _Share) -> None:
+def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest], rests: Rests | None) -> None:
     """Thread: feed the inbox. End of file means that the parent is gone or has dropped us: leave without ceremony, mid-job too."""
     parts: dict[str, list[bytes]] = {}
     try:
         for body in commands():
             request = job_wire.decode_request(body)
             if isinstance(request, job_wire.JobShare):
-                share.told(request.share)
+                if rests is not None:
+                    rests.told(request.share)
             elif isinstance(request, job_wire.JobPart):
                 parts.setdefault(request.name, []).append(request.data)
             else:
@@ -159,7 +140,7 @@ def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
     folder, parent, *way = arguments
     answers = become_worker(int(parent))
-    share = _Share(give_way() if way == [GIVES_WAY] else None)
+    rests = give_way() if way == [GIVES_WAY] else None
     log_lines.setup()
     lock = threading.Lock()
 
@@ -172,15 +153,17 @@ def main(arguments: list[str]) -> None:
             answer(answers, frame)
 
     inbox: queue.SimpleQueue[job_wire.JobRequest] = queue.SimpleQueue()
-    threading.Thread(target=_read_requests, args=(inbox, share), daemon=True, name="requests").start()
+    threading.Thread(target=_read_requests, args=(inbox, rests), daemon=True, name="requests").start()
     while True:
         request = inbox.get()
-        share.begin(bound=request.rests)
+        if rests is not None:
+            rests.bind(bound=request.rests)
         try:
             send(run_one(request, folder, send))
         except BrokenPipeError:
             os._exit(0)
-        share.begin(bound=False)
+        if rests is not None:
+            rests.bind(bound=False)
         del request
         gc.collect()  # a job's frames can be large, and the next one may be hours away
 

@@ -25,7 +25,7 @@ import lmdb
 
 from scrubjay.base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.frames import FrameReader
-from scrubjay.base.giving_way import Rests, give_way
+from scrubjay.base.giving_way import STEP_S, Rests, give_way
 from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
@@ -382,15 +382,19 @@ def run_scan(root: Path, answers: int, rests: Rests | None = None) -> None:
                 request = worker_wire.decode_request(body)
                 if isinstance(request, worker_wire.Share):
                     if rests is not None:
-                        rests.share = request.share
+                        rests.told(request.share)
                     continue
                 outcome = role.handle(request)
                 if outcome is not None:
                     answer(answers, worker_wire.encode(outcome))
+        if rests is not None:
+            rests.bind(bound=role.busy())
         ready, seconds = role.step()
         for outcome in ready:
             answer(answers, worker_wire.encode(outcome))
         wait = seconds if role.busy() else None
+        if rests is not None and (wait is None or wait > STEP_S):
+            rests.bind(bound=False)  # a wait is no work to look at
 
 
 def keep_large_blocks_apart() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
+_WAY = "tests/unit/base/test_giving_way.py"
+
 MUTANTS: list[Mutant] = [
     Mutant(
         "clock-past-its-reservation",
@@ -485,30 +487,134 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "night-never-rests",
         "base/giving_way.py",
-        "            self._sleep(",
-        "            abs(",
-        ("tests/unit/base/test_giving_way.py::test_of_a_core_no_more_is_used_than_the_share",),
+        "                self._sleep(",
+        "                abs(",
+        (f"{_WAY}::test_while_somebody_is_served_a_scan_takes_its_share_of_a_core_a_step_at_a_time_and_ends",),
+    ),
+    Mutant(
+        "night-rests-a-tick-at-a-time",
+        "base/giving_way.py",
+        "STEP_S = 0.0005\n",
+        "STEP_S = 0.004\n",
+        (f"{_WAY}::test_while_somebody_is_served_a_scan_takes_its_share_of_a_core_a_step_at_a_time_and_ends",),
+    ),
+    Mutant(
+        "night-is-looked-at-once",
+        "base/giving_way.py",
+        "            self._alarm(self._look_s)\n",
+        "            pass\n",
+        (f"{_WAY}::test_a_rest_that_cannot_be_had_is_no_error_of_the_work_and_the_next_is_asked_for",),
+    ),
+    Mutant(
+        "who-waits-is-looked-at-after-each-step",
+        "base/giving_way.py",
+        "min(self._look_s * 2.0, LOOK_MAX_S)",
+        "self._look_s",
+        (f"{_WAY}::test_who_waits_for_something_else_is_looked_at_ever_less_often_and_what_it_used_is_not_forgotten",),
+    ),
+    Mutant(
+        "who-waited-is-looked-at-seldom-for-ever",
+        "base/giving_way.py",
+        "            self._look_s = STEP_S\n",
+        "",
+        (f"{_WAY}::test_who_waits_for_something_else_is_looked_at_ever_less_often_and_what_it_used_is_not_forgotten",),
+    ),
+    Mutant(
+        "what-a-wait-used-is-forgotten",
+        "base/giving_way.py",
+        "            self._look_s = min(self._look_s * 2.0, LOOK_MAX_S)",
+        "            self._upto_s, self._look_s = self._used_s(), min(self._look_s * 2.0, LOOK_MAX_S)",
+        (f"{_WAY}::test_who_waits_for_something_else_is_looked_at_ever_less_often_and_what_it_used_is_not_forgotten",),
+    ),
+    Mutant(
+        "nobody-is-served-and-it-is-looked-at",
+        "base/giving_way.py",
+        "self._alarm(STEP_S if self.share < 1.0 else 0.0)",
+        "self._alarm(STEP_S)",
+        (f"{_WAY}::test_who_has_all_of_a_core_never_rests_and_is_never_looked_at",),
+    ),
+    Mutant(
+        "an-alarm-ends-who-ends",
+        "base/giving_way.py",
+        "    atexit.register(_alarm, 0.0)",
+        "    # atexit.register(_alarm, 0.0)",
+        (f"{_WAY}::test_a_process_that_ends_while_it_is_looked_at_ends_as_it_would",),
+    ),
+    Mutant(
+        "large-buffers-go-in-whole",
+        "base/checksum.py",
+        "PIECE_BYTES = 256 << 10",
+        "PIECE_BYTES = 64 << 20",
+        ("tests/unit/base/test_checksum.py::test_no_more_than_a_piece_is_given_to_a_library_at_once",),
+    ),
+    Mutant(
+        "a-crc-begins-anew-with-each-piece",
+        "base/checksum.py",
+        "_crc32c.crc32c(piece, start)",
+        "_crc32c.crc32c(piece, 0)",
+        ("tests/unit/base/test_checksum.py::test_in_pieces_it_is_the_sum_of_the_whole",),
+    ),
+    Mutant(
+        "a-waiting-scan-is-looked-at",
+        "storage/btree/worker.py",
+        "rests.bind(bound=False)",
+        "rests.bind(bound=role.busy())",
+        ("tests/unit/btree/test_lmdb_engine.py::test_a_scan_that_waits_for_its_rate_is_not_looked_at",),
+    ),
+    Mutant(
+        "collector-walks-half-a-server",
+        "scrubjay/serving/listening.py",
+        "GC_THRESHOLDS = (2_000, 500, 50)",
+        "GC_THRESHOLDS = (50_000, 20, 100)",
+        (
+            "tests/unit/real/test_settled_memory.py::test_what_a_server_waits_for_its_collector_is_bounded_and_what_was_there_is_never_walked",
+        ),
+    ),
+    Mutant(
+        "collector-walks-what-was-there",
+        "scrubjay/serving/listening.py",
+        "    gc.freeze()\n",
+        "",
+        (
+            "tests/unit/real/test_settled_memory.py::test_what_a_server_waits_for_its_collector_is_bounded_and_what_was_there_is_never_walked",
+        ),
+    ),
+    Mutant(
+        "collector-keeps-its-own-thresholds",
+        "scrubjay/serving/listening.py",
+        "    gc.set_threshold(*GC_THRESHOLDS)\n",
+        "",
+        (
+            "tests/unit/real/test_settled_memory.py::test_what_a_server_waits_for_its_collector_is_bounded_and_what_was_there_is_never_walked",
+        ),
     ),
     Mutant(
         "a-rest-refused-ends-the-work",
         "base/giving_way.py",
         "with suppress(OSError):",
         "with suppress(KeyError):",
-        ("tests/unit/base/test_giving_way.py::test_a_rest_that_cannot_be_had_is_no_error_of_the_work",),
+        (f"{_WAY}::test_a_rest_that_cannot_be_had_is_no_error_of_the_work_and_the_next_is_asked_for",),
     ),
     Mutant(
         "rests-for-what-was-used-before",
         "base/giving_way.py",
-        "if self._share != self.share:",
-        "if False:",
-        ("tests/unit/base/test_giving_way.py::test_what_was_used_before_the_share_was_told_is_not_made_up_for",),
+        "        self._rested_share = 1.0\n        self._begin",
+        "        self._begin",
+        (f"{_WAY}::test_a_scan_goes_at_full_speed_from_when_nobody_is_served_and_rests_again_when_somebody_is",),
     ),
     Mutant(
         "who-is-waited-for-rests-too",
         "base/real/job_worker.py",
+        "rests.bind(bound=request.rests)",
+        "rests.bind(bound=True)",
+        ("tests/unit/real/test_jobs.py::test_a_job_that_nobody_waits_for_rests_while_others_are_served_and_no_other_job_does",),
+    ),
+    Mutant(
+        "what-somebody-waits-for-rests",
+        "base/giving_way.py",
         "self._told if self._bound else 1.0",
         "self._told",
-        ("tests/unit/real/test_jobs.py::test_a_job_that_nobody_waits_for_rests_while_others_are_served_and_no_other_job_does",),
+        (f"{_WAY}::test_what_somebody_waits_for_does_not_rest_whatever_the_share",),
     ),
     Mutant(
         "share-is-not-told-in-the-middle",

@@ -522,6 +522,21 @@ def test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_
     assert rested[False] > rested[True] + 5, rested
 
 
+def test_a_scan_that_waits_for_its_rate_is_not_looked_at(bench: Bench) -> None:
+    """Each look is a turn of a core that somebody else wants: a wait of 0.4 s was a hundred of them."""
+    assert isinstance(bench.engine, LmdbEngine)
+    tree = bench.run(bench.engine.create, P)
+    bench.run(tree.checkpoint, [put(n, n) for n in range(1, 3_001)], at(3_000))
+    bench.engine.share(0.5)
+    pin = bench.run(tree.pin, at(3_000).applied)
+    size = bench.run(pin.digest, LO, None, bytes_per_second=None).bytes_read
+    pid = bench.workers[-1].pid
+    before = let_go(pid)
+    bench.run(pin.digest, LO, None, bytes_per_second=int(size / 0.4))
+    assert let_go(pid) - before < 60
+    pin.release()
+
+
 def test_a_scan_worker_that_was_replaced_keeps_to_the_share_too(bench: Bench) -> None:
     told: list[worker_wire.Request] = []
 
