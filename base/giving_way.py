@@ -108,8 +108,8 @@ class Rests:
 def give_way() -> Rests:
     """From now on this process gives way; what it returns is told how much."""
     os.nice(NICE)
-    atexit.register(_alarm, 0.0)  # an interpreter that is on its way out answers no alarm: it would be ended by it
     rests = Rests()
+    atexit.register(rests.bind, bound=False)  # an interpreter that is on its way out answers no alarm: it would be ended by it
     signal.signal(signal.SIGALRM, lambda _number, _frame: rests.strike())
     signal.siginterrupt(signal.SIGALRM, False)  # a library's read is gone on with, and not ended
     return rests

@@ -536,8 +536,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "an-alarm-ends-who-ends",
         "base/giving_way.py",
-        "    atexit.register(_alarm, 0.0)",
-        "    # atexit.register(_alarm, 0.0)",
+        "    atexit.register(rests.bind, bound=False)",
+        "    # none",
         (f"{_WAY}::test_a_process_that_ends_while_it_is_looked_at_ends_as_it_would",),
     ),
     Mutant(

@@ -117,8 +117,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-parts-records-unproven",
         "archiver/read/check.py",
-        "        if part is not manifest and hashlib",
-        "        if False and hashlib",
+        "        if part is not manifest and sha256_hex",
+        "        if False and sha256_hex",
         (_PACK + "test_a_part_that_holds_other_records_is_found_by_reading_them",),
     ),
     Mutant(

@@ -158,7 +158,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "base-file-unsummed",
         "archiver/read/check.py",
-        "    if whole.hexdigest() != base.file.sha256:\n",
+        "    if sha256_of(*parts).hexdigest() != base.file.sha256:\n",
         "    if False:\n",
         ("tests/unit/archiver/test_forged.py::test_what_a_base_says_of_itself_is_compared",),
     ),

@@ -63,8 +63,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "base-part-unchecked",
         "archiver/read/objects.py",
-        '            part.check(data, what="base", where=key)\n            whole',
-        "            whole",
+        '            part.check(data, what="base", where=key)\n            feed',
+        "            feed",
         ("tests/unit/scrubber/test_scrub_archive.py::test_a_base_that_rotted_is_named_and_done_without",),
     ),
     Mutant(
