@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from scrubjay.base import peer_wire as wire
@@ -48,7 +48,7 @@ Replied = Callable[[bytes | ScrubjayError], None]
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
     """One connection as it is. channel: talk | port | bulk. outward: this process dialled. since_s: for how long it is up, or not. error: why it is not up, or was not before, "": never.
-    sent, received: frames. dropped: frames that found no room."""
+    sent, received: frames. dropped: frames that found no room, of one that is dialled since the process began. made: how often one that is dialled came up since then."""
 
     name: NodeName
     channel: str
@@ -60,6 +60,7 @@ class LinkFacts:
     sent: int
     received: int
     dropped: int
+    made: int = 0
 
 
 @dataclass(slots=True)
@@ -281,6 +282,8 @@ class PeerNet:
         name = NodeName(link.peer)
         self._hellos[name] = link.hello
         if connection.dialled is not None:
+            if (own := self._diallers.get((name, link.channel))) is not None and own.connection is connection:
+                own.made += 1
             return
         self._strangers.discard(connection)
         before = self._inward.get((name, link.channel))
@@ -458,6 +461,9 @@ class _Dialler:
     def __init__(self, net: PeerNet, name: NodeName, channel: str, address: tuple[str, int]) -> None:
         self.connection: PeerConnection | None = None
         self.error = ""
+        self.made = 0
+        self._dropped = 0
+        """By connections that are over."""
         self._net, self._name, self._channel, self._address = net, name, channel, address
         self._wake = asyncio.Event()
         self._stopped = False
@@ -478,6 +484,7 @@ class _Dialler:
                 await asyncio.shield(connection.closed)
                 self.connection = None
                 link = connection.link
+                self._dropped += 0 if link is None else link.dropped
                 self.error = "" if link is None or link.over is None else str(link.over)
                 refused = link is not None and link.refused is not None
                 if connection.since and self._net.loop.time() - connection.since >= GOOD_S:
@@ -542,9 +549,11 @@ class _Dialler:
 
     def facts(self) -> LinkFacts:
         now = self._net.loop.time()
-        if self.connection is not None:
-            return _facts(self._name, self._channel, self.connection, now, self.error)
-        return LinkFacts(self._name, self._channel, True, False, now - self._since, self.error, 0, 0, 0, 0)
+        if self.connection is None:
+            return LinkFacts(self._name, self._channel, True, False, now - self._since, self.error, 0, 0, 0, self._dropped, self.made)
+        found = _facts(self._name, self._channel, self.connection, now, self.error)
+        since_s = found.since_s if found.up else now - self._since
+        return replace(found, since_s=since_s, dropped=found.dropped + self._dropped, made=self.made)
 
 
 def _facts(name: NodeName, channel: str, connection: PeerConnection, now: float, error: str) -> LinkFacts:

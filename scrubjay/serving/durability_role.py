@@ -101,7 +101,7 @@ async def serve_durability(
             _log.info("stopped while it started", waited_for="the catalogue")
             return 0
         cluster = Cluster({}, control, heard, nodes.sizes, {}, folder, plan.zones)
-        services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False, place=place)
+        services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False, place=place, net=net)
         reader = NewsReader(
             env,
             net,

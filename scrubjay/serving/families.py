@@ -63,6 +63,17 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_quarantine_bytes", GAUGE, "Room on disk that they take", ("node",)),
         Family("scrubjay_heals", COUNTER, "Copies rebuilt from the archive since the start", ("node", "outcome")),
     ),
+    "Between processes": (
+        Family("scrubjay_link_up", GAUGE, "1 while the connection that this process dials is up", ("peer", "channel")),
+        Family("scrubjay_link_down_seconds", GAUGE, "For how long it is not; 0 while it is", ("peer", "channel")),
+        Family("scrubjay_link_queued_bytes", GAUGE, "What waits to be sent over it", ("peer", "channel")),
+        Family(
+            "scrubjay_link_connections", COUNTER, "How often it came up since the start: more than once is a reconnect", ("peer", "channel")
+        ),
+        Family("scrubjay_link_dropped", COUNTER, "Frames that found no room in it, since the start", ("peer", "channel")),
+        Family("scrubjay_link_refused", COUNTER, "Connections that were not let in since the start, here or by a peer"),
+        Family("scrubjay_link_broken", COUNTER, "Connections that ended over bytes that no peer can have sent"),
+    ),
     "Tables": (
         Family("scrubjay_table_latest_timestamp_seconds", GAUGE, "End of the table's proven window (Unix time)", ("table",)),
         Family("scrubjay_table_lag_seconds", GAUGE, "Age of the end of a table's proven window", ("table",)),

@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 from scrubjay import __version__
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.base.latency import Latency
+from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.times import parse_time
 from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.drills.runs import Drills
@@ -27,6 +28,7 @@ from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped
 from scrubjay.serving.folder import RecoverFile
+from scrubjay.serving.links import tell_links
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.catalogue import METADATA_TABLE
 
@@ -57,18 +59,21 @@ class Metrics(Scraped):
         drills: Drills,
         recovered: RecoverFile | None,
         pair: PairKeeper | None,
+        net: PeerNet | None,
     ) -> None:
-        """recovered: how this cluster came out of its archive, None: it was not recovered. pair: keeps two archives, None: there is one."""
+        """net: connects this process with others, None: there are none. recovered: how this cluster came out of its archive, None: it was not recovered. pair: keeps two archives, None: there is one."""
         self._pair = pair
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
         self._durability, self._webhooks, self._drills = durability, webhooks, drills
-        self._recovered = recovered
+        self._recovered, self._net = recovered, net
         super().__init__()
 
     def collect(self) -> list[Metric]:
         out, view = Exposition(), self._health.view()
         self._server(out, view)
         self._nodes(out, view)
+        if self._net is not None:
+            tell_links(out, self._net)
         self._tables(out, view)
         self._archive(out, view)
         if self._pair is not None:

@@ -217,7 +217,7 @@ class NodeLife:
         forward = HttpForward(self._name, plan.durability.host, plan.durability.port, addresses=net.addresses)
         door = NodeDoor(env, config, cluster_id=lambda: self._file.cluster_id, forward=forward, log=unexpected)
         routes = node_routes(
-            view, NodeMetrics(view, cluster, api), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
+            view, NodeMetrics(view, cluster, api, net), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
         )
         self._server = await listen(config, NodeApi(env, api, forward, unexpected), routes, self._descriptors)
         settle_memory()

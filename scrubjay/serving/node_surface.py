@@ -17,6 +17,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.http_values import Handler, Request, Respond, Response
 from scrubjay.base.real.http_forward import HttpForward
+from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.client import CLUSTER_HEADER, UNREACHABLE
 from scrubjay.config import Config
@@ -27,6 +28,7 @@ from scrubjay.server.ports import Report
 from scrubjay.server.problems import DEGRADED, DOWN, OK
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import Exposition, Scraped
+from scrubjay.serving.links import tell_links
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.surface import keys_of
 from scrubjay.storage.api.api import DynamoApi
@@ -174,8 +176,8 @@ class NodeView:
 class NodeMetrics(Scraped):
     """Reads the parts at each scrape; of the families of docs/METRICS.md those that a node has."""
 
-    def __init__(self, view: NodeView, cluster: Cluster, api: DynamoApi) -> None:
-        self._view, self._cluster, self._api = view, cluster, api
+    def __init__(self, view: NodeView, cluster: Cluster, api: DynamoApi, net: PeerNet) -> None:
+        self._view, self._cluster, self._api, self._net = view, cluster, api, net
         super().__init__()
 
     def collect(self) -> list[Metric]:
@@ -204,6 +206,7 @@ class NodeMetrics(Scraped):
             quarantine = self._cluster.quarantine(name)
             out.tell("scrubjay_quarantine_trees", quarantine.trees, name)
             out.tell("scrubjay_quarantine_bytes", quarantine.bytes, name)
+        tell_links(out, self._net)
         return [metric for metric in out.families() if metric.samples]
 
 

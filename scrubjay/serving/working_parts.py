@@ -21,6 +21,7 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.http_values import Handler
 from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.config import Config
 from scrubjay.drills.runs import Drills
@@ -104,9 +105,10 @@ async def open_services(
     taken: Takeover | None = None,
     alone: bool = True,
     place: str = "",
+    net: PeerNet | None = None,
 ) -> WorkingParts:
     """Start them. disk: of the folder, with writes in threads. taken: a takeover that this start carries out. alone: no other process works for this cluster; else they agree on
-    one that does, and that one claims the archive. place: of the folder's lock.
+    one that does, and that one claims the archive. place: of the folder's lock. net: to the other processes, None: there are none.
 
     Raises Unsafe if the log does not continue the archive, or its keys are not at hand; the cluster is closed then.
     """
@@ -235,7 +237,7 @@ async def open_services(
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()
-    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk), archive.pair)
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk), archive.pair, net)
     routes = surface(
         env,
         config,

@@ -423,4 +423,18 @@ MUTANTS: list[Mutant] = [
         "        for once in ():\n            once(Un",
         (_NODES + "test_a_lane_that_ends_forgets_what_was_told_and_tells_everyone_who_waits",),
     ),
+    Mutant(
+        "a-reconnect-is-not-counted",
+        "base/real/peer_net.py",
+        "                own.made += 1\n",
+        "                own.made = 1\n",
+        ("tests/unit/real/test_peer_net.py::test_a_silent_peer_is_found_and_let_go_and_dialled_again",),
+    ),
+    Mutant(
+        "what-was-dropped-is-forgotten-with-its-connection",
+        "base/real/peer_net.py",
+        "self._dropped += 0 if link is None else link.dropped",
+        "self._dropped += 0",
+        ("tests/unit/real/test_peer_net.py::test_a_peer_that_never_reads_costs_a_bounded_queue_and_nobody_else_anything",),
+    ),
 ]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.fixtures.certificates import Authority
 from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.wait import wait_for
 
@@ -28,8 +29,14 @@ FAIL_OVER_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfProcesses]:
-    with ClusterOfProcesses(tmp_path_factory.mktemp("cluster")) as made:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[ClusterOfProcesses]:
+    """Every process shows a certificate that names it, and asks for one of the others."""
+    with ClusterOfProcesses(tmp_path_factory.mktemp("cluster"), tls=lambda name: authority.files(name, names=[name])) as made:
         for name in (*NODES, DURABILITY):
             made.spawn(name)
         yield made
@@ -171,8 +178,32 @@ def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: Cl
     assert [node["state"] for node in status["nodes"]] == ["ok"] * len(NODES), status
 
 
-def test_an_emptied_folder_stays_out_and_the_others_serve(cluster: ClusterOfProcesses) -> None:
+def metrics(cluster: ClusterOfProcesses, name: str) -> str:
+    with urllib.request.urlopen(f"{cluster.url(name)}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_who_shows_a_certificate_of_another_authority_or_of_another_node_is_not_let_in(
+    cluster: ClusterOfProcesses, authority: Authority, tmp_path: Path
+) -> None:
+    up = 'scrubjay_link_up{channel="port",peer="n3"} '
+    assert all(up + "1.0" in metrics(cluster, name) for name in ("n1", DURABILITY))
     assert cluster.stop("n3") == 0
+    cluster.spawn("n3", shows=Authority(tmp_path, "foreign").files("n3", names=["n3"]))
+    wait_for(lambda: "certificate verify failed" in cluster.log("n1").read_text() or "TLS: " in cluster.log("n1").read_text(), timeout=60)
+    assert up + "0.0" in metrics(cluster, "n1")
+    cluster.kill("n3")
+    cluster.spawn("n3", shows=authority.files("n2-of-n3", names=["n2"]))
+    wait_for(
+        lambda: "its certificate names neither it nor its role (name=n3, role=node, certificate=n2)" in cluster.log("n1").read_text(),
+        timeout=60,
+    )
+    assert up + "0.0" in metrics(cluster, "n1")
+    cluster.kill("n3")
+    cluster.client("n1").put_item(TableName=TABLE, Item={"k": {"S": "without n3"}, "v": {"N": "4"}})
+
+
+def test_an_emptied_folder_stays_out_and_the_others_serve(cluster: ClusterOfProcesses) -> None:
     folder: Path = cluster.root / "n3"
     shutil.rmtree(folder)
     cluster.spawn("n3")

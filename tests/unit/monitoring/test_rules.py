@@ -50,6 +50,14 @@ CASES = [
     ),
     Case("ScrubjayJobOverdue", [("scrubjay_job_overdue", {"name": "scrub"}, 0, 1)], [("scrubjay_job_overdue", {"name": "scrub"}, 1, 0)]),
     Case(
+        "ScrubjayLinkDown",
+        [("scrubjay_link_down_seconds", {"peer": "n2", "channel": "port"}, 0, 31)],
+        [
+            ("scrubjay_link_down_seconds", {"peer": "n2", "channel": "port"}, 0, 29),
+            ("scrubjay_link_down_seconds", {"peer": "n3", "channel": "talk"}, 25, 0),
+        ],
+    ),
+    Case(
         "ScrubjayFindingsDropped",
         [("scrubjay_findings_dropped_total", {}, 0, 1), ("scrubjay_findings_unwritten", {}, 0, 0)],
         [("scrubjay_findings_dropped_total", {}, 4, 4), ("scrubjay_findings_unwritten", {}, 0, 0)],

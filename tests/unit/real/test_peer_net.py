@@ -6,18 +6,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from scrubjay.base import peer_link
 from scrubjay.base import peer_wire as wire
@@ -31,6 +25,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.peer_net import LinkFacts, PeerNet
 from scrubjay.base.real.peer_tls import TlsContexts, TlsFiles, tls_files
 from scrubjay.base.real.rand import RealRand
+from tests.fixtures.certificates import Authority
 
 HOST = "127.0.0.1"
 
@@ -397,6 +392,11 @@ async def test_a_peer_that_never_reads_costs_a_bounded_queue_and_nobody_else_any
         taken = [lane.send(frame) for _ in range(30)]
         assert taken[0]
         assert not taken[-1]
+        ended = a.net.outward(NodeName("d"), "talk")
+        assert ended is not None
+        ended.abort()
+        await until(lambda: next(one for one in a.outward("d") if one.channel == "talk").made == 2)
+        assert next(one for one in a.outward("d") if one.channel == "talk").dropped >= talk.dropped, "counted over connections"
         deaf.close()
 
 
@@ -427,6 +427,8 @@ async def test_a_silent_peer_is_found_and_let_go_and_dialled_again(tasks: AsyncT
             await until(lambda: [one.up for one in a.outward("d")] == [True])
             await until(lambda: any("it is silent" in line for line in a.lines), seconds=5)
             await until(lambda: len(deaf.taken) >= 2, seconds=5)
+            await until(lambda: a.outward("d")[0].made >= 2, seconds=5)
+            assert [one.made for one in a.outward("b")] == [1, 1, 1], "the others had to come up once"
             assert a.up("b")
             assert b.up("a")
             deaf.close()
@@ -634,42 +636,6 @@ async def test_bulk_does_not_hold_up_talk(tasks: AsyncTasks) -> None:
 
 
 # --- TLS -----------------------------------------------------------------------------------------------------------------------------------
-
-
-class Authority:
-    """Signs certificates into a folder."""
-
-    def __init__(self, folder: Path, name: str = "ca") -> None:
-        self.folder, self.name = folder, name
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._signed(self.subject, self.key.public_key(), authority=True)
-        self.path = folder / f"{name}.pem"
-        self.path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
-
-    def _signed(self, subject: x509.Name, key: Any, *, authority: bool = False, names: Sequence[str] = ()) -> x509.Certificate:
-        now = datetime.now(UTC)
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.subject)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        )
-        if names:
-            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
-        return made.sign(self.key, SHA256())
-
-    def files(self, file: str, *, common: str = "somebody", names: Sequence[str] = ()) -> TlsFiles:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-        cert, secret = self.folder / f"{file}.cert", self.folder / f"{file}.key"
-        cert.write_bytes(self._signed(subject, key.public_key(), names=names).public_bytes(Encoding.PEM))
-        secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return TlsFiles(self.path, cert, secret)
 
 
 def with_tls(tasks: AsyncTasks, at_a: TlsFiles | None, at_b: TlsFiles | None) -> tuple[Process, Process]:
