@@ -93,8 +93,8 @@ class Tree(Protocol):
 class PinnedTree(Protocol):
     """A snapshot of a tree at exactly one LSN, scanned from the file's bytes outside the node's process. Release it."""
 
-    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult]) -> None:
-        """Recompute the range digest of hash range [lo, hi) from the bytes; never stops at a bad row."""
+    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult], indexed: bool = False) -> None:
+        """Recompute the range digest of hash range [lo, hi) from the bytes; never stops at a bad row. indexed: of a table with local indexes, whose rows are told apart."""
         ...
 
     def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:

@@ -566,7 +566,7 @@ class LmdbPin:
         self._scanner = scanner
         self._pin = pin
 
-    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult]) -> None:
+    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult], indexed: bool = False) -> None:
         def scanned(answer: Any | ScrubjayError) -> None:
             if isinstance(answer, ScrubjayError):
                 done(answer)
@@ -576,7 +576,7 @@ class LmdbPin:
             digest.load(encoded)
             done(ScanResult(digest, tuple(bad), tuple(structure), size, index))
 
-        self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second), scanned)
+        self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second, indexed), scanned)
 
     def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
         def scanned(answer: Any | ScrubjayError) -> None:

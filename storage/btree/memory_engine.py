@@ -362,7 +362,7 @@ class MemoryPin:
         self._engine = engine
         self._content = content
 
-    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult]) -> None:
+    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult], indexed: bool = False) -> None:
         def work() -> None:
             content = self._content
             digest, index = RangeDigest(lo, hi), IndexTally(lo, hi)
@@ -373,7 +373,7 @@ class MemoryPin:
                 size += len(key) + len(value)
                 try:
                     item = decode_value(key, value).item
-                    if is_entry(key, item):
+                    if indexed and is_entry(key, item):
                         index.add(key, item, row_hash(key, item))
                     else:
                         digest.add(key, row_hash(key, item))

@@ -18,8 +18,7 @@ from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.btree.lmdb_tree import TreeReader
 from scrubjay.storage.btree.row import HEADER_SIZE, checked_hashes, decode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter
-from scrubjay.storage.items.keys import HASH_BYTES
-from scrubjay.storage.items.local_index import NUMBER_AT, is_entry
+from scrubjay.storage.items.local_index import is_entry
 from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
 YIELD_BYTES = 1 << 17
@@ -118,8 +117,11 @@ class _Runs:
             self._close()
 
 
-def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[int, None, Scanned]:
-    """Digests of everything in the tree, recomputed from its bytes; [lo, hi) is the partition's range, rows outside are findings."""
+def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None, *, indexed: bool = False) -> Generator[int, None, Scanned]:
+    """Digests of everything in the tree, recomputed from its bytes; [lo, hi) is the partition's range, rows outside are findings.
+
+    indexed: of a table with local indexes; index rows of any other are items like the rest, and so differ from what there must be.
+    """
     digest, index = RangeDigest(lo, hi), IndexTally(lo, hi)
     bad: list[bytes] = []
     structure: list[str] = []
@@ -134,11 +136,7 @@ def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[in
             break
         total += size
         keys, hashes = [key for key, _ in taken], checked_hashes(taken)
-        entries = [
-            (key, value[HEADER_SIZE:])
-            for key, value in taken
-            if key[HASH_BYTES:NUMBER_AT] == b"\xff" and is_entry(key, value[HEADER_SIZE:])
-        ]
+        entries = [(key, value[HEADER_SIZE:]) for key, value in taken if is_entry(key, value[HEADER_SIZE:])] if indexed else []
         in_order = last < keys[0] and all(map(lt, keys, keys[1:])) and digest.holds(keys[0]) and digest.holds(keys[-1])
         for some, theirs in [(keys, hashes)] if in_order else [([key], [hash_]) for key, hash_ in zip(keys, hashes, strict=True)]:
             if not digest.holds(some[0]):

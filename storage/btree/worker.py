@@ -226,7 +226,7 @@ class ScanRole:
                     self._release(request.pin)
                 case worker_wire.Digest():
                     reader = self._reader(request.pin)
-                    steps = scan_digest(reader, request.lo, request.hi)
+                    steps = scan_digest(reader, request.lo, request.hi, indexed=request.indexed)
                     self._jobs.append(_Job(request.id, steps, request.bytes_per_second))
                 case worker_wire.Rows():
                     self._jobs.append(

@@ -81,6 +81,7 @@ class Digest(msgspec.Struct, tag="digest", array_like=True):
     lo: bytes
     hi: bytes | None
     bytes_per_second: int | None
+    indexed: bool = False
 
 
 class Rows(msgspec.Struct, tag="rows", array_like=True):

@@ -292,7 +292,13 @@ class Healing:
 
     async def _digest(self, pin: PinnedTree, replica: Replica) -> ScanResult:
         scanned = self._future()
-        pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: settle(scanned, result))
+        pin.digest(
+            replica.lo,
+            replica.hi,
+            bytes_per_second=None,
+            done=lambda result: settle(scanned, result),
+            indexed=replica.local is not None,
+        )
         result: ScanResult = await self._bounded(scanned)
         return result
 

@@ -119,7 +119,13 @@ class Pins:
         """As slow as the pace that was asked for: bounded by the pin, which ends at its time, and the scan with it."""
         replica, tree = self._pinned(request.partition, request.lsn)
         future: Future[Any] = self._node.env.tasks.future()
-        tree.digest(replica.lo, replica.hi, bytes_per_second=request.bytes_per_second, done=lambda result: settle(future, result))
+        tree.digest(
+            replica.lo,
+            replica.hi,
+            bytes_per_second=request.bytes_per_second,
+            done=lambda result: settle(future, result),
+            indexed=replica.local is not None,
+        )
         found: ScanResult = await self._read(future, replica, tree, request.lsn)
         told = (found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
         return IndexDigestScanned(*told, found.entries) if found.entries else DigestScanned(*told)

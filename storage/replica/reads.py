@@ -94,7 +94,7 @@ class Reads:
                 return
             applied = replica.applied
             try:
-                found = self._collect(request) if request.index is None else self._indexed(request)
+                found = self._collect(request) if request.index is None and replica.local is None else self._indexed(request)
             except Corrupt as rot:
                 replica.found_rot(rot, found_by="read")
                 done(Corrupt("rot found while reading", what="row", applied=applied))
@@ -133,8 +133,8 @@ class Reads:
         """The items of a table with local indexes, or the rows of one of these: they lie among each other, by partition key. What is not asked for is passed over, in
         leaps where many lie together; after PASSED_MAX rows the answer says how far it has come."""
         replica = self._replica
-        local, index = replica.local, request.index
-        if local is None or index is None or index > len(local.indexes):
+        local, index = replica.local, request.index or 0  # who does not know of indexes wants items
+        if local is None or index > len(local.indexes):
             raise Unavailable("this copy knows no such index", partition=replica.partition, index=index)
         rows: list[tuple[bytes, bytes]] = []
         size = passed = 0

@@ -77,7 +77,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "index-rows-in-the-state-digest",
         "storage/btree/memory_engine.py",
-        "                    if is_entry(key, item):\n",
+        "                    if indexed and is_entry(key, item):\n",
         "                    if False:\n",
         (f"{WHOLE}::test_a_restore_derives_the_indexes_that_are_asked_for[None]",),
     ),
@@ -150,5 +150,19 @@ MUTANTS: list[Mutant] = [
         "any(given.get(name) != info[name] for name in info)",
         "False",
         (f"{API}::test_a_backup_tells_of_the_indexes_and_a_restore_takes_those_that_are_named",),
+    ),
+    Mutant(
+        "items-asked-for-without-an-index",
+        "storage/replica/reads.py",
+        "if request.index is None and replica.local is None else",
+        "if request.index is None else",
+        (f"{WHOLE}::test_answers_are_those_of_a_plain_model[S]",),
+    ),
+    Mutant(
+        "local-index-updated",
+        "storage/api/operations/tables.py",
+        '            if asked["IndexName"] in local:\n',
+        "            if False:\n",
+        (f"{API}::test_a_local_index_is_not_changed",),
     ),
 ]

@@ -316,6 +316,15 @@ def _check_index_updates(data: Body) -> None:
         raise errors.not_built("GlobalSecondaryIndexUpdates")
 
 
+def _refuse_local(updates: list[Body], meta: TableMeta) -> None:
+    """A local index is made with its table and stays as it is."""
+    local = {index.name for index in meta.local_indexes or ()}
+    for update in updates:
+        for action, asked in update.items():
+            if asked["IndexName"] in local:
+                raise errors.validation(f"Cannot {action.lower()} an index that is not a GlobalSecondaryIndex: {asked['IndexName']}")
+
+
 async def update_table(call: Call) -> None:
     data = read_input(call)
     name = require_table_name(data)
@@ -341,6 +350,7 @@ async def update_table(call: Call) -> None:
     _check_index_updates(data)
     meta = before = find_table(call, name)
     if "GlobalSecondaryIndexUpdates" in data:
+        _refuse_local(data["GlobalSecondaryIndexUpdates"], meta)
         # no table has a global index, so the one to change or delete is not there
         raise errors.resource_not_found()
     check_changeable(meta)

@@ -223,6 +223,12 @@ def test_requests_that_are_refused(orders: ApiServer) -> None:
     assert orders.refusal("Query", outside) == (V, "The provided starting key does not match the range key predicate")
 
 
+def test_a_local_index_is_not_changed(orders: ApiServer) -> None:
+    for action, word in (("Delete", "delete"), ("Update", "update")):
+        asked_ = {"TableName": "orders", "GlobalSecondaryIndexUpdates": [{action: {"IndexName": "keys"}}]}
+        assert orders.refusal("UpdateTable", asked_) == (V, f"Cannot {word} an index that is not a GlobalSecondaryIndex: keys")
+
+
 WRONG = INVALID + "Type mismatch for Index Key at Expected: N Actual: S IndexName: all"
 
 

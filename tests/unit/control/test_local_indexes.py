@@ -15,6 +15,7 @@ from scrubjay.storage.api.local_indexes import local_index_overrides
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_treefile import MAKER
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import RangeRead
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.local_index import LocalRows, is_entry
@@ -71,6 +72,14 @@ def test_answers_are_those_of_a_plain_model(sort_type: str) -> None:
     model.check_all()
     table = settled(house, model)
     model.check_all()
+    found: set[bytes] = set()
+    for info in table.partitions:  # who does not know of indexes gets items
+        future = house.env.tasks.future()
+        whole = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=True)
+        house.cluster.store.read_range(table, info, whole, future.set_result)
+        found |= {item for _, item in house.run(future).rows}
+    assert len(found) == len(model.items)
+    assert all(item[:1] == b"\x01" for item in found)
     stats = house.cluster.store.stats(table)
     assert dict(zip(INDEXES, [rows for rows, _ in stats.indexes], strict=True)) == model.sizes()
     assert stats.rows == len(model.items)
