@@ -35,6 +35,7 @@ from scrubjay.server.problems import (
     FoundProblem,
     HalfHealth,
     HealthFacts,
+    LinkHealth,
     NodeHealth,
     PartitionHealth,
     TableHealth,
@@ -45,6 +46,7 @@ from scrubjay.server.problems import (
     problems,
     serving,
 )
+from scrubjay.server.process_talk import LinkDown, NodeTold
 from scrubjay.server.remembered import Remembered
 from scrubjay.server.ttl.walker import TtlWalker
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -155,10 +157,12 @@ class Health:
         locks: Callable[[], str | None] = lambda: None,
         pair: PairKeeper | None = None,
         ttl: TtlWalker | None = None,
+        told: Callable[[NodeName], NodeTold | None] = lambda _: None,
     ) -> None:
-        """ttl: walks over tables with a time to live, None: nobody does here. pair: keeps two archives, None: there is one. owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
+        """told: of nodes in other processes, how their machines are. ttl: walks over tables with a time to live, None: nobody does here. pair: keeps two archives, None: there is one. owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
         self._schedule, self._drills, self._fleet, self._locks, self._duty = schedule, drills, fleet, locks, duty
+        self._told = told
         self._pair, self._ttl = pair, ttl
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options = index, ledger, free, options
@@ -237,6 +241,7 @@ class Health:
             None if self._schedule is None else stopped(self._schedule, "compact"),
             () if self._pair is None else pair_health(self._pair, now_us),
             () if self._ttl is None else ttl_health(self._ttl),
+            [LinkHealth(name, *link) for name, told in self._machines() for link in lost_peers(told)],
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -320,6 +325,7 @@ class Health:
         gone = state.code in GONE or stopped == "archive_gone"
         states = [agent.state() for agent in self._agents]
         failing = tuple((state.node, state.trouble.error) for state in states if state.trouble is not None)
+        failing += tuple((str(name), told.agent) for name, told in self._machines() if told.agent)
         return ArchiveHealth(
             self._options.url,
             state.reachable or gone,
@@ -334,6 +340,9 @@ class Health:
             self._remembered.checks.get(WHOLE, (0, None))[1],
             0.0 if self._schedule is None else max(0, now_us - max(self._remembered.read_us, self._schedule.views.since_us)) / 1e6,
         )
+
+    def _machines(self) -> list[tuple[NodeName, NodeTold]]:
+        return [(name, told) for name in self._control.ports if (told := self._told(name)) is not None]
 
     def _why_stopped(self) -> str:
         """In words, "" if it may write."""
@@ -445,6 +454,15 @@ def pair_health(keeper: PairKeeper, now_us: int) -> tuple[HalfHealth, ...]:
         )
         for one in keeper.states()
     )
+
+
+def lost_peers(told: NodeTold) -> list[tuple[str, float, str]]:
+    """(peer, for how long, why) of those that a node does not reach, by the channel that was lost first."""
+    longest: dict[str, LinkDown] = {}
+    for link in told.links:
+        if link.peer not in longest or link.down_s > longest[link.peer].down_s:
+            longest[link.peer] = link
+    return [(peer, link.down_s, link.error) for peer, link in sorted(longest.items())]
 
 
 def half_json(one: HalfHealth) -> dict[str, Any]:

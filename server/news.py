@@ -16,7 +16,7 @@ from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.server.process_talk import Asker, AskNews, FindingTold, News, ask
+from scrubjay.server.process_talk import Asker, AskNews, AskNode, FindingTold, News, NodeTold, ask
 from scrubjay.storage.service_port import Finding
 
 KEPT_MAX = 1024
@@ -24,6 +24,10 @@ KEPT_MAX = 1024
 FINDINGS_MAX = 500
 """Findings told at once."""
 ASK_EVERY_S = 0.5
+NODE_EVERY_US = 2_000_000
+"""Between two questions how a node's machine is."""
+NODE_STALE_US = 15_000_000
+"""What it told so long ago counts no more."""
 
 
 class NodeNews:
@@ -73,7 +77,14 @@ class NewsReader:
     ) -> None:
         self._env, self._net, self._published, self._moved, self._note = env, net, published, moved, note
         self._asked: dict[NodeName, AskNews] = {name: AskNews("", 0) for name in nodes}
+        self._told: dict[NodeName, tuple[int, NodeTold]] = {}
+        """By node, when on our boot clock it was asked, and what it told."""
         self._tasks: list[Task[None]] = []
+
+    def told(self, name: NodeName) -> NodeTold | None:
+        """How a node's machine is, by its own word; None: nobody knows just now, or its release does not say."""
+        at_us, told = self._told.get(name, (0, None))
+        return None if self._env.clock.boot_us() - at_us > NODE_STALE_US else told
 
     @property
     def asked(self) -> Mapping[NodeName, AskNews]:
@@ -86,6 +97,8 @@ class NewsReader:
     async def _follow(self, name: NodeName) -> None:
         while True:
             await self.look(name)
+            if self._env.clock.boot_us() - self._told.get(name, (-NODE_EVERY_US, None))[0] >= NODE_EVERY_US:
+                await self.look_at(name)
             await self._env.tasks.sleep(ASK_EVERY_S)
 
     def stop(self) -> None:
@@ -104,6 +117,14 @@ class NewsReader:
             for one in news.findings:
                 self._note(_finding(one))
             self._asked[name] = AskNews(news.life, news.after, news.findings)
+        except ScrubjayError:
+            return
+
+    async def look_at(self, name: NodeName) -> None:
+        """Ask one node how its machine is. What it told before counts for a while if it does not answer."""
+        asked_us = self._env.clock.boot_us()
+        try:
+            self._told[name] = asked_us, await ask(self._env.tasks, self._net, name, AskNode(), NodeTold, timeout_s=5.0)
         except ScrubjayError:
             return
 

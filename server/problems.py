@@ -16,6 +16,8 @@ WAL_NEAR_SHARE = 0.75
 """A log that holds this share of what it may hold is a problem, before it refuses writes."""
 UNREAD_S = 35 * 86_400.0
 """Everything that lies in the archive is read again within this, the longest window there is."""
+LINK_DOWN_S = 10.0
+"""A node that does not reach another for so long has a problem, though both run."""
 DISK_LOW_FILES = 4
 """A disk with less room than this many WAL files is a problem."""
 
@@ -36,6 +38,7 @@ RULES: dict[str, Rule] = {
     "node-full": Rule("disk-full.md"),
     "disk-low": Rule("disk-full.md"),
     "wal-near-limit": Rule("archive-lags-or-store-down.md"),
+    "link-down": Rule("node-out-of-service.md"),
     "clock-ahead": Rule("clock-ahead.md", grace_s=1.0),
     "copy-suspect": Rule("scrub-mismatch.md"),
     "copy-amnesiac": Rule("node-out-of-service.md"),
@@ -200,6 +203,15 @@ class DrillHealth(NamedTuple):
     found: bool
 
 
+class LinkHealth(NamedTuple):
+    """A node does not reach a peer of its cluster. error: as it says, "": it does not know."""
+
+    node: str
+    peer: str
+    down_s: float
+    error: str
+
+
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
     has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
@@ -222,6 +234,7 @@ class HealthFacts(NamedTuple):
     packing: str | None = None
     pair: Sequence[HalfHealth] = ()
     ttl: Sequence[TtlHealth] = ()
+    links: Sequence[LinkHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -241,6 +254,11 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield from _partition(part, out)
     for node in facts.nodes:
         yield from _node(node)
+    for link in facts.links:
+        if link.down_s >= LINK_DOWN_S and not {link.node, link.peer} & out:
+            why = f": {link.error}" if link.error else ""
+            told = f"node {link.node} has not reached {link.peer} for {_seconds(link.down_s)}{why}"
+            yield FoundProblem("link-down", f"{link.node} {link.peer}", told)
     for table in facts.tables:
         yield from _table(table)
         if facts.allowed is not None and not table.dropped:

@@ -49,6 +49,10 @@ class AskNews(msgspec.Struct, array_like=True, frozen=True, tag=3):
     kept: tuple[FindingTold, ...] = ()
 
 
+class AskNode(msgspec.Struct, array_like=True, frozen=True, tag=4):
+    """How is your machine, and whom do you not reach? Answer: NodeTold."""
+
+
 class FindingTold(msgspec.Struct, array_like=True, frozen=True):
     """`storage.service_port.Finding`, field for field."""
 
@@ -85,8 +89,25 @@ class News(msgspec.Struct, array_like=True, frozen=True, tag=66):
     findings: tuple[FindingTold, ...]
 
 
-Question = AskFounded | Found | AskNews
-Answer = FoundedHere | News
+class LinkDown(msgspec.Struct, array_like=True, frozen=True):
+    """A peer that a process dials and is not connected to, over some channel. down_s: for how long. error: why, as far as it knows."""
+
+    peer: NodeName
+    channel: str
+    down_s: float
+    error: str
+
+
+class NodeTold(msgspec.Struct, array_like=True, frozen=True, tag=67):
+    """free_bytes: of its disk, None: it does not say. agent: what its archiving agent cannot do, "": nothing. links: those that are down."""
+
+    free_bytes: int | None
+    agent: str
+    links: tuple[LinkDown, ...]
+
+
+Question = AskFounded | Found | AskNews | AskNode
+Answer = FoundedHere | News | NodeTold
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 

@@ -34,6 +34,7 @@ from scrubjay.server.node import (
     open_node,
     start_node,
 )
+from scrubjay.server.process_talk import NodeTold
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.beside import FOLDER as TREES
@@ -80,6 +81,8 @@ class Cluster:
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
     folder: Path = Path()
     zones: Mapping[NodeName, str] = field(default_factory=dict)
+    told: Callable[[NodeName], NodeTold | None] = lambda _: None
+    """Of nodes in other processes, how their machines are."""
 
     @property
     def sources(self) -> dict[NodeName, NodeLogSource]:
@@ -103,6 +106,9 @@ class Cluster:
 
     def free_bytes(self, name: NodeName) -> int | None:
         """Of the node's disk; None if it does not say (it is gone)."""
+        if name not in self.disks:
+            told = self.told(name)
+            return None if told is None else told.free_bytes
         try:
             return self.disks[name].free_bytes()
         except (OSError, ScrubjayError, KeyError):

@@ -19,7 +19,7 @@ from scrubjay.config import Config
 from scrubjay.server.admission import Admission
 from scrubjay.server.founding import Founder
 from scrubjay.server.news import NodeNews
-from scrubjay.server.process_talk import AskFounded, AskNews, Found, Founded, decode_question, encode
+from scrubjay.server.process_talk import AskFounded, AskNews, AskNode, Found, Founded, NodeTold, decode_question, encode
 from scrubjay.serving.folder import ClusterFile, write_cluster
 from scrubjay.serving.plan import ClusterPlan
 
@@ -67,7 +67,7 @@ async def connect(
 
 
 def replies(
-    founder: Founder, news: Callable[[], NodeNews | None]
+    founder: Founder, news: Callable[[], NodeNews | None], node: Callable[[], NodeTold | None] = lambda: None
 ) -> Callable[[Hello, bytes, Callable[[bytes | ScrubjayError], None]], None]:
     """What this process answers when others ask it."""
 
@@ -79,6 +79,11 @@ def replies(
                 if told is None:
                     raise Unavailable("no node runs in this process yet")
                 back(encode(told.answer(question)))
+            elif isinstance(question, AskNode):
+                state = node()
+                if state is None:
+                    raise Unavailable("no node runs in this process yet")
+                back(encode(state))
             elif isinstance(question, Found) and asker.role != "node":
                 raise Unavailable("only a founding node founds", process=asker.name)
             else:

@@ -110,6 +110,7 @@ async def serve_durability(
             moved=services.durability.archive.note_moved,
             note=findings,
         )
+        cluster.told = reader.told
         reader.start()
         try:
             server = await listen(config, services.api, services.routes, descriptors)

@@ -1,9 +1,15 @@
-"""Connections between the processes of a cluster, as `/metrics` tells them."""
+"""Connections between the processes of a cluster, as `/metrics` and the durability process are told of them."""
 
 from __future__ import annotations
 
 from scrubjay.base.real.peer_net import PeerNet
+from scrubjay.server.process_talk import LinkDown
 from scrubjay.serving.families import Exposition
+
+
+def links_down(net: PeerNet) -> tuple[LinkDown, ...]:
+    """Those that this process dials and that are not up."""
+    return tuple(LinkDown(one.name, one.channel, one.since_s, one.error) for one in net.links() if one.outward and not one.up)
 
 
 def tell_links(out: Exposition, net: PeerNet) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.claim_followed import FollowedClaim
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future
@@ -34,12 +35,14 @@ from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out
 from scrubjay.server.archive import start_agents, wrapped
 from scrubjay.server.news import NodeNews
 from scrubjay.server.peer_nodes import PeerNodes
+from scrubjay.server.process_talk import NodeTold
 from scrubjay.server.stop import hand_over, others_go_on
 from scrubjay.serving.archive import archive_line, settings_of
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, open_nodes
 from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
 from scrubjay.serving.folder import ClusterFile, empty_tmp, read_cluster
 from scrubjay.serving.jobs import open_jobs
+from scrubjay.serving.links import links_down
 from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
 from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
 from scrubjay.serving.plan import ClusterPlan
@@ -158,6 +161,8 @@ class NodeLife:
         self._server: Any = None
         self._cluster: Cluster | None = None
         self._writer: Writer | None = None
+        self._agents: list[ArchiveAgent] = []
+        self._net: PeerNet | None = None
 
     async def up(self) -> bool:
         env, config, plan, start = self._env, self._config, self._plan, self._start
@@ -182,7 +187,7 @@ class NodeLife:
         self._closing.append(net.close)
         network.now(net)
         founder = founder_in(env, net, self._disk, plan, self._name, self._file)
-        net.answer(replies(founder, lambda: self._news))
+        net.answer(replies(founder, lambda: self._news, self._state))
         peers = PeerNodes(env, self._name, net)
         self._closing.append(peers.close)
         others = {other: peers.node(other, number) for number, other in plan.names.items() if other != self._name}
@@ -208,6 +213,7 @@ class NodeLife:
         self._closing.append(claim.stop)
         agents = start_agents(env, store, cluster.sources, writer, options=agent_options(config), jobs=jobs, log=archive_line)
         self._closing += [agent.stop for agent in agents]
+        self._agents, self._net = agents, net
         kept = control.service.found
         news = self._news = NodeNews(env.rand.uuid(), findings=kept.all, forget=kept.forget)
         for agent in agents:
@@ -273,6 +279,13 @@ class NodeLife:
             joined=not node.joining,
             note=self._plan.note,
         )
+
+    def _state(self) -> NodeTold | None:
+        """How this machine is, for whoever works for the cluster."""
+        if self._cluster is None or self._net is None:
+            return None
+        trouble = next((state.trouble.error for state in (agent.state() for agent in self._agents) if state.trouble is not None), "")
+        return NodeTold(self._cluster.free_bytes(self._name), trouble, links_down(self._net))
 
     def _refused(self, peer: NodeName, error: ScrubjayError) -> None:
         """Another process does not let this one in. If it knows better who this node is, the node stops."""

@@ -208,6 +208,7 @@ async def open_services(
         index=durability.archive.index,
         ledger=durability.ledger,
         free=cluster.free_bytes,
+        told=lambda name: cluster.told(name),
         options=HealthOptions(
             url=config.archive_url,
             version=__version__,

@@ -11,6 +11,27 @@ _CONFIG = "tests/unit/cli/test_config_cluster.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "a-machine-counts-for-ever",
+        "server/news.py",
+        "return None if self._env.clock.boot_us() - at_us > NODE_STALE_US else told",
+        "return told",
+        (f"{_PROCESSES}::test_how_a_machine_is_counts_for_a_while",),
+    ),
+    Mutant(
+        "a-link-to-the-dead-is-a-problem",
+        "server/problems.py",
+        "if link.down_s >= LINK_DOWN_S and not {link.node, link.peer} & out:",
+        "if link.down_s >= LINK_DOWN_S:",
+        ("tests/unit/server/test_problems.py::test_a_link_is_a_problem_of_its_own_only_while_both_its_ends_run_and_after_a_while",),
+    ),
+    Mutant(
+        "a-link-that-was-just-lost-is-a-problem",
+        "server/problems.py",
+        "if link.down_s >= LINK_DOWN_S and not",
+        "if not",
+        ("tests/unit/server/test_problems.py::test_a_link_is_a_problem_of_its_own_only_while_both_its_ends_run_and_after_a_while",),
+    ),
+    Mutant(
         "a-node-stops-without-the-archive",
         "server/stop.py",
         "        if not wanted or len(members) < QUORUM or env.clock.boot_us() >= deadline_us:\n",

@@ -176,6 +176,7 @@ def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: Cl
     assert (code, report["verdict"]) == (0, "match"), report
     code, status = cluster.cli("status")
     assert [node["state"] for node in status["nodes"]] == ["ok"] * len(NODES), status
+    wait_for(lambda: all(node["disk_free_bytes"] for node in cluster.cli("status")[1]["nodes"]), timeout=20)  # each told by its own process
 
 
 def metrics(cluster: ClusterOfProcesses, name: str) -> str:

@@ -50,7 +50,7 @@ CASES = [
     ),
     Case("ScrubjayJobOverdue", [("scrubjay_job_overdue", {"name": "scrub"}, 0, 1)], [("scrubjay_job_overdue", {"name": "scrub"}, 1, 0)]),
     Case(
-        "ScrubjayLinkDown",
+        "ScrubjayPeerAway",
         [("scrubjay_link_down_seconds", {"peer": "n2", "channel": "port"}, 0, 31)],
         [
             ("scrubjay_link_down_seconds", {"peer": "n2", "channel": "port"}, 0, 29),

@@ -14,15 +14,19 @@ from scrubjay.base.ids import ClusterId, NodeName, PartitionId, TableId
 from scrubjay.base.peer_wire import Hello
 from scrubjay.server.admission import DURABILITY, NODE, ROUTER, Admission, must_stay_out
 from scrubjay.server.founding import Founder
-from scrubjay.server.news import KEPT_MAX, NewsReader, NodeNews
+from scrubjay.server.health import lost_peers
+from scrubjay.server.news import KEPT_MAX, NODE_STALE_US, NewsReader, NodeNews
 from scrubjay.server.process_talk import (
     AskFounded,
     AskNews,
+    AskNode,
     FindingTold,
     Found,
     Founded,
     FoundedHere,
+    LinkDown,
     News,
+    NodeTold,
     decode_answer,
     decode_question,
     encode,
@@ -39,6 +43,11 @@ CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
 OTHER = ClusterId("00000000-0000-4000-8000-00000000c2c2")
 PLAN = b"plan"
 FOUNDED = Founded(CLUSTER, TableId("t"), PartitionId("p"), 7, NODES)
+MACHINE = NodeTold(
+    1 << 30,
+    "the store refuses",
+    (LinkDown(NODES[2], "port", 1.0, ""), LinkDown(NODES[1], "talk", 3.0, "later"), LinkDown(NODES[1], "port", 12.5, "refused")),
+)
 TOLD = FindingTold("different", "n1", "p", {"k": {"S": "a"}}, b"\x01", None, 9, None, "read", "none", "a bit fell", 11, None)
 
 
@@ -246,6 +255,7 @@ class NewsWorld:
         self.moved: list[str] = []
         self.noted: list[str] = []
         self.fails = False
+        self.looked_at = 0
         self.reader = NewsReader(
             self.host.env(),
             self,
@@ -265,6 +275,10 @@ class NewsWorld:
 
     def ask(self, name: NodeName, body: bytes, done: Callable[[bytes | ScrubjayError], None], *, timeout_s: float = 10.0) -> None:
         question = decode_question(body)
+        if isinstance(question, AskNode):
+            self.looked_at += 1
+            done(Unavailable("no such question") if self.lost else encode(MACHINE))
+            return
         assert isinstance(question, AskNews)
         answer = encode(self.node.answer(question))
         done(Unavailable("the reply was lost", unknown=True) if self.lost else answer)
@@ -319,6 +333,27 @@ def test_a_finding_stays_with_its_node_until_it_is_durable_elsewhere() -> None:
     assert set(world.noted) == {"rot", "more"}
 
 
+def test_how_a_machine_is_counts_for_a_while() -> None:
+    world = NewsWorld()
+    assert world.reader.told(NODES[0]) is None
+    world.host.run(world.reader.look_at(NODES[0]))
+    assert world.reader.told(NODES[0]) == MACHINE
+    world.lost = True
+    world.host.run(world.reader.look_at(NODES[0]))
+    assert world.reader.told(NODES[0]) == MACHINE, "it did not answer once"
+    world.host.run_for(NODE_STALE_US / 1e6 + 1)
+    assert world.reader.told(NODES[0]) is None, "and then nobody knows"
+    world.lost, asked = False, world.looked_at
+    world.reader.start()
+    world.host.run_for(10.0)
+    assert world.reader.told(NODES[0]) == MACHINE
+    assert 4 <= world.looked_at - asked <= 6, "every two seconds"
+
+
+def test_whom_a_node_does_not_reach_is_told_once_a_peer() -> None:
+    assert lost_peers(MACHINE) == [("n2", 12.5, "refused"), ("n3", 1.0, "")]
+
+
 # ------------------------------------------------------------------ bytes
 
 PAGE = Path("docs/formats/process-talk.md")
@@ -326,6 +361,8 @@ MESSAGES = {
     "ask_founded": AskFounded(),
     "found": Found(FOUNDED),
     "ask_news": AskNews("life", 4, (TOLD,)),
+    "ask_node": AskNode(),
+    "node_told": MACHINE,
     "founded_here": FoundedHere(FOUNDED, False),
     "news": News("life", 6, (("key", b"\x01\x02"),), (PartitionId("p"),), (TOLD,)),
 }
@@ -336,7 +373,7 @@ def test_golden_bytes(name: str, golden: Golden) -> None:
     message = MESSAGES[name]
     golden.check(f"process_talk/{name}.bin", encode(message))
     data = golden.read(f"process_talk/{name}.bin")
-    assert (decode_question if isinstance(message, AskFounded | Found | AskNews) else decode_answer)(data) == message
+    assert (decode_question if isinstance(message, AskFounded | Found | AskNews | AskNode) else decode_answer)(data) == message
 
 
 @pytest.mark.parametrize("name", MESSAGES)

@@ -18,6 +18,7 @@ from scrubjay.server.problems import (
     DrillHealth,
     HalfHealth,
     HealthFacts,
+    LinkHealth,
     NodeHealth,
     PartitionHealth,
     TableHealth,
@@ -64,6 +65,7 @@ CASES: dict[str, HealthFacts] = {
     "node-full": WELL._replace(nodes=[NODE._replace(full=True)]),
     "disk-low": WELL._replace(nodes=[NODE._replace(free=7 * MIB)]),
     "wal-near-limit": WELL._replace(nodes=[NODE._replace(used=76 * MIB)]),
+    "link-down": WELL._replace(links=[LinkHealth("n1", "n3", 10.0, "refused")]),
     "clock-ahead": WELL._replace(nodes=[NODE._replace(ahead_s=90.0)]),
     "copy-suspect": WELL._replace(partitions=[PART._replace(copies=copies("suspect"))]),
     "copy-amnesiac": WELL._replace(partitions=[PART._replace(copies=copies("amnesiac"))]),
@@ -116,6 +118,14 @@ def test_what_is_as_old_as_is_allowed_or_dropped_or_of_no_schedule_is_not_overdu
 def test_small_segments_that_stay_are_told_of() -> None:
     found = [one for one in problems(WELL._replace(packing="two histories from LSN 3 on")) if one.subject == "compact"]
     assert [(one.kind, "two histories" in one.what) for one in found] == [("packing-stopped", True)]
+
+
+def test_a_link_is_a_problem_of_its_own_only_while_both_its_ends_run_and_after_a_while() -> None:
+    link = LinkHealth("n1", "n3", 10.0, "")
+    assert kinds(WELL._replace(links=[link._replace(down_s=9.0)])) == []
+    assert kinds(WELL._replace(links=[link])) == ["link-down"]
+    for name in ("n1", "n3"):
+        assert kinds(WELL._replace(links=[link], nodes=[NODE._replace(name=name, failed="EIO")])) == ["node-failed"]
 
 
 def test_every_kind_has_a_case() -> None:
