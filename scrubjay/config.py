@@ -298,7 +298,7 @@ class TtlConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Tables with a time to live: how fast what is over goes. A walk looks at every item; a million of them take 50 s, and to take away a million takes 17 minutes, while nobody is
     served; while somebody is, jobs.share_percent of that pace is kept."""
 
-    every_us: Annotated[int, ConfigKey("every", "duration", "between two walks over all such tables", 1_000_000)] = 60_000_000
+    every_us: Annotated[int, ConfigKey("every", "duration", "between two walks over all such tables", 1_000_000)] = 120_000_000
     rows_per_second: Annotated[int, ConfigKey("rows_per_second", "count", "items looked at", 100, 1_000_000)] = 20_000
     deletes_per_second: Annotated[int, ConfigKey("deletes_per_second", "count", "items taken away", 1, 100_000)] = 1_000
 

@@ -14,18 +14,15 @@ PREFIX = "ttl/"
 
 class WalkNote(msgspec.Struct, frozen=True, kw_only=True):
     """attribute, changed_at: of the setting that it goes by. began_us: of the walk under way, wall time. clean_us: what was over by then has been seen since; None: nobody knows yet.
-    partition, next: where it goes on: a partition's id, and a storage key in hex; "": with the first partition."""
+    noted_us: when this was written. partition, next: where it goes on: a partition's id, and a storage key in hex; "": with the first partition."""
 
     attribute: str
     changed_at: int
     began_us: int = 0
     clean_us: int | None = None
+    noted_us: int = 0
     partition: str = ""
     next: str = ""
-
-    @property
-    def under_way(self) -> bool:
-        return bool(self.partition)
 
 
 def note_of(jobs: Mapping[str, Any], table: TableMeta, setting: TimeToLive) -> WalkNote:
@@ -40,6 +37,6 @@ def note_of(jobs: Mapping[str, Any], table: TableMeta, setting: TimeToLive) -> W
 
 
 def newest_us(jobs: Mapping[str, Any]) -> int | None:
-    """When a walk of this cluster was last known to have begun, by the wall clock of whoever walked."""
-    began = [note.get("began_us") for key, note in jobs.items() if key.startswith(PREFIX) and isinstance(note, dict)]
-    return max((one for one in began if isinstance(one, int)), default=None)
+    """When a walk of this cluster was last noted, by the wall clock of whoever walked."""
+    noted = [note.get("noted_us") for key, note in jobs.items() if key.startswith(PREFIX) and isinstance(note, dict)]
+    return max((one for one in noted if isinstance(one, int)), default=None)

@@ -34,6 +34,8 @@ PAGE_ROWS = 100_000
 PAGE_FOUND = 2_000
 NOTE_US = 10_000_000
 """Between two notes of how far a walk has come."""
+CLEAN_US = 900_000_000
+"""Between two notes of walks that end sooner: each is a write to the metadata group, whose history is archived as any other."""
 GRACE_S = LEAP_US // 1_000_000
 """So much longer an item stays than its time says: a leap of the clock that is too short to be seen takes away nothing that is not over."""
 AWAY_US = 86_400_000_000
@@ -45,7 +47,7 @@ LATE_US = 1_800_000_000
 class TtlOptions(NamedTuple):
     """every_us: between two rounds. rows_per_second: looked at. deletes_per_second: taken away; while requests are served, the share of it that a night has."""
 
-    every_us: int = 60_000_000
+    every_us: int = 120_000_000
     rows_per_second: int = 20_000
     deletes_per_second: int = 1_000
 
@@ -97,13 +99,15 @@ class TtlWalker:
         """Why the clock is not trusted though it was not seen to leap."""
         self._expired: dict[TableId, int] = {}
         self._why: dict[TableId, str] = {}
-        self._said: dict[TableId, str] = {}
+        self._notes: dict[TableId, WalkNote] = {}
+        """As they are; what is noted may be older by CLEAN_US."""
 
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
         if self._task is None:
             self._began_us, self._away = self._env.clock.boot_us(), self._was_away()
+            self._notes.clear()  # another process may have gone on meanwhile
             self._task = self._env.tasks.keep(self._follow, name="time to live")
 
     def stop(self) -> None:
@@ -129,7 +133,7 @@ class TtlWalker:
         return [self._view(table, setting) for table, setting in self._tables()]
 
     def _view(self, table: TableMeta, setting: TimeToLive) -> WalkView:
-        clean_us = note_of(self._metadata.jobs, table, setting).clean_us
+        clean_us = self._noted(table, setting).clean_us
         since_us = setting.changed_at if clean_us is None else clean_us
         took_us = self._catalogue.stats(table).rows * 1_000_000 // self._options.rows_per_second
         return WalkView(
@@ -140,6 +144,12 @@ class TtlWalker:
             LATE_US + 2 * (took_us + self._options.every_us),
             self._why.get(table.table_id, ""),
         )
+
+    def _noted(self, table: TableMeta, setting: TimeToLive) -> WalkNote:
+        known = self._notes.get(table.table_id)
+        if known is not None and (known.attribute, known.changed_at) == (setting.attribute, setting.changed_at):
+            return known
+        return note_of(self._metadata.jobs, table, setting)
 
     def _tables(self) -> list[tuple[TableMeta, TimeToLive]]:
         found = [
@@ -203,6 +213,7 @@ class TtlWalker:
                 await self._forget(table_id)
 
     async def _forget(self, table_id: TableId) -> None:
+        self._notes.pop(table_id, None)
         try:
             await self._metadata.put_job(PREFIX + table_id, None)
         except ScrubjayError:
@@ -219,12 +230,12 @@ class TtlWalker:
 
     async def _walk(self, table: TableMeta, setting: TimeToLive) -> None:
         """From where the last one was cut off. Ends early if the setting is another meanwhile. Raises Unsafe (the clock), Unavailable, DiskFull."""
-        note = note_of(self._metadata.jobs, table, setting)
+        note = self._noted(table, setting)
         ids: list[str] = [info.partition_id for info in table.partitions]
         if note.partition not in ids:
             note = msgspec.structs.replace(note, began_us=self._env.clock.wall_us(), partition=ids[0], next="")
             self._now_s()  # a walk that may not begin is none
-            await self._note(table, note)
+            self._notes[table.table_id] = note
         noted_us = self._env.clock.boot_us()
         for number in range(ids.index(note.partition), len(ids)):
             info, start = table.partitions[number], bytes.fromhex(note.next)
@@ -236,19 +247,25 @@ class TtlWalker:
                 if page.next is None:
                     break
                 start = page.next
-                note = msgspec.structs.replace(note, next=start.hex())
+                note = self._notes[table.table_id] = msgspec.structs.replace(note, next=start.hex())
                 if self._env.clock.boot_us() - noted_us >= NOTE_US:
                     noted_us = self._env.clock.boot_us()
                     await self._note(table, note)
             if number + 1 < len(ids):
-                note = msgspec.structs.replace(note, partition=ids[number + 1], next="")
-        await self._note(table, msgspec.structs.replace(note, clean_us=note.began_us - GRACE_S * 1_000_000, partition="", next=""))
+                note = self._notes[table.table_id] = msgspec.structs.replace(note, partition=ids[number + 1], next="")
+        note = self._notes[table.table_id] = msgspec.structs.replace(
+            note, clean_us=note.began_us - GRACE_S * 1_000_000, partition="", next=""
+        )
+        kept = note_of(self._metadata.jobs, table, setting)
+        if kept.partition or abs(self._env.clock.wall_us() - kept.noted_us) >= CLEAN_US:
+            await self._note(table, note)
 
     def _asked(self, setting: TimeToLive) -> PageAsked:
         return PageAsked(setting.attribute, self._now_s(), PAGE_ROWS, PAGE_FOUND, self._options.rows_per_second)
 
     async def _note(self, table: TableMeta, note: WalkNote) -> None:
         """What another process noted is not known here until it is read."""
+        note = msgspec.structs.replace(note, noted_us=self._env.clock.wall_us())
         builtins: dict[str, Any] = msgspec.to_builtins(note)
         key = PREFIX + table.table_id
         try:

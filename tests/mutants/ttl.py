@@ -123,6 +123,13 @@ MUTANTS: list[Mutant] = [
         "return known is not None",
         _CUT,
     ),
+    Mutant(
+        "ttl-every-walk-noted",
+        "server/ttl/walker.py",
+        "        if kept.partition or abs(self._env.clock.wall_us() - kept.noted_us) >= CLEAN_US:\n",
+        "        if True:\n",
+        (_SIM + "test_who_finds_the_last_walk_noted_long_ago_waits",),
+    ),
     Mutant("ttl-late-unseen", "server/ttl/walker.py", "return self.behind_us > self.late_us", "return False", _LEAPT),
     Mutant(
         "ttl-changed-as-often-as-asked",
