@@ -14,7 +14,7 @@ from tests.fixtures.s3 import S3Bucket
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import make_table, put, rfc3339
 
-pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(600)]
 
 QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s", "storage.checkpoint_age": "200ms"}
 Make = Callable[..., ScrubjayServer]

@@ -124,21 +124,24 @@ def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, stores: t
     assert each_alone(*((one.bucket.url, one.bucket.env) for one in stores)) == [0, 0]
 
 
+@pytest.mark.timeout(600)
 def test_the_first_one_answers_503_to_everything_and_the_archive_moves_to_another_server(
     scrubjay_server: Make, minio_bucket: S3Bucket, seaweed_bucket: S3Bucket
 ) -> None:
     """Behind a load balancer whose upstream is gone. Then it is back, has all, and what decides moves from one make of server to the other."""
     with false_s3(minio_bucket.server.url) as front:
         env = minio_bucket.env | {"AWS_ENDPOINT_URL_S3": front.url}
-        server = scrubjay_server(archive=minio_bucket.url, env=env, settings=QUICK | as_second(seaweed_bucket))
+        settings = QUICK | as_second(seaweed_bucket) | {"archive.timeout": "15s"}  # a front that refuses answers at once
+        server = scrubjay_server(archive=minio_bucket.url, env=env, settings=settings, start=False)
+        server.start(timeout=150)
         make_table(server.port, TABLE)
         put(server.port, TABLE, birds(0, 100))
-        wait_for(lambda: caught_up(server), timeout=120)
+        wait_for(lambda: caught_up(server), timeout=240)
 
         front.before = lambda asked: refusal(503, "ServiceUnavailable")
         last = put(server.port, TABLE, birds(100, 200))
-        wait_for(lambda: proven(server, last), timeout=120)  # agents go on with the second one
-        wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=120)
+        wait_for(lambda: proven(server, last), timeout=240)  # agents go on with the second one
+        wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=240)
         code, (first, other), _ = halves(server)
         assert (code, first["reachable"], first["decides"], other["decides"]) == (3, False, False, True)
         assert "ServiceUnavailable" in first["last_error"], first
@@ -147,13 +150,13 @@ def test_the_first_one_answers_503_to_everything_and_the_archive_moves_to_anothe
         assert server.cli_json("scrub", "run")[0] == 0
 
         front.before = lambda asked: None
-        wait_for(lambda: caught_up(server), timeout=120)
+        wait_for(lambda: caught_up(server), timeout=240)
         assert meanwhile <= set(minio_bucket.keys())
 
         code, report = server.cli_json("archive", "move", "--confirm")
         assert (code, report["decides"], report["differences"]) == (0, seaweed_bucket.url, []), report
         last = put(server.port, TABLE, birds(200, 300))
-        wait_for(lambda: proven(server, last), timeout=120)
+        wait_for(lambda: proven(server, last), timeout=240)
         assert server.stop() == 0
     assert each_alone((minio_bucket.url, minio_bucket.env), (seaweed_bucket.url, seaweed_bucket.env)) == [0, 0]
 
