@@ -23,6 +23,7 @@ from scrubjay.base.errors import Corrupt, Exhausted, Internal, ScrubjayError, Un
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.folders import make_folder, sync_folder
 from scrubjay.base.real.open_files import thread_limit
+from scrubjay.base.real.turns import short_turns
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview
@@ -341,6 +342,7 @@ class _Worker:
 
 
 def _serve(jobs: SimpleQueue[Job | None], post: Post) -> None:
+    short_turns()  # whoever waits for a sync waits for this thread too
     while (job := jobs.get()) is not None:
         work, done = job
         try:

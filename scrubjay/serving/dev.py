@@ -26,7 +26,7 @@ from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.archive import open_archive
 from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import LOG, empty_tmp, read_takeover, refuse_unfinished
-from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
+from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.working_parts import open_services
@@ -65,7 +65,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     except Unavailable:
         await services.close()
         raise
-    settle_memory()
+    settle()
     start.done("services")
     tasks.spawn(announce(tasks, cluster.store, server.port, config.serve.listen, start), name="ready")
     await stop

@@ -31,7 +31,7 @@ from scrubjay.serving.archive import open_archive
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, heard_line, wal_sizes
 from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
 from scrubjay.serving.folder import empty_tmp, read_cluster, read_takeover, refuse_unfinished
-from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
+from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.working_parts import open_services
@@ -118,7 +118,7 @@ async def serve_durability(
             reader.stop()
             await services.close()
             raise
-        settle_memory()
+        settle()
         start.done("services")
         tasks.spawn(announce(tasks, control.store, server.port, config.serve.listen, start), name="ready")
         await stop

@@ -15,6 +15,7 @@ from scrubjay.base.http_values import Application, Handler
 from scrubjay.base.real.http_server import HttpServer
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.open_files import Descriptors
+from scrubjay.base.real.turns import short_turns
 from scrubjay.config import Config
 from scrubjay.serving.start import ServerStart
 from scrubjay.serving.surface import http_limits
@@ -61,6 +62,12 @@ def settle_memory() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def settle() -> None:
+    """For the loop's thread, once all is there: memory (`settle_memory`), and turns that are short, so that a core that a worker or a night has is had back at once."""
+    settle_memory()
+    short_turns()
 
 
 async def announce(tasks: AsyncTasks, store: Store, port: int, listen: str, start: ServerStart) -> None:

@@ -43,7 +43,7 @@ from scrubjay.serving.connecting import connect, file_of, founder_in, replies, s
 from scrubjay.serving.folder import ClusterFile, empty_tmp, read_cluster
 from scrubjay.serving.jobs import open_jobs
 from scrubjay.serving.links import links_down
-from scrubjay.serving.listening import announce, listen, settle_memory, stop_signal
+from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -226,7 +226,7 @@ class NodeLife:
             view, NodeMetrics(view, cluster, api, net), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
         )
         self._server = await listen(config, NodeApi(env, api, forward, unexpected), routes, self._descriptors)
-        settle_memory()
+        settle()
         start.done("services")
         self._tasks.spawn(announce(self._tasks, cluster.store, self._server.port, config.serve.listen, start), name="ready")
         return True
