@@ -7,11 +7,14 @@ its path comes last, where it can shadow nothing.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import scrubjay
+from scrubjay.base.errors import Unavailable
 
 PACKAGES_ROOT = str(Path(scrubjay.__path__[0]).resolve().parent)
 """The folder that holds `base`, `storage` and the others."""
@@ -26,6 +29,33 @@ sys.path += [path for path in rest.split({_BETWEEN!r}) if path and path not in s
 sys.argv[1:4] = []
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
+
+
+def program_on_disk() -> str:
+    """A name for our source as it lies there now: any file that came, went, or was written anew changes it. Milliseconds, and nothing is read."""
+    named = hashlib.sha256()
+    for folder, folders, files in os.walk(PROGRAM_ROOT, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(files):
+            if name.endswith(".py"):
+                told = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  (a Path for each costs as much as the rest)
+                named.update(f"{folder}/{name} {told.st_size} {told.st_mtime_ns}\n".encode())
+    return named.hexdigest()
+
+
+PROGRAM_ROOT = str(Path(scrubjay.__path__[0]))
+_OURS = program_on_disk()
+"""As this process was loaded from it."""
+
+
+def require_same_program() -> None:
+    """Raises Unavailable if our source was exchanged while this process runs, as an upgrade in place does: a child would be of the new one, and the two would not understand each other."""
+    try:
+        found = program_on_disk()
+    except OSError:
+        found = ""  # in the middle of being exchanged
+    if found != _OURS:
+        raise Unavailable("the program was exchanged while it runs, and no worker of it starts until it is restarted", found=PROGRAM_ROOT)
 
 
 def _started_in() -> str:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from scrubjay.base.oserrors import error_of_os
-from scrubjay.base.real.child import interpreter_arguments
+from scrubjay.base.real.child import interpreter_arguments, require_same_program
 
 READ_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20
@@ -38,8 +38,9 @@ class WorkerProcess:
         """module: run as `__main__`, isolated (base.real.child). on_exit: once, with the exit status (negative: the signal), unless `close` came first.
         environment: None: ours.
 
-        Raises the typed error of what the machine lacks (memory, descriptors, processes).
+        Raises the typed error of what the machine lacks (memory, descriptors, processes), Unavailable if our source is not what this process was loaded from.
         """
+        require_same_program()
         self._loop = loop or asyncio.get_running_loop()
         self._on_data = on_data
         self._on_exit = on_exit

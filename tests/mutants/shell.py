@@ -183,4 +183,11 @@ MUTANTS: list[Mutant] = [
         " if entry.key.high <= NO_BOUND else ",
         ("tests/unit/cli/test_cli_config.py::test_a_number_without_an_upper_bound_is_told_of_none",),
     ),
+    Mutant(
+        "workers-of-another-program",
+        "base/real/child.py",
+        "    if found != _OURS:\n",
+        "    if not found:\n",
+        ("tests/unit/real/test_jobs.py::test_no_worker_of_another_program_is_started",),
+    ),
 ]

@@ -15,7 +15,7 @@ import pytest
 
 from scrubjay.base import errors
 from scrubjay.base.giving_way import NICE
-from scrubjay.base.real import job_wire, jobs
+from scrubjay.base.real import child, job_wire, jobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, RealTask, run
 from scrubjay.base.real.worker_process import WorkerProcess
@@ -347,3 +347,28 @@ def test_a_job_that_nobody_waits_for_rests_while_others_are_served_and_no_other_
             await awaited.close()
 
     run(main)
+
+
+def test_no_worker_of_another_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade in place under a running server: its new workers would answer in other words, and whoever asked them waited for ever."""
+    program = tmp_path / "program"
+    (program / "__pycache__").mkdir(parents=True)
+    (program / "part.py").write_text("one = 1\n")
+    monkeypatch.setattr(child, "PROGRAM_ROOT", str(program))
+    monkeypatch.setattr(child, "_OURS", child.program_on_disk())
+
+    async def asked(pool: WorkerJobs, tasks: AsyncTasks) -> None:
+        (program / "__pycache__" / "part.pyc").write_bytes(b"compiled")
+        (program / "notes.txt").write_text("no source")
+        assert (await pool.run(f"{SAMPLES}:echo", {"a": 1}))["a"] == 1
+
+    pooled(tmp_path, asked)
+
+    async def refused(pool: WorkerJobs, tasks: AsyncTasks) -> None:
+        with pytest.raises(errors.Unavailable, match="exchanged while it runs"):
+            await pool.run(f"{SAMPLES}:echo", {})
+
+    (program / "part.py").write_text("two = 2\n")
+    pooled(tmp_path, refused)
+    (program / "part.py").unlink()
+    pooled(tmp_path, refused)
