@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from scrubjay.sim.consensus_run import ConsensusRun
-from scrubjay.sim.mutants import CONSENSUS, hunt
+from scrubjay.sim.members_run import MembersRun
+from scrubjay.sim.mutants import CONSENSUS, MEMBERS, hunt
 from scrubjay.sim.whole.mutants import WHOLE, hunt_whole
 from scrubjay.sim.whole.run import WholeRun
 
@@ -40,7 +41,15 @@ def _whole(seed: int, seconds: int, show: Callable[[str], object] | None) -> Run
     return WholeRun(seed, seconds=seconds, show=show).run()
 
 
-PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], RunOutcome]] = {"consensus": _consensus, "whole": _whole}
+def _members(seed: int, seconds: int, show: Callable[[str], object] | None) -> RunOutcome:
+    return MembersRun(seed, seconds=seconds, show=show).run()
+
+
+PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], RunOutcome]] = {
+    "consensus": _consensus,
+    "members": _members,
+    "whole": _whole,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,7 +110,7 @@ def _report(args: argparse.Namespace, outcome: RunOutcome) -> None:
 
 def _mutants(args: argparse.Namespace) -> int:
     survived = 0
-    for mutant in (*CONSENSUS, *WHOLE):
+    for mutant in (*CONSENSUS, *MEMBERS, *WHOLE):
         if args.name not in {None, mutant.name}:
             continue
         result, tried = (hunt_whole if mutant.profile == "whole" else hunt)(mutant, _range(args.seeds))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.sim.group_node import GroupNode, GroupTree
+from scrubjay.sim.group_node import GroupCopy, GroupNode, GroupTree
 from scrubjay.sim.group_wal import GroupWal
 from scrubjay.sim.rand import Stream
 from scrubjay.sim.world import World, WorldHost
@@ -93,6 +93,7 @@ class ConsensusNemesis:
         self._names = names
         self._wals: dict[NodeName, GroupWal] = {}
         self._trees: dict[NodeName, dict[PartitionId, GroupTree]] = {}
+        self._copies: dict[NodeName, dict[PartitionId, GroupCopy]] = {}
         self._old_trees: dict[NodeName, dict[PartitionId, GroupTree]] = {}
         self._faulting = True
         self._ambushes = world.stream("ambush")
@@ -112,11 +113,31 @@ class ConsensusNemesis:
                 return node.host
         return None
 
+    def _others(self, leader: WorldHost, partition: PartitionId) -> list[WorldHost]:
+        """The two others of the partition; not two: there is no plot to be made."""
+        return [host for host in self.world.hosts.values() if host is not leader]
+
     def _count(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1
 
     def start_nemesis(self) -> None:
         draw, swarm, world = self.world.stream("nemesis"), self.swarm, self.world
+        kinds = self._kinds()
+
+        def strike() -> None:
+            if not self._faulting:
+                return
+            if kinds and world.now >= self._plot_until:
+                kind = kinds[draw.between(0, len(kinds) - 1)]
+                self._count(kind)
+                getattr(self, f"_{kind}")(draw)
+            world.after(draw.between(swarm.fault_gap_us // 4, swarm.fault_gap_us * 2), strike)
+
+        world.after(draw.between(300_000, 2_000_000), strike)
+
+    def _kinds(self) -> list[str]:
+        """Which faults strike in this run; one that is named twice does so twice as often."""
+        swarm = self.swarm
         kinds = [
             name
             for name in (
@@ -134,18 +155,7 @@ class ConsensusNemesis:
             )
             if getattr(swarm, name)
         ]
-        kinds += ["crashes"] * swarm.crashes + ["isolate"] * swarm.isolate
-
-        def strike() -> None:
-            if not self._faulting:
-                return
-            if kinds and world.now >= self._plot_until:
-                kind = kinds[draw.between(0, len(kinds) - 1)]
-                self._count(kind)
-                getattr(self, f"_{kind}")(draw)
-            world.after(draw.between(swarm.fault_gap_us // 4, swarm.fault_gap_us * 2), strike)
-
-        world.after(draw.between(300_000, 2_000_000), strike)
+        return kinds + ["crashes"] * swarm.crashes + ["isolate"] * swarm.isolate
 
     def _pick(self, draw: Stream) -> WorldHost:
         return self.world.hosts[self._names[draw.between(1, len(self._names))]]
@@ -217,10 +227,13 @@ class ConsensusNemesis:
 
     def _squeezes(self, draw: Stream) -> None:
         """One follower stops hearing the leader; then the leader is talked away, or the other follower restarts within the lease, or the deaf one campaigns unasked."""
-        leader = self._leader_hint(self.partitions[draw.between(0, len(self.partitions) - 1)])
+        partition = self.partitions[draw.between(0, len(self.partitions) - 1)]
+        leader = self._leader_hint(partition)
         if leader is None:
             return
-        others = [host for host in self.world.hosts.values() if host is not leader]
+        others = self._others(leader, partition)
+        if len(others) != 2:
+            return
         deaf, other = others if draw.chance(0.5) else others[::-1]
         self._cut(leader.name, deaf.name, draw, 1_500_000, 3_000_000)
         if draw.chance(0.5):
@@ -255,10 +268,13 @@ class ConsensusNemesis:
         leader = self._leader_hint(self.partitions[0])
         if leader is None:
             return
+        others = self._others(leader, self.partitions[0])
+        if len(others) != 2:
+            return
         # Most plots are left alone until they are over.
         if draw.chance(0.8):
             self._plot_until = self.world.now + 4_000_000
-        first, second = [host for host in self.world.hosts.values() if host is not leader][:: draw.between(0, 1) * 2 - 1]
+        first, second = others[:: draw.between(0, 1) * 2 - 1]
         plots = (self._plot_early, self._plot_deaf_candidate, self._plot_forgotten, self._plot_amnesia, self._plot_power)
         plots[draw.between(0, len(plots) - 1)](draw, leader, first, second)
 
@@ -408,7 +424,8 @@ class ConsensusNemesis:
                 replica.group.resign(node.now())
             else:
                 others = replica.group.members.peers
-                replica.group.transfer(others[draw.between(0, len(others) - 1)], node.now())
+                if others:
+                    replica.group.transfer(others[draw.between(0, len(others) - 1)], node.now())
         node.soon()
 
     def _amnesia(self, draw: Stream) -> None:
@@ -420,7 +437,7 @@ class ConsensusNemesis:
         self._restart_later(host, draw.between(50_000, 500_000))
 
     def _amnesiacs(self) -> bool:
-        return any(wal.amnesiac for wal in self._wals.values())
+        return any(wal.lost for wal in self._wals.values())
 
     def _remember(self, host: WorldHost) -> None:
         """What a lying disk may fall back to."""

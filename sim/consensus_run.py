@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.ids import Member, NodeName, PartitionId
 from scrubjay.sim.checkers.group import GroupChecker, GroupViolation
 from scrubjay.sim.checkers.history import FOREVER, HistoryOperation
 from scrubjay.sim.checkers.history import Kind as OperationKind
@@ -20,11 +20,13 @@ from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.witness import check_witness
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.consensus_faults import SECOND, ConsensusNemesis, Swarm, draw_swarm
-from scrubjay.sim.group_node import GroupNode, GroupRequest, decode_write
+from scrubjay.sim.group_node import GroupCopy, GroupNode, GroupRequest, decode_write
 from scrubjay.sim.group_wal import GroupWal
 from scrubjay.sim.rand import Stream
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.log.configuration import founding
+from scrubjay.storage.log.record import RecordKind
 
 NODES = 3
 HEAL_US = 10 * SECOND
@@ -59,6 +61,7 @@ class ConsensusResult:
     acknowledged: int = 0
     chosen: int = 0
     elections: int = 0
+    changes: int = 0
     publications: int = 0
     operations: int = 0
     unknown: int = 0
@@ -71,7 +74,10 @@ class ConsensusResult:
 
 
 class ConsensusRun(ConsensusNemesis):
-    """One run."""
+    """One run. nodes_in_all: of which the first three are members of every partition to begin with. heal_us: in which all must be well once the faults have ended."""
+
+    nodes_in_all = NODES
+    heal_us = HEAL_US
 
     def __init__(
         self,
@@ -84,7 +90,7 @@ class ConsensusRun(ConsensusNemesis):
     ) -> None:
         world = World(seed, show=show)
         swarm = swarm or draw_swarm(world.stream("swarm"), seconds=seconds)
-        names = {number: NodeName(f"n{number}") for number in range(1, NODES + 1)}
+        names = {number: NodeName(f"n{number}") for number in range(1, self.nodes_in_all + 1)}
         partitions = tuple([PartitionId(f"{index:08x}-0000-4000-8000-000000000000") for index in range(1, swarm.partitions + 1)])
         super().__init__(world, swarm, names, partitions)
         world.note(repr(dataclasses.astuple(swarm)))
@@ -114,7 +120,12 @@ class ConsensusRun(ConsensusNemesis):
             host.disk.faults.slow = 0.02 if swarm.slow_disk else 0.0
             self._wals[name] = GroupWal(host)
             self._trees[name] = {}
+            self._copies[name] = self._founding_copies(number)
             world.after(draw.between(0, 200_000), host.start)
+
+    def _founding_copies(self, number: int) -> dict[PartitionId, GroupCopy]:
+        members = tuple([Member(one, 1) for one in range(1, NODES + 1)])
+        return {partition: GroupCopy(Member(number, 1), founding(members)) for partition in self.partitions} if number <= NODES else {}
 
     def _offset(self, draw: Stream) -> int:
         if self.swarm.skew:
@@ -126,7 +137,7 @@ class ConsensusRun(ConsensusNemesis):
             host,
             number=number,
             names=self._names,
-            partitions=self.partitions,
+            copies=self._copies[host.name],
             wal_=self._wals[host.name],
             trees=self._trees[host.name],
             options=OPTIONS,
@@ -167,7 +178,7 @@ class ConsensusRun(ConsensusNemesis):
             # Keys rotate, so that no key's history outgrows the black-box checker.
             key = draw.between(0, 2) + 10 * (world.now // (4 * SECOND))
             kind = ("write", "write", "cas", "read")[draw.between(0, 3)]
-            host = world.hosts[self._names[draw.between(1, NODES)]]
+            host = world.hosts[self._names[draw.between(1, self.nodes_in_all)]]
             leader = self._leader_hint(partition)
             if leader is not None and draw.chance(0.8):
                 host = leader
@@ -252,8 +263,8 @@ class ConsensusRun(ConsensusNemesis):
             world.run(until_us=self.swarm.fault_us)
             self._heal()
             healed_at = world.now
-            if not world.run(until_us=healed_at + HEAL_US, stop=self._settled(healed_at)):
-                raise GroupViolation(f"liveness: no progress within {HEAL_US // SECOND} s after all faults ended: {self._state()}")
+            if not world.run(until_us=healed_at + self.heal_us, stop=self._settled(healed_at)):
+                raise GroupViolation(f"liveness: no progress within {self.heal_us // SECOND} s after all faults ended: {self._state()}")
             result.healed_us = world.now - healed_at
             self._judge()
         except AssertionError as error:
@@ -263,6 +274,7 @@ class ConsensusRun(ConsensusNemesis):
         result.virtual_us = world.now
         result.events = world.events
         result.chosen = sum([len(checker.log) for checker in self.checkers.values()])
+        result.changes = sum([record.kind is RecordKind.CONFIG for checker in self.checkers.values() for record in checker.log])
         result.publications = sum([checker.publications for checker in self.checkers.values()])
         net = world.net
         for name, count in (("frames lost", net.lost), ("frames doubled", net.doubled), ("frames slow", net.slowed)):
@@ -293,13 +305,16 @@ class ConsensusRun(ConsensusNemesis):
             last_look = self.world.now
             for partition in self.partitions:
                 target = len(self.checkers[partition].log) - 20
-                for node in self.nodes():
-                    replica = node.replicas.get(partition)
-                    if replica is None or (replica.group.state.may_vote and replica.tree.lsn < target):
-                        return False
-            return len(self.nodes()) == NODES
+                if not self._applies(partition, target):
+                    return False
+            return len(self.nodes()) == self.nodes_in_all
 
         return settled
+
+    def _applies(self, partition: PartitionId, target: int) -> bool:
+        """Every member that votes has applied the log to there."""
+        replicas = [node.replicas.get(partition) for node in self.nodes()]
+        return all(replica is not None and (not replica.group.state.may_vote or replica.tree.lsn >= target) for replica in replicas)
 
     def _state(self) -> str:
         words = []
@@ -321,8 +336,8 @@ class ConsensusRun(ConsensusNemesis):
         for partition in self.partitions:
             checker = self.checkers[partition]
             for node in self.nodes():
-                replica = node.replicas[partition]
-                if replica.tree.chain != checker.chains[replica.tree.lsn]:
+                replica = node.replicas.get(partition)
+                if replica is not None and replica.tree.chain != checker.chains[replica.tree.lsn]:
                     raise GroupViolation(f"state: {node.host.name} applied another log up to LSN {replica.tree.lsn}")
             findings = self.ledgers[partition].check(_writes_of(checker))
             history = self.history[partition]
@@ -339,6 +354,8 @@ class ConsensusRun(ConsensusNemesis):
 def _writes_of(checker: GroupChecker) -> dict[int, int]:
     found = {}
     for record in checker.log:
+        if record.kind is RecordKind.CONFIG:
+            continue
         write = decode_write(record)
         if write.id:
             found[int(record.lsn)] = write.id

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 import msgspec
 
 from scrubjay.base.env import Timer
-from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from scrubjay.sim.checkers.group import CHAIN_START, GroupChecker, chain
@@ -20,10 +20,12 @@ from scrubjay.sim.group_wal import GroupWal
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.liveness import Liveness
-from scrubjay.storage.consensus.membership import Membership
-from scrubjay.storage.consensus.messages import Chosen, ShellMessage, decode_frame
+from scrubjay.storage.consensus.membership import Change, Membership
+from scrubjay.storage.consensus.messages import Chosen, PartitionMessage, Question, ShellMessage, decode_frame
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.consensus.resignation import resigned_for_good
+from scrubjay.storage.log.configuration import Configuration, decode_configuration, encode_configuration
 from scrubjay.storage.log.record import Record, RecordKind, encode, owner_tag
 from scrubjay.storage.node.post import Post
 from scrubjay.storage.node.turn import Turn
@@ -48,12 +50,24 @@ class GroupWrite(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GroupTree(NamedTuple):
-    """Applied state: lsn, stamp and hash of the last record; the registers."""
+    """Applied state: lsn, stamp and hash of the last record; the registers; who is a member (payload of a CONFIG)."""
 
     lsn: Lsn
     stamp: Stamp
     chain: bytes
     values: dict[int, int]
+    members: bytes
+
+
+class GroupCopy(NamedTuple):
+    """The catalogue's word: this member's copy is to be hosted. base: who is a member where its log begins; nobody, of a learner's."""
+
+    member: Member
+    base: Configuration
+
+    def empty(self) -> GroupTree:
+        """Nothing is applied."""
+        return GroupTree(Lsn(0), Stamp(0), CHAIN_START, {}, encode_configuration(self.base))
 
 
 class GroupRequest(NamedTuple):
@@ -85,7 +99,7 @@ def decode_write(record: Record) -> GroupWrite:
     return _WRITE.decode(record.payload)
 
 
-_TREE = msgspec.msgpack.Decoder(tuple[int, int, bytes, dict[int, int]])
+_TREE = msgspec.msgpack.Decoder(tuple[int, int, bytes, dict[int, int], bytes])
 
 
 class GroupReplica:
@@ -96,7 +110,7 @@ class GroupReplica:
         self.partition = partition
         self.group = group
         self.owner = owner_tag(uuid_bytes(partition))
-        self.tree = GroupTree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+        self.tree = tree._replace(values=dict(tree.values))
         self.spec_chain = CHAIN_START
         self.spec_values: dict[int, int] = {}
         self.waiting: list[GroupWaiting] = []
@@ -148,6 +162,8 @@ class GroupReplica:
 
     def _speculate(self, record: Record) -> None:
         self.spec_chain = chain(self.spec_chain, record.data)
+        if record.kind is RecordKind.CONFIG:
+            return
         write = _WRITE.decode(record.payload)
         if write.id:
             self.spec_values[write.key] = write.value
@@ -175,6 +191,23 @@ class GroupReplica:
         self.group.propose((record,))
         self._speculate(record)
         return lsn
+
+    def change_members(self, change: Change) -> bool:
+        """Propose the CONFIG that makes this change. False: not now, or never."""
+        now = self.node.now()
+        try:
+            if not self.begun or not self.group.can_propose(200, now):
+                return False
+            after = self.group.plan_members(change, now)
+            stamp = self.node.clock.tick(now.wall_us)
+        except (Unavailable, Invalid):
+            return False
+        record = encode(owner=self.owner, lsn=self.group.next_lsn, stamp=stamp, kind=RecordKind.CONFIG, payload=encode_configuration(after))
+        self.group.propose((record,))
+        self._speculate(record)
+        self.node.world.note(f"{self.node.host.name} proposes {change} at {record.lsn}")
+        self.node.soon()
+        return True
 
     # --- requests ---
 
@@ -227,13 +260,17 @@ class GroupReplica:
     def take_chosen(self, records: tuple[Record, ...]) -> None:
         tree, checker = self.tree, self.node.checkers[self.partition]
         for record in records:
+            if record.kind is RecordKind.CONFIG:
+                checker.applied(self.node.host.name, record, None)
+                tree = GroupTree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values, record.payload)
+                continue
             write = _WRITE.decode(record.payload)
             checker.applied(self.node.host.name, record, write.rests_on)
             if write.id:
                 tree.values[write.key] = write.value
             if write.closed:
                 checker.closed(self.node.host.name, write.closed, record.lsn)
-            tree = GroupTree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values)
+            tree = GroupTree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values, tree.members)
         self.tree = tree
         self.group.applied_to(tree.lsn)
         self._answer(self.node.now())
@@ -242,7 +279,7 @@ class GroupReplica:
 class GroupNode:
     """A node's process. It is made anew at each start of its host; `wal` and `trees` are what the host kept.
 
-    More than 15 fields: a whole node's parts, without the rooms that a real one keeps them in.
+    More than 25 methods, more than 15 fields: a whole node's parts, without the rooms that a real one keeps them in.
     """
 
     def __init__(
@@ -251,7 +288,7 @@ class GroupNode:
         *,
         number: int,
         names: dict[int, NodeName],
-        partitions: tuple[PartitionId, ...],
+        copies: dict[PartitionId, GroupCopy],
         wal_: GroupWal,
         trees: dict[PartitionId, GroupTree],
         options: ConsensusOptions,
@@ -262,7 +299,7 @@ class GroupNode:
         self.number = number
         self.names = names
         self.numbers = {name: one for one, name in names.items()}
-        self.partitions = partitions
+        self.copies = copies
         self.wal = wal_
         self.trees = trees
         self.options = options
@@ -292,8 +329,8 @@ class GroupNode:
     def _reservation(self) -> Stamp:
         return self.wal.reservation
 
-    def _may_vote(self) -> bool:
-        return not self.wal.amnesiac
+    def _may_vote(self, partition: PartitionId) -> bool:
+        return partition not in self.wal.lost
 
     # --- life ---
 
@@ -304,29 +341,55 @@ class GroupNode:
     def _booted(self) -> None:
         now = self.now()
         self.liveness = Liveness(me=self.number, boot_count=self.boot_count, clock=self.clock, options=self.options, now=now)
-        members = tuple([Member(number, 1) for number in sorted(self.names)])
-        for partition in self.partitions:
-            image = self.wal.replica(partition)
-            tree = self.trees.get(partition, GroupTree(Lsn(0), Stamp(0), CHAIN_START, {}))
-            if tree.lsn > image.last:
-                self.wal.queue(wal.Install(partition, tree.lsn, image.accepted))
-            draw = self.host.world.stream(f"{self.host.name}/{partition}/{self.host.starts}")
-            group = Group(
-                GroupConfig(
-                    partition=partition,
-                    members=Membership(Member(self.number, 1), members),
-                    start=GroupStart(image.promised, image.accepted, image.resigned, image.first, image.last, tree.lsn, tree.stamp),
-                    reader=_Reader(self.wal, partition),
-                    liveness=self.liveness,
-                    clock=self.clock,
-                    options=self.options,
-                    jitter=draw.random,
-                )
-            )
-            self.replicas[partition] = GroupReplica(self, partition, group, tree)
-            if not self._may_vote():
-                group.set_vote(False, now)
+        for partition, copy in self.copies.items():
+            self._start_copy(partition, copy)
         self._tick()
+
+    def _start_copy(self, partition: PartitionId, copy: GroupCopy) -> None:
+        assert self.liveness is not None
+        fresh = (self.wal.replica(partition).member or Member(self.number, 1)) != copy.member
+        if fresh:
+            # The log knows another copy, or none: this one is made anew, on the word of the catalogue.
+            self.wal.queue(wal.Create(partition, copy.member, Lsn(1)))
+            self.trees.pop(partition, None)
+        image, tree = self.wal.replica(partition), self.trees.get(partition) or copy.empty()
+        if tree.lsn > image.last:
+            self.wal.queue(wal.Install(partition, tree.lsn, image.accepted))
+        draw = self.host.world.stream(f"{self.host.name}/{partition}/{self.host.starts}")
+        group = Group(
+            GroupConfig(
+                partition=partition,
+                members=Membership(copy.member, decode_configuration(tree.members)),
+                start=GroupStart(image.promised, image.accepted, image.resigned, image.first, image.last, tree.lsn, tree.stamp),
+                reader=_Reader(self.wal, partition),
+                liveness=self.liveness,
+                clock=self.clock,
+                options=self.options,
+                jitter=draw.random,
+            )
+        )
+        self.replicas[partition] = GroupReplica(self, partition, group, tree)
+        if not fresh and not self._may_vote(partition):
+            group.set_vote(False, self.now())
+
+    def host_copy(self, partition: PartitionId, copy: GroupCopy) -> None:
+        """The catalogue says that this copy is here; what else this node had of the partition is gone."""
+        self.drop_copy(partition)
+        self.copies[partition] = copy
+        if self.liveness is not None:
+            self._start_copy(partition, copy)
+            self._tick()
+
+    def drop_copy(self, partition: PartitionId) -> None:
+        """The catalogue says that there is no copy here."""
+        self.copies.pop(partition, None)
+        replica = self.replicas.pop(partition, None)
+        if replica is not None:
+            replica.deposed()
+            replica.stopped = True
+            self.turn.forget(partition)
+            self.turn.control(wal.Drop(partition))
+            self.trees.pop(partition, None)
 
     def _reserve(self) -> None:
         want = self.clock.wants_reservation(self.host.clock.wall_us())
@@ -391,7 +454,11 @@ class GroupNode:
                 self.boxes.node(self.liveness.step(frame.sender, message, now))
         self._after_liveness(now)
         for partition, group_message in frame.groups:
-            group = self.replicas[partition].group
+            replica = self.replicas.get(partition)
+            if replica is None:
+                self._answer_for_none(frame.sender, partition, group_message)
+                continue
+            group = replica.group
             group.step(frame.sender, group_message, now)
             group.check_invariants()
         self.soon()
@@ -399,25 +466,38 @@ class GroupNode:
     def _after_liveness(self, now: Now) -> None:
         assert self.liveness is not None
         for sender, partition, ballot, lsn in self.liveness.take_chosen():
-            self.replicas[partition].group.step(sender, Chosen(ballot, lsn), now)
+            replica = self.replicas.get(partition)
+            if replica is not None:
+                replica.group.step(sender, Chosen(ballot, lsn), now)
         if self.liveness.changed():
             for replica in self.replicas.values():
                 replica.group.on_liveness(now)
 
+    def _answer_for_none(self, sender: int, partition: PartitionId, message: PartitionMessage) -> None:
+        """A member that is here no more acts under no ballot."""
+        if isinstance(message, Question):
+            self.boxes.group(partition, resigned_for_good(sender, message, self.number))
+
     def _on_shell(self, sender: int, message: ShellMessage, now: Now) -> None:
         if message.kind == "snapshot?":
-            replica = self.replicas[PartitionId(message.body.decode())]
+            asked = self.replicas.get(PartitionId(message.body.decode()))
+            if asked is None:
+                return
+            replica = asked
             body = msgspec.msgpack.encode((replica.partition, msgspec.msgpack.encode(replica.tree)))
             self.boxes.node([Envelope(sender, ShellMessage("snapshot", body))])
         elif message.kind == "snapshot":
             partition, raw = msgspec.msgpack.decode(message.body, type=tuple[str, bytes])
-            replica = self.replicas[PartitionId(partition)]
-            lsn, stamp, digest, values = _TREE.decode(raw)
+            told = self.replicas.get(PartitionId(partition))
+            if told is None:
+                return
+            replica = told
+            lsn, stamp, digest, values, members = _TREE.decode(raw)
             if lsn > replica.group.log.applied and not replica.group.leading:
                 self.host.world.note(f"{self.host.name} installs a snapshot at {lsn}")
-                replica.tree = GroupTree(Lsn(lsn), Stamp(stamp), digest, values)
-                self.trees[replica.partition] = GroupTree(Lsn(lsn), Stamp(stamp), digest, dict(values))
-                replica.group.installed(Lsn(lsn), Stamp(stamp), now)
+                replica.tree = GroupTree(Lsn(lsn), Stamp(stamp), digest, values, members)
+                self.trees[replica.partition] = replica.tree._replace(values=dict(values))
+                replica.group.installed(Lsn(lsn), Stamp(stamp), now, members=decode_configuration(members))
 
     # --- time ---
 
@@ -472,7 +552,7 @@ class GroupNode:
             image = self.wal.durable.get(partition)
             if tree.lsn and image is not None and image.last >= tree.lsn and image.first <= tree.lsn + 1:
                 before = self.trees.get(partition)
-                self.trees[partition] = GroupTree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+                self.trees[partition] = tree._replace(values=dict(tree.values))
                 if trim and before is not None:
                     self.wal.trim(partition, Lsn(before.lsn + 1))
                     replica.group.trimmed(Lsn(before.lsn + 1))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scrubjay.base.errors import Missing, ScrubjayError
-from scrubjay.base.ids import Ballot, Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
@@ -24,6 +24,7 @@ class ReplicaImage:
     """What frames so far say of one replica."""
 
     def __init__(self) -> None:
+        self.member: Member | None = None
         self.promised = NONE
         self.accepted = NONE
         self.resigned = NONE
@@ -86,17 +87,32 @@ class ReplicaImage:
         self.first = max(self.first, below)
 
 
+def _apply(images: dict[PartitionId, ReplicaImage], frame: wal.Frame) -> None:
+    assert not isinstance(frame, wal.Boot | wal.Reserve)
+    if isinstance(frame, wal.Drop):
+        images.pop(frame.partition, None)
+    elif isinstance(frame, wal.Create):
+        image = images[frame.partition] = ReplicaImage()
+        image.member = frame.member
+    else:
+        images.setdefault(frame.partition, ReplicaImage()).apply(frame)
+
+
 class GroupWal:
     """One host's log. It survives the host's processes; `restart` makes the state of the next one."""
 
     def __init__(self, host: WorldHost) -> None:
         self._host = host
         self._draw = host.world.stream(f"{host.name}/wal")
+        self._begin()
+
+    def _begin(self) -> None:
         self.boot_count = 0
         self.reservation = Stamp(0)
         self.durable: dict[PartitionId, ReplicaImage] = {}
         self.seen: dict[PartitionId, ReplicaImage] = {}
-        self.amnesiac = False
+        self.lost: set[PartitionId] = set()
+        """Replicas whose log lost synced bytes: they know it, and never vote again."""
         self._old: dict[PartitionId, ReplicaImage] | None = None
         self._waiting: list[wal.Frame] = []
         self._flying: list[wal.Frame] = []
@@ -108,7 +124,7 @@ class GroupWal:
     def queue(self, frame: wal.Frame) -> None:
         self._waiting.append(frame)
         if not isinstance(frame, wal.Boot | wal.Reserve):
-            self.replica(frame.partition).apply(frame)
+            _apply(self.seen, frame)
 
     @property
     def queued(self) -> int:
@@ -147,7 +163,9 @@ class GroupWal:
             elif isinstance(frame, wal.Reserve):
                 self.reservation = max(self.reservation, frame.reservation)
             else:
-                self.durable.setdefault(frame.partition, ReplicaImage()).apply(frame)
+                if isinstance(frame, wal.Create | wal.Drop):
+                    self.lost.discard(frame.partition)
+                _apply(self.durable, frame)
 
     def restart(self) -> None:
         """After a crash: a prefix of what was under way is kept, the rest is lost."""
@@ -163,10 +181,22 @@ class GroupWal:
         """The disk lost synced bytes: back to an older state, and it knows (DESIGN: amnesia). False if there is none."""
         if self._old is None:
             return False
-        self.durable = self._old
-        self._old = None
-        self.amnesiac = True
+        old, self._old = self._old, None
+        for partition, image in self.durable.items():
+            before = old.get(partition)
+            # A copy that was made since has lost its beginning with the rest.
+            self.lost.add(partition)
+            if before is not None and before.member == image.member:
+                self.durable[partition] = before
+            else:
+                self.durable[partition] = ReplicaImage()
+                self.durable[partition].member = image.member
         return True
+
+    def emptied(self, *, boot_count: int) -> None:
+        """The disk was replaced by an empty one. boot_count: what the node goes on from, which the catalogue says; it never ran with a higher one."""
+        self._begin()
+        self.boot_count = boot_count
 
     def trim(self, partition: PartitionId, below: Lsn) -> None:
         self.durable[partition].trim(below)

@@ -11,19 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from scrubjay.base.hlc import HybridClock
-from scrubjay.base.ids import Ballot, Lsn, Stamp
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.sim.consensus_run import ConsensusResult, ConsensusRun
-from scrubjay.sim.group_node import GroupNode, GroupReplica, GroupWaiting
+from scrubjay.sim.group_node import GroupCopy, GroupNode, GroupReplica, GroupWaiting
+from scrubjay.sim.members_run import NOBODY, MembersRun
 from scrubjay.storage.consensus.acceptor import Acceptor
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.campaign import Campaigner
 from scrubjay.storage.consensus.closed import ClosedTime
+from scrubjay.storage.consensus.follower import Follower
 from scrubjay.storage.consensus.group_state import Campaign, Leadership, Piece, Staging
 from scrubjay.storage.consensus.leading import Leader
 from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.membership import Change, Membership, Remove
 from scrubjay.storage.consensus.messages import Stage
 from scrubjay.storage.consensus.ready import Now, Ready
+from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.log.configuration import Configuration, Vote
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.replica.host import Driven
 
@@ -154,7 +159,7 @@ def _method(owner: type, name: str, value: Any) -> Callable[[], Any]:
 
 
 def _unsynced(self: Leader, leadership: Leadership) -> int:
-    marks = [int(follower.acked) for follower in leadership.followers.values() if follower.adopted]
+    marks = [int(follower.acked) for follower in leadership.followers.values() if follower.adopted and follower.votes]
     marks.append(self._state.log.last)
     return self._state.members.reached(marks)
 
@@ -193,7 +198,7 @@ CONSENSUS = (
         _method(ClosedTime, "_own_log_accepted", lambda self, leadership: True),
     ),
     Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
-    Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
+    Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self, partition: True)),
     Mutant("sync-skipped", "messages leave before the sync", _method(Turn, "_commit", commit_early)),
     Mutant(
         "sync-of-another",
@@ -212,6 +217,96 @@ CONSENSUS = (
         _method(Allegiance, "bound_against", lambda self, candidate, now: False),
     ),
     Mutant("own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", _unsynced)),
+)
+
+
+# --- members ---
+
+
+def _with_the_elected(self: Lease, now: Now) -> None:
+    """By the members of the log as it was when leadership began."""
+    state, leadership = self._state, self._state.leadership
+    assert leadership is not None
+    kept = next((one for one in _ELECTED if one[0] is leadership), None)
+    if kept is None:
+        kept = (leadership, state.members, dict(leadership.followers))
+        _ELECTED.append(kept)
+    members, followers = state.members, leadership.followers
+    state.members, leadership.followers = kept[1], {**kept[2], **{node: row for node, row in followers.items() if node in kept[2]}}
+    try:
+        _compute(self, now)
+    finally:
+        state.members, leadership.followers = members, followers
+
+
+_compute = Lease._compute
+_ELECTED: list[tuple[Leadership, Membership, dict[int, Follower]]] = []
+_plan_members = Leader.plan_members
+_membership = Membership.__init__
+
+
+def _swap(self: Leader, change: Change, now: Now) -> Configuration:
+    """A removal lets a learner vote in the same record."""
+    after = _plan_members(self, change, now)
+    learner = next((place for place in after.places if place.vote is Vote.LEARNER), None)
+    if not isinstance(change, Remove) or learner is None:
+        return after
+    return Configuration(tuple([one._replace(vote=Vote.VOTES) if one is learner else one for one in after.places]))
+
+
+def _all_vote(self: Membership, me: Member, configuration: Configuration, lsn: Lsn = Lsn(0)) -> None:
+    _membership(self, me, configuration, lsn)
+    self.voters = frozenset(self.all)
+
+
+def _any_kind_leads(self: Membership, me: Member, configuration: Configuration, lsn: Lsn = Lsn(0)) -> None:
+    _membership(self, me, configuration, lsn)
+    self.leads = self.votes
+
+
+@contextmanager
+def _two_at_once() -> Iterator[None]:
+    with replaced(Leader, plan_members=_swap), replaced(Leader, _check_step=lambda self, after: None):
+        yield
+
+
+def _copies_again(self: MembersRun, copies: dict[PartitionId, GroupCopy]) -> dict[PartitionId, GroupCopy]:
+    return {partition: copy._replace(base=NOBODY) if copy.member.incarnation > 1 else copy for partition, copy in copies.items()}
+
+
+MEMBERS = (
+    Mutant(
+        "early-config",
+        "a CONFIG is proposed before a record of the leader's ballot is chosen",
+        _method(Leader, "_own_chosen", lambda self, leadership: True),
+        "members",
+    ),
+    Mutant("many-pending", "a CONFIG is proposed while another is not chosen", _method(Leader, "_settled", lambda self: True), "members"),
+    Mutant("two-at-once", "one CONFIG removes a voter and lets another vote", _two_at_once, "members"),
+    Mutant(
+        "own-config",
+        "a candidate counts by its own log, not by the one it adopts",
+        _method(Campaigner, "_members_of", lambda self, campaign: self._state.members),
+        "members",
+    ),
+    Mutant(
+        "emptied-votes",
+        "a node with an empty disk goes on as the member it was",
+        _method(MembersRun, "_known_after_loss", _copies_again),
+        "members",
+    ),
+    Mutant("learners-count", "answers of learners count", _method(Membership, "__init__", _all_vote), "members"),
+    Mutant(
+        "removed-leads",
+        "a candidate leads whom the adopted log calls none",
+        _method(Campaigner, "_leads_by", lambda self, members: True),
+        "members",
+    ),
+    Mutant(
+        "lease-as-elected", "the lease is counted by the members at the election", _method(Lease, "_compute", _with_the_elected), "members"
+    ),
+    Mutant("log-replica-leads", "a log replica leads", _method(Membership, "__init__", _any_kind_leads), "members"),
+    Mutant("removed-keeps-ballot", "a removed member does not resign", _method(Resignation, "remove", lambda self, now: None), "members"),
 )
 
 
@@ -245,10 +340,11 @@ def run_seed(seed: int, *, seconds: int = 20) -> ConsensusResult:
 def hunt(mutant: Mutant, seeds: Iterable[int], *, seconds: int = 20) -> tuple[ConsensusResult | None, int]:
     """The first run that notices (None if none does), and how many seeds were tried."""
     tried = 0
+    run = MembersRun if mutant.profile == "members" else ConsensusRun
     with mutant.plant():
         for seed in seeds:
             tried += 1
-            result = run_seed(seed, seconds=seconds)
+            result = run(seed, seconds=seconds).run()
             if result.violation:
                 return result, tried
     return None, tried

@@ -15,6 +15,7 @@ from scrubjay.storage.consensus.messages import Accept, Accepted, Behind, Chosen
 from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.log.configuration import encode_configuration
 from scrubjay.storage.wal import port as wal
 
 
@@ -42,7 +43,7 @@ class Acceptor:
     def _follow(self, sender: Member, ballot: Ballot, now: Now) -> bool:
         """A message of the owner of `ballot` that asks for our vote came. True: `ballot` is our promised ballot now."""
         state = self._state
-        if not state.may_vote or ballot_owner(ballot) != sender:
+        if not state.votes or ballot_owner(ballot) != sender:
             return False
         if ballot < state.promised:
             state.out.answer(sender.node, Refused(ballot, state.promised, False))
@@ -68,7 +69,17 @@ class Acceptor:
         log = state.log
         state.out.answer(
             sender.node,
-            Promise(ballot, state.members.me.incarnation, epoch, clock, state.accepted, log.first, log.last, log.chosen),
+            Promise(
+                ballot,
+                state.members.me.incarnation,
+                epoch,
+                clock,
+                state.accepted,
+                log.first,
+                log.last,
+                log.chosen,
+                encode_configuration(state.members.configuration),
+            ),
         )
 
     def on_fetch(self, sender: Member, message: Fetch, now: Now) -> None:
@@ -136,15 +147,19 @@ class Acceptor:
         if not gap and records and records[-1].lsn > last:
             # The same ballot never names two records of one LSN: what we have is what came again.
             fresh = records[last + 1 - message.first :] if message.first <= last else records
+            memberships = state.memberships.read(fresh)
             log.append(fresh)
             state.out.append(fresh, state.accepted)
+            if memberships:
+                state.memberships.extend(memberships)
+                state.members_moved()
         self._answer_accepted(sender, now, gap=gap)
         log.learn(message.chosen)
 
     def on_chosen(self, sender: Member, message: Chosen, now: Now) -> None:
         """The leader says how far its log is chosen; if ours does not reach there, say where we stand."""
         state = self._state
-        if message.ballot != state.promised or ballot_owner(state.promised) != sender or not state.may_vote:
+        if message.ballot != state.promised or ballot_owner(state.promised) != sender or not state.votes:
             return
         if state.accepted != message.ballot:
             self._answer_behind(sender, now)
@@ -163,10 +178,10 @@ class Acceptor:
     def tell_standing(self, now: Now) -> None:
         """Our log changed by something else than the leader's messages: say so to the owner of our ballot."""
         state = self._state
-        if state.promised == NONE or not state.may_vote:
+        if state.promised == NONE or not state.votes:
             return
-        owner = state.members.peer(ballot_owner(state.promised).node)
-        if owner is not None:
+        owner = ballot_owner(state.promised)
+        if owner.node != state.members.me.node:
             if state.accepted == state.promised:
                 self._answer_accepted(owner, now, gap=True)
             else:

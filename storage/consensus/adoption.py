@@ -28,6 +28,7 @@ def stage(state: GroupState, staging: Staging, records: Sequence[Record]) -> Non
         del fresh[:same]
     if not fresh:
         return
+    staging.memberships += state.memberships.read(fresh)
     state.out.save(wal.Append(state.partition, staging.ballot, tuple(fresh), True))
     staging.last = fresh[-1].lsn
     staging.size += sum([len(record.data) for record in fresh])
@@ -45,6 +46,9 @@ def adopt(state: GroupState, staging: Staging) -> None:
     state.out.save(wal.Adopt(state.partition, staging.ballot, staging.kept, staging.last))
     state.accepted = staging.ballot
     state.log.cut(staging.kept)
+    state.memberships.cut(staging.kept)
+    state.memberships.extend(staging.memberships)
+    state.members_moved()
     if staging.size <= state.options.tail_bytes:
         if staging.records:
             state.log.append(staging.records, staging.size)

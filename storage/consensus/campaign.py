@@ -13,10 +13,12 @@ from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import Standing
 from scrubjay.storage.consensus.group_state import Campaign, GroupState, Piece, Staging
+from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import AskHealth, Fetch, Fetched, LogHealth, Prepare, Promise, Refused, Resign, Resigned
 from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.log.configuration import decode_configuration
 
 _FETCHES_MAX = 3
 """So many times a piece is asked for again before the campaign is given up."""
@@ -34,7 +36,7 @@ class Campaigner:
         self._resignation = resignation
         self._acceptor = acceptor
         self._nonce = 0
-        self._deaf: set[int] = set()
+        self._deaf: set[Member] = set()
 
     # --- the healthy-leader question ---
 
@@ -55,8 +57,8 @@ class Campaigner:
         self._deaf = set()
         self._election.arm_after_asking(now)
         for peer in state.members.peers:
-            state.out.send(peer.node, AskHealth(state.promised, self._nonce))
-        if not state.members.peers:
+            state.out.send(peer.node, AskHealth(state.promised, self._nonce, state.members.me.incarnation))
+        if state.members.enough(()):
             self.campaign(now)
 
     def on_ask_health(self, sender: Member, message: AskHealth, now: Now) -> None:
@@ -68,7 +70,8 @@ class Campaigner:
         if hears:
             self._election.doubt_owner(now)
         # Nobody waits for the better log of a member that will not stand itself: what it has is adopted from it.
-        accepted, last = (state.accepted, state.log.last) if state.may_lead and state.may_vote else (NONE, Lsn(0))
+        stands = state.may_lead and state.votes and state.members.leads
+        accepted, last = (state.accepted, state.log.last) if stands else (NONE, Lsn(0))
         state.out.send(sender.node, LogHealth(message.nonce, state.promised, hears, accepted, last))
 
     def on_health(self, sender: Member, message: LogHealth, now: Now) -> None:
@@ -82,8 +85,8 @@ class Campaigner:
         if (message.accepted, message.last) > (state.accepted, state.log.last) and self._election.defer(now):
             self._nonce += 1
             return
-        self._deaf.add(sender.node)
-        if state.members.enough(len(self._deaf)):
+        self._deaf.add(sender)
+        if state.members.enough(self._deaf):
             self.campaign(now)
 
     # --- phase 1 ---
@@ -100,8 +103,14 @@ class Campaigner:
         self._acceptor.promise(own)
         state.out.promises = own
         state.campaign = Campaign(own, now.boot_us + election.patience_us())
-        for peer in state.members.peers:
-            state.out.answer(peer.node, Prepare(own))
+        self._ask(state.campaign, state.members)
+
+    def _ask(self, campaign: Campaign, members: Membership) -> None:
+        """Ask those of them that were not asked yet for a promise."""
+        for peer in members.peers:
+            if peer.node not in campaign.asked:
+                campaign.asked.add(peer.node)
+                self._state.out.answer(peer.node, Prepare(campaign.ballot))
 
     def on_own_promise(self, own: Ballot) -> None:
         """Our own promise is synced."""
@@ -121,6 +130,9 @@ class Campaigner:
             return
         if not self._merge_promise_clock(message.clock, now):
             return
+        state = self._state
+        known = state.memberships.chosen(state.log.chosen)
+        campaign.members[sender] = Membership(known.me, decode_configuration(message.members)) if message.members else known
         campaign.answers[sender] = Standing(
             Ballot(message.accepted), Lsn(message.first), Lsn(message.last), Lsn(message.chosen), message.epoch
         )
@@ -137,7 +149,7 @@ class Campaigner:
             self._resignation.resign(now)
         elif campaign is not None:
             campaign.refused.add(sender.node)
-            if state.members.hopeless(campaign.refused):
+            if self._members_of(campaign).hopeless(campaign.refused):
                 self._resignation.resign(now)
 
     def on_resign(self, sender: Member, message: Resign, now: Now) -> None:
@@ -169,25 +181,46 @@ class Campaigner:
     def _saw(self, promised: int) -> None:
         self._election.seen_round = max(self._election.seen_round, ballot_round(Ballot(promised)))
 
+    def _leads_by(self, members: Membership) -> bool:
+        """This member may lead by these. (The simulator breaks it on purpose.)"""
+        return members.leads
+
     # --- adoption, on the candidate ---
 
     def _plan_adoption(self, campaign: Campaign) -> tuple[Ballot, Lsn, list[Piece]]:
         """Source ballot, cut and pieces: the whole log with the highest accepted ballot, then the longest; our own wins a tie. (The simulator breaks it on purpose.)"""
         state, log = self._state, self._state.log
-        me = state.members.me
-        best, where = Standing(state.accepted, log.first, log.last, log.chosen, 0), me
-        for member, standing in campaign.answers.items():
-            if (standing.accepted, standing.last) > (best.accepted, best.last):
-                best, where = standing, member
-        if where == me:
+        best, where = self._best(campaign)
+        if where == state.members.me:
             return state.accepted, log.last, []
         cut_at = log.last if best.accepted == state.accepted else log.chosen
         assert best.last >= cut_at
         pieces = [Piece(where, best.accepted, Lsn(cut_at + 1), best.last)] if best.last > cut_at else []
         return best.accepted, cut_at, pieces
 
+    def _best(self, campaign: Campaign) -> tuple[Standing, Member]:
+        """The best log so far, and whose it is."""
+        state, log = self._state, self._state.log
+        best, where = Standing(state.accepted, log.first, log.last, log.chosen, 0), state.members.me
+        for member, standing in campaign.answers.items():
+            if (standing.accepted, standing.last) > (best.accepted, best.last):
+                best, where = standing, member
+        return best, where
+
+    def _members_of(self, campaign: Campaign) -> Membership:
+        """By whose rules this campaign is won: what the log says that would be adopted now. (The simulator breaks it on purpose.)"""
+        return campaign.members.get(self._best(campaign)[1], self._state.members)
+
     def _maybe_adopt(self, campaign: Campaign) -> None:
-        if campaign.fetching or not campaign.own or not self._state.members.enough(len(campaign.answers)):
+        if campaign.fetching or not campaign.own:
+            return
+        members = self._members_of(campaign)
+        if not self._leads_by(members):
+            # The log of others, which we would have to adopt, says that we are nobody who leads.
+            self._resignation.resign(self._state.now)
+            return
+        self._ask(campaign, members)
+        if not members.enough(campaign.answers.keys()):
             return
         campaign.fetching = True
         campaign.source, cut_at, campaign.pieces = self._plan_adoption(campaign)

@@ -35,7 +35,7 @@ class ClosedTime:
 
     def _own_log_accepted(self, leadership: Leadership) -> bool:
         """A quorum has our log as its own, under our ballot."""
-        return self._state.members.enough(sum([follower.adopted for follower in leadership.followers.values()]))
+        return self._state.members.enough([follower.member for follower in leadership.followers.values() if follower.adopted])
 
     def _closable_clock(self, now: Now) -> Stamp:
         """Any later leader needs a promise from somebody whose clock is at least this: the lowest clock acknowledged by the best quorum that backs us."""

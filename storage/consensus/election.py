@@ -40,8 +40,9 @@ class Election:
         """It has a vote and a copy fit to serve, neither leads nor campaigns, is bound to nobody, and a victory would bring a lease."""
         state = self._state
         return (
-            state.may_vote
+            state.votes
             and state.may_lead
+            and state.members.leads
             and state.leadership is None
             and state.campaign is None
             and not state.liveness.quiet(now)
@@ -52,7 +53,7 @@ class Election:
     def _reachable_quorum(self, now: Now) -> bool:
         """Enough members grant us support that a lease could follow a victory."""
         state = self._state
-        return state.members.enough(sum([state.liveness.credited(peer.node, now) for peer in state.members.peers]))
+        return state.members.enough([peer for peer in state.members.peers if state.liveness.credited(peer.node, now)])
 
     # --- when ---
 
@@ -109,7 +110,7 @@ class Election:
                 # The owner's node restarted: whatever it was, it does not act under that ballot any more, unless we learnt of the restart late.
                 self._doubt = watched[0] == self._watched[0]
                 self._watched = watched
-        if not state.may_vote:
+        if not state.votes:
             self.at = self.question_at = None
         elif self._allegiance.owner_supported(now):
             self.at = None

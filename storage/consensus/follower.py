@@ -31,7 +31,7 @@ class Follower:
 
     next: first LSN not sent yet. cut_at, target: the adoption under way (Stage.cut_at, Stage.adopted_last). acked: last LSN it accepted under our ballot, synced.
     adopted: its log is ours, under our ballot. answered: epoch it last named (0: none). asked: epoch for which it was asked anew. ask_again: the question where
-    it stands is due. owed: it owes an answer since sent_us. told: chosen index it was last told. flying: (last LSN, bytes) of unanswered messages.
+    it stands is due. votes: its answers count (learners follow, and theirs do not). owed: it owes an answer since sent_us. told: chosen index it was last told. flying: (last LSN, bytes) of unanswered messages.
 
     More than 15 fields: all that a leader knows of one follower is one row.
     """
@@ -54,10 +54,12 @@ class Follower:
         "state",
         "target",
         "told",
+        "votes",
     )
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, *, votes: bool) -> None:
         self.member = member
+        self.votes = votes
         self.state = UNKNOWN
         self.next: Lsn = Lsn(0)
         self.acked: Lsn = Lsn(0)

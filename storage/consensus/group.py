@@ -26,6 +26,7 @@ from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.handover import Handover
 from scrubjay.storage.consensus.leading import Leader
 from scrubjay.storage.consensus.lease import Lease
+from scrubjay.storage.consensus.membership import Change, Membership
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
@@ -41,6 +42,7 @@ from scrubjay.storage.consensus.messages import (
     Promise,
     Question,
     Refused,
+    Removed,
     Resign,
     Resigned,
     Snapshot,
@@ -49,8 +51,14 @@ from scrubjay.storage.consensus.messages import (
 from scrubjay.storage.consensus.ready import Envelope, Now, Ready
 from scrubjay.storage.consensus.replication import Replication
 from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
+
+_ANSWERS = frozenset({Promise, Accepted, Behind})
+"""Say the incarnation of the member that sends them."""
+_OF_OWNERS = frozenset({Prepare, Fetch, Stage, Accept, Chosen, Snapshot, Leads})
+"""Are sent by the owner of their ballot."""
 
 
 class Group:
@@ -62,7 +70,6 @@ class Group:
     def __init__(self, config: GroupConfig) -> None:
         """Call `tick` once soon after: `deadline()` is 0 until then."""
         self.partition = config.partition
-        self.members = config.members
         self.me = config.members.me
         self.state = state = GroupState(config)
         self.log = state.log
@@ -95,11 +102,25 @@ class Group:
             AskHealth: self._campaigner.on_ask_health,
             LogHealth: self._campaigner.on_health,
             Snapshot: acceptor.on_snapshot,
+            Removed: self._on_removed,
         }
         for peer in config.members.peers:
             config.liveness.watch(peer.node)
+        state.read_members()
+        self._unread_told = False
+        self._settled: Membership | None = None
 
     # --- what is read from outside ---
+
+    @property
+    def members(self) -> Membership:
+        """As of the end of the log: by whom this member goes."""
+        return self.state.members
+
+    @property
+    def members_chosen(self) -> Membership:
+        """The last of the log that is known chosen."""
+        return self.state.memberships.chosen(self.log.chosen)
 
     @property
     def leading(self) -> bool:
@@ -135,13 +156,38 @@ class Group:
         """A message from node `sender`. Raises Corrupt (records of the message, or of the log that had to be read, fail a check); state is unchanged then."""
         state = self.state
         state.now = now
-        member = self.members.peer(sender)
-        if member is None:
+        member = self._who(sender, message)
+        if sender == self.me.node or (member not in state.members.all and self._was_removed(member, message)):
             return
         promised, accepted = state.promised, state.accepted
         self._handlers[type(message)](member, message, now)
         if state.promised != promised or state.accepted != accepted:
             self._election.watch_owner(now)
+
+    def _who(self, sender: int, message: PartitionMessage) -> Member:
+        """Which member of that node speaks: it need not be one that our log knows, which may lack the CONFIG that names it. Incarnation 0: it does not say."""
+        known, kind, incarnation = self.state.members.peer(sender), type(message), 0
+        if kind in _ANSWERS:
+            incarnation = message.voter  # type: ignore[union-attr]
+        elif kind in _OF_OWNERS and ballot_owner(message.ballot).node == sender:  # type: ignore[union-attr,arg-type]
+            incarnation = ballot_owner(message.ballot).incarnation  # type: ignore[union-attr,arg-type]
+        elif kind is AskHealth:
+            incarnation = message.incarnation  # type: ignore[union-attr]
+        if known is not None and incarnation in (0, known.incarnation):
+            return known
+        return Member(sender, incarnation)
+
+    def _was_removed(self, member: Member, message: PartitionMessage) -> bool:
+        """What is chosen says that the sender is no member, for good: nothing that it says counts, and it is told."""
+        if not member.incarnation or isinstance(message, Resign | Resigned | Removed) or not self.members_chosen.configuration.gone(member):
+            return False
+        self.state.out.send(member.node, Removed(member.incarnation, self.members_chosen.lsn))
+        return True
+
+    def _on_removed(self, sender: Member, message: Removed, now: Now) -> None:
+        """We are told so. Only what is chosen makes anybody say it."""
+        if message.incarnation == self.me.incarnation:
+            self._resignation.remove(now)
 
     def tick(self, now: Now) -> None:
         """Time passed; call at or after `deadline()`."""
@@ -183,6 +229,9 @@ class Group:
         self.state.may_vote = may_vote
         if not may_vote:
             self._resignation.resign(now)
+        elif self.state.unread is not None:
+            self.state.read_members()
+            self._unread_told = False
         self._election.watch_owner(now)
 
     def set_lead(self, may_lead: bool, now: Now) -> None:
@@ -231,6 +280,10 @@ class Group:
         """The follower that could take over soonest, none on the nodes `besides`."""
         return self._handover.successor(now, besides=besides)
 
+    def plan_members(self, change: Change, now: Now) -> Configuration:
+        """See Leader."""
+        return self._leader.plan_members(change, now)
+
     # --- the shell's reports ---
 
     def ready(self) -> Ready | None:
@@ -248,6 +301,12 @@ class Group:
             chosen = self.log.take_chosen(state.options.chosen_bytes)
         except Corrupt as error:
             damage = error
+        if damage is None and state.unread is not None and not self._unread_told:
+            self._unread_told, damage = True, state.unread
+        if (settled := self.members_chosen) is not self._settled:
+            self._settled = settled
+            if settled.configuration.gone(self.me):
+                self._resignation.remove(state.now)
         token, frames = out.close_batch(state.accepted, self.log.last)
         send = out.take_send_now()
         elected = leadership.ballot if leadership is not None and not leadership.announced else None
@@ -281,19 +340,23 @@ class Group:
         """The shell applied up to here; memory below is let go once followers have it or it is more than they are worth."""
         assert self.log.applied <= lsn <= self.log.given
         self.log.applied = lsn
+        self.state.memberships.settle(lsn)
         self.log.forget(self._leader.keep_from(lsn))
 
     def trimmed(self, below: Lsn) -> None:
         """The WAL no longer holds records below this LSN."""
         self.log.trim(below)
 
-    def installed(self, lsn: Lsn, stamp: Stamp, now: Now | None = None) -> None:
-        """A snapshot at `lsn` replaced the shell's state: the log restarts at lsn + 1 unless it reaches further. stamp: of the record at `lsn`."""
+    def installed(self, lsn: Lsn, stamp: Stamp, now: Now | None = None, *, members: Configuration | None = None) -> None:
+        """A snapshot at `lsn` replaced the shell's state: the log restarts at lsn + 1 unless it reaches further. stamp: of the record at `lsn`. members: who is
+        one there, None if no CONFIG up to there says anything else than is known."""
         state = self.state
         now = state.now = now or state.now
         assert state.leadership is None
         state.out.save(wal.Install(self.partition, lsn, state.accepted))
-        state.install(lsn, stamp)
+        state.install(lsn, stamp, members)
+        if state.unread is not None:
+            state.read_members()
         state.clock.merge(stamp, now.wall_us)
         self._acceptor.tell_standing(now)
 

@@ -31,7 +31,7 @@ class GroupStart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """reader: of records that are no longer in memory. liveness, clock: the node's own, shared by its groups. jitter: uniform in [0, 1), a stream of this
+    """members: as of `start.applied`, seen by this replica. reader: of records that are no longer in memory. liveness, clock: the node's own, shared by its groups. jitter: uniform in [0, 1), a stream of this
     group's own."""
 
     partition: PartitionId

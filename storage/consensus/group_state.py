@@ -9,21 +9,23 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot_owner, uuid_bytes
 from scrubjay.storage.consensus.follower import Follower, Standing
 from scrubjay.storage.consensus.group_config import GroupConfig
 from scrubjay.storage.consensus.group_log import GroupLog
+from scrubjay.storage.consensus.membership import Membership, MembershipLog
 from scrubjay.storage.consensus.outbox import NONE, Outbox
 from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.log.record import Record, decode_all, owner_tag
 
 
 class Staging:
     """An adoption under way: records queued to the WAL that are not log yet. cut_at: behind which it was begun. kept: up to there our own log turned out to hold the very
-    records, and keeps them. last: the last record staged or kept. records: those staged that are in memory, none if that are too many."""
+    records, and keeps them. last: the last record staged or kept. records: those staged that are in memory, none if that are too many. memberships: what the staged ones say."""
 
-    __slots__ = ("ballot", "cut_at", "kept", "last", "records", "size")
+    __slots__ = ("ballot", "cut_at", "kept", "last", "memberships", "records", "size")
 
     def __init__(self, ballot: Ballot, cut_at: Lsn) -> None:
         self.ballot = ballot
@@ -31,6 +33,7 @@ class Staging:
         self.kept = cut_at
         self.last = cut_at
         self.records: list[Record] = []
+        self.memberships: list[Membership] = []
         self.size = 0
 
 
@@ -44,15 +47,18 @@ class Piece(NamedTuple):
 
 
 class Campaign:
-    """One campaign. own: our own promise is synced. fetching: the quorum is complete, its best log is being fetched. at: boot clock at which it is looked after."""
+    """One campaign. own: our own promise is synced. fetching: the quorum is complete, its best log is being fetched. at: boot clock at which it is looked after.
+    asked: nodes that were asked for a promise. members: what the log of each member that answered says, seen by us."""
 
-    __slots__ = ("answers", "at", "ballot", "fetching", "own", "pieces", "refused", "retries", "source", "staging")
+    __slots__ = ("answers", "asked", "at", "ballot", "fetching", "members", "own", "pieces", "refused", "retries", "source", "staging")
 
     def __init__(self, ballot: Ballot, at: int | None = None) -> None:
         self.ballot = ballot
         self.at = at
         self.own = False
         self.answers: dict[Member, Standing] = {}
+        self.members: dict[Member, Membership] = {}
+        self.asked: set[int] = set()
         self.refused: set[int] = set()
         self.fetching = False
         self.pieces: list[Piece] = []
@@ -66,6 +72,7 @@ class Leadership:
 
     source: accepted ballot of the log that it adopted. adopted_last: where that ended. own_from: first LSN of its own. stamp: of the last record proposed.
     window: (last LSN, bytes, first stamp) of each batch proposed and not chosen. announced: the shell knows. handover: node that is to lead next, 0: none.
+    leaving: members that a CONFIG not chosen yet removes.
     retry_at, lease_at, handover_at: boot clock at which an answer is overdue, a lease missed for too long, a hand-over given up.
     """
 
@@ -77,6 +84,7 @@ class Leadership:
         "handover",
         "handover_at",
         "lease_at",
+        "leaving",
         "own_from",
         "retry_at",
         "source",
@@ -85,13 +93,14 @@ class Leadership:
         "window_bytes",
     )
 
-    def __init__(self, campaign: Campaign, peers: Sequence[Member], *, last: Lsn, stamp: Stamp, lease_at: int) -> None:
+    def __init__(self, campaign: Campaign, members: Membership, *, last: Lsn, stamp: Stamp, lease_at: int) -> None:
         self.ballot = campaign.ballot
         self.source = campaign.source
         self.adopted_last = last
         self.own_from = Lsn(last + 1)
         self.stamp = stamp
-        self.followers = {member.node: Follower(member) for member in peers}
+        self.followers = {member.node: Follower(member, votes=member in members.voters) for member in members.peers}
+        self.leaving: dict[Member, Lsn] = {}
         self.window: deque[tuple[int, int, int]] = deque()
         self.window_bytes = 0
         self.announced = False
@@ -102,8 +111,9 @@ class Leadership:
 
 
 class GroupState:
-    """promised, accepted, resigned: the ballots that are durable. staging: a follower's adoption under way. may_vote, may_lead: the shell's word. campaign,
-    leadership: at most one of them. now: of the event at hand.
+    """promised, accepted, resigned: the ballots that are durable. staging: a follower's adoption under way. may_vote, may_lead: the shell's word; unread: why
+    the log could not be read for the members it names, so that this one does not vote. removed: what is chosen says that this is no member. members: as of the end of
+    the log; memberships: along it. campaign, leadership: at most one of them. now: of the event at hand.
 
     More than 15 fields: it is the one place for them.
     """
@@ -121,19 +131,25 @@ class GroupState:
         "may_lead",
         "may_vote",
         "members",
+        "memberships",
         "now",
         "options",
         "out",
         "partition",
         "promised",
+        "removed",
         "resigned",
         "staging",
+        "unread",
     )
 
     def __init__(self, config: GroupConfig) -> None:
         start = config.start
         self.partition = config.partition
         self.members = config.members
+        self.memberships = MembershipLog(config.members)
+        self.removed = False
+        self.unread: Corrupt | None = None
         self.options = config.options
         self.liveness = config.liveness
         self.clock = config.clock
@@ -151,6 +167,38 @@ class GroupState:
         self.now = Now(0, 0)
         self._owner_tag = owner_tag(uuid_bytes(config.partition))
         self._applied_stamp = start.stamp
+
+    # --- who is a member ---
+
+    @property
+    def votes(self) -> bool:
+        """What this member says counts for what it is: its log is whole, it can be read for its members, and it was not removed."""
+        return self.may_vote and self.unread is None and not self.removed
+
+    def members_moved(self) -> None:
+        """The log was extended, cut or replaced: who is a member is read from its end."""
+        last = self.memberships.last
+        if last is not self.members:
+            self.members = last
+            for peer in last.peers:
+                self.liveness.watch(peer.node)
+
+    def read_members(self) -> None:
+        """Read the log above what is applied for its CONFIG records. `unread` says why that is not possible now."""
+        log = self.log
+        self.unread = None
+        try:
+            self.memberships.cut(log.applied)
+            at = max(log.first, Lsn(log.applied + 1))
+            while at <= log.last:
+                records = log.read(at, log.last + 1, max_bytes=self.options.batch_bytes)
+                self.memberships.extend(self.memberships.read(records))
+                at = Lsn(records[-1].lsn + 1)
+        except Corrupt as error:
+            self.unread = error
+        except Missing as error:
+            self.unread = Corrupt(f"a record that the log must hold is not there: {error.message}", what="wal", lsn=error.fields.get("lsn"))
+        self.members_moved()
 
     # --- whose ballot it is ---
 
@@ -198,8 +246,11 @@ class GroupState:
             return log.read(log.last, log.last + 1, max_bytes=1)[0].stamp
         return self._applied_stamp
 
-    def install(self, lsn: Lsn, stamp: Stamp) -> None:
-        """A snapshot stands for the log up to `lsn`. stamp: of the record there."""
+    def install(self, lsn: Lsn, stamp: Stamp, configuration: Configuration | None) -> None:
+        """A snapshot stands for the log up to `lsn`. stamp: of the record there. configuration: who is a member there, None: who is known to be."""
         self.staging = None
         self.log.install(lsn)
+        if configuration is not None:
+            self.memberships.install(lsn, configuration)
+            self.members_moved()
         self._applied_stamp = stamp

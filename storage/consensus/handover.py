@@ -23,9 +23,9 @@ class Handover:
         return leadership is not None and leadership.handover != 0
 
     def transfer(self, to: Member, now: Now) -> None:
-        """Hand leadership to `to`, a peer. Nothing happens if we do not lead."""
+        """Hand leadership to `to`, a peer that may lead. Nothing happens if we do not lead."""
         leadership = self._state.leadership
-        if leadership is not None and to in self._state.members.peers:
+        if leadership is not None and to in self._state.members.peers and self._state.members.may_lead(to):
             leadership.handover = to.node
             leadership.handover_at = now.boot_us + self._state.options.campaign_us
             self.maybe_resign()
@@ -39,7 +39,10 @@ class Handover:
         able = [
             follower
             for follower in leadership.followers.values()
-            if follower.adopted and follower.member.node not in besides and liveness.credited(follower.member.node, now)
+            if follower.adopted
+            and self._state.members.may_lead(follower.member)
+            and follower.member.node not in besides
+            and liveness.credited(follower.member.node, now)
         ]
         return max(able, key=lambda follower: (follower.acked, -follower.member.node)).member if able else None
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import Ballot, Lsn, Member
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import STAGING, STREAMING, Follower, Standing
 from scrubjay.storage.consensus.group_state import Campaign, GroupState, Leadership
 from scrubjay.storage.consensus.handover import Handover
 from scrubjay.storage.consensus.lease import Lease
-from scrubjay.storage.consensus.messages import Accepted, Behind
+from scrubjay.storage.consensus.membership import Change, LetVote, Membership, changed, check_step
+from scrubjay.storage.consensus.messages import Accepted, Behind, Removed
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.replication import Replication
 from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.log.record import Record
 
 
@@ -51,10 +54,12 @@ class Leader:
         self._election.won()
         self._lease.answered_anew()
         leadership = state.leadership = Leadership(
-            campaign, state.members.peers, last=state.log.last, stamp=stamp, lease_at=now.boot_us + state.options.resign_after_us
+            campaign, state.members, last=state.log.last, stamp=stamp, lease_at=now.boot_us + state.options.resign_after_us
         )
         for member, standing in campaign.answers.items():
-            follower = leadership.followers[member.node]
+            follower = leadership.followers.get(member.node)
+            if follower is None or follower.member != member:
+                continue
             follower.answered = standing.epoch
             follower.stage_from(standing, source=leadership.source, adopted_last=leadership.adopted_last)
         self.advance_chosen()
@@ -79,11 +84,15 @@ class Leader:
             assert record.stamp > stamp
             stamp = record.stamp
             size += len(record.data)
+        memberships = state.memberships.read(records)
         leadership.stamp = stamp
         leadership.window.append((records[-1].lsn, size, records[0].stamp))
         leadership.window_bytes += size
         state.log.append(records, size)
         state.out.append(records, state.accepted)
+        for membership in memberships:
+            self._check_step(membership.configuration)
+            self._change_members(leadership, membership)
         if state.members.backers == 0:
             self.advance_chosen()
 
@@ -95,6 +104,8 @@ class Leader:
         chosen = self._quorum_accepted(leadership)
         if chosen > log.chosen:
             log.chosen = Lsn(chosen)
+            if leadership.leaving:
+                self._tell_removed(leadership)
             window = leadership.window
             while window and window[0][0] <= chosen:
                 leadership.window_bytes -= window.popleft()[1]
@@ -103,9 +114,76 @@ class Leader:
 
     def _quorum_accepted(self, leadership: Leadership) -> int:
         """Own vote counts when it is synced, like any other. (The simulator breaks it on purpose.)"""
-        marks: list[int] = [follower.acked for follower in leadership.followers.values() if follower.adopted]
+        marks: list[int] = [follower.acked for follower in leadership.followers.values() if follower.adopted and follower.votes]
         marks.append(self._state.log.synced)
         return self._state.members.reached(marks)
+
+    # --- members ---
+
+    def plan_members(self, change: Change, now: Now) -> Configuration:
+        """The payload's value of the CONFIG that makes this change, to be proposed at once.
+
+        Raises Unavailable (not now: try again), Invalid (never: there is nothing to change, or it is our own place).
+        """
+        state, leadership = self._state, self._state.leadership
+        after = changed(state.members.configuration, change)
+        self._check_step(after)
+        if leadership is None or not self._lease.held(now) or leadership.handover:
+            raise Unavailable("this member does not lead", partition=state.partition)
+        if not self._own_chosen(leadership):
+            raise Unavailable("no record of this leader's ballot is chosen yet", partition=state.partition)
+        if not self._settled():
+            raise Unavailable("a change of members is under way", partition=state.partition)
+        if isinstance(change, LetVote) and not self._caught_up(leadership, change.node):
+            raise Unavailable("the learner does not hold the log yet", partition=state.partition, node=change.node)
+        return after
+
+    def _check_step(self, after: Configuration) -> None:
+        """One place changes, and not our own. (The simulator breaks it on purpose.)"""
+        check_step(self._state.members.configuration, after, leader=self._state.members.me)
+
+    def _own_chosen(self, leadership: Leadership) -> bool:
+        """A record of our own ballot is chosen, so no log with a CONFIG that ours lacks wins any more. (The simulator breaks it on purpose.)"""
+        return self._state.log.chosen >= leadership.own_from
+
+    def _settled(self) -> bool:
+        """Every CONFIG of our log is chosen. (The simulator breaks it on purpose.)"""
+        return self._state.log.chosen >= self._state.members.lsn
+
+    def _caught_up(self, leadership: Leadership, node: int) -> bool:
+        """The learner holds the log through the CONFIG that named it, and lacks little of what came since: its vote would not be waited for."""
+        state, follower = self._state, leadership.followers[node]
+        return (
+            follower.adopted
+            and follower.acked >= state.members.lsn
+            and follower.acked + state.options.learner_lag >= state.log.chosen
+            and state.liveness.credited(node, now=state.now)
+        )
+
+    def _change_members(self, leadership: Leadership, membership: Membership) -> None:
+        """A CONFIG is in our log: from here on its members count."""
+        state, followers = self._state, leadership.followers
+        state.memberships.extend([membership])
+        state.members_moved()
+        for node, follower in list(followers.items()):
+            if follower.member not in membership.peers:
+                del followers[node]
+                leadership.leaving[follower.member] = membership.lsn
+        for member in membership.peers:
+            if member.node not in followers:
+                followers[member.node] = Follower(member, votes=False)
+            followers[member.node].votes = member in membership.voters
+        self._lease.answered_anew()
+        leadership.lease_at = leadership.lease_at or state.now.boot_us + state.options.resign_after_us
+
+    def _tell_removed(self, leadership: Leadership) -> None:
+        """A removal is chosen: whom it concerns need not find out by asking."""
+        state = self._state
+        for member, lsn in list(leadership.leaving.items()):
+            if lsn <= state.log.chosen:
+                del leadership.leaving[member]
+                if state.members.configuration.gone(member):
+                    state.out.send(member.node, Removed(member.incarnation, lsn))
 
     # --- answers ---
 
@@ -114,7 +192,8 @@ class Leader:
         leadership = self._state.leadership
         if leadership is None or ballot != leadership.ballot or voter != sender.incarnation:
             return None
-        return leadership.followers[sender.node]
+        follower = leadership.followers.get(sender.node)
+        return follower if follower is not None and follower.member == sender else None
 
     def on_accepted(self, sender: Member, message: Accepted, now: Now) -> None:
         """A follower's log is ours, under our ballot, up to `last`, synced."""
@@ -218,4 +297,5 @@ class Leader:
         if leadership is not None:
             assert leadership.ballot == state.promised == state.accepted != state.resigned, "leads under a ballot that is not its own"
             assert state.leader == state.members.me
-            assert state.log.chosen <= max(self._quorum_accepted(leadership), leadership.own_from - 1), "chosen without a quorum"
+            if state.log.chosen >= state.members.lsn:  # before that, what an earlier membership chose need not be with a quorum of this one
+                assert state.log.chosen <= max(self._quorum_accepted(leadership), leadership.own_from - 1), "chosen without a quorum"

@@ -43,17 +43,17 @@ class Lease:
         return leadership is not None and self._state.log.applied >= leadership.own_from and self.held(now)
 
     def answered_anew(self) -> None:
-        """A member named another epoch, or leadership began: what was computed before does not count."""
+        """A member named another epoch, leadership began, or the members changed: what was computed before does not count."""
         self._version = 0
 
     def backers(self, now: Now) -> list[Credit]:
-        """Live credits of confirmed members, the longest first."""
+        """Live credits of confirmed voters, the longest first."""
         found = []
         leadership = self._state.leadership
         if leadership is not None:
             for follower in leadership.followers.values():
                 credit = self._state.liveness.credit(follower.member.node)
-                if credit.until_us > now.boot_us and self._confirmed(follower, credit):
+                if follower.votes and credit.until_us > now.boot_us and self._confirmed(follower, credit):
                     found.append(credit)
         found.sort(key=lambda credit: -credit.until_us)
         return found

@@ -49,7 +49,8 @@ class Promise(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """Member to candidate, after the promise is synced.
 
     voter: the member's incarnation. epoch: under which it supports the candidate's node (0: it does not). clock: its hybrid clock.
-    accepted, first, last, chosen: the state of its log.
+    accepted, first, last, chosen: the state of its log. members: payload of its last CONFIG, or of what stands for one (empty: it was written by a version
+    that has none, and its log holds none).
     """
 
     ballot: int
@@ -60,6 +61,7 @@ class Promise(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     first: int
     last: int
     chosen: int
+    members: bytes = b""
 
 
 class Refused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
@@ -162,10 +164,11 @@ class Question(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
 
 
 class AskHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
-    """Before a campaign: do you still hear the leader? nonce: ties the answer to the question."""
+    """Before a campaign: do you still hear the leader? nonce: ties the answer to the question. incarnation: of the member that asks (0: not said)."""
 
     ballot: int
     nonce: int
+    incarnation: int = 0
 
 
 class LogHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
@@ -192,6 +195,13 @@ class Leads(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17):
     boot: int
 
 
+class Removed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
+    """To whom was a member: what is chosen up to `lsn` says that the member of your node with this incarnation is none, and it never will be again."""
+
+    incarnation: int
+    lsn: int
+
+
 PartitionMessage = (
     Prepare
     | Promise
@@ -210,6 +220,7 @@ PartitionMessage = (
     | AskHealth
     | LogHealth
     | Snapshot
+    | Removed
 )
 
 

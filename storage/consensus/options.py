@@ -15,7 +15,7 @@ class ConsensusOptions:
     chosen_delay_us: how long a moved chosen index may wait for company before it is told to followers.
     batch_bytes: records in one message. inflight_bytes: unanswered bytes per follower. window_bytes: proposed and not yet chosen, per partition.
     tail_bytes: applied records kept in memory for followers that lag; beyond it they are read from the WAL.
-    chosen_bytes: records given as chosen in one Ready.
+    chosen_bytes: records given as chosen in one Ready. learner_lag: so many records a learner may lack of what is chosen when it is let vote.
     """
 
     grant_us: int = 2_000_000
@@ -31,6 +31,7 @@ class ConsensusOptions:
     window_bytes: int = 8 << 20
     tail_bytes: int = 4 << 20
     chosen_bytes: int = 8 << 20
+    learner_lag: int = 1_000
 
     def __post_init__(self) -> None:
         assert self.interval_us * 2 < self.grant_us

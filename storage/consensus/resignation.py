@@ -64,6 +64,14 @@ class Resignation:
             else:
                 self._tell_all(now.boot_us)
 
+    def remove(self, now: Now) -> None:
+        """What is chosen says that this is no member any more: it acts under no ballot again, and whoever is bound to one of ours is told."""
+        state = self._state
+        if not state.removed:
+            self.resign(now)
+            state.removed = True
+            self._election.watch_owner(now)
+
     def note(self, given_up: Ballot) -> None:
         """A member's own note, durable: the owner of that ballot never acts under it again."""
         if given_up != self._state.resigned:

@@ -10,6 +10,7 @@ from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.membership import Membership
+from scrubjay.storage.log.configuration import founding
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.pulse import Pulse
@@ -247,7 +248,9 @@ class Hosting:
         group = Group(
             GroupConfig(
                 partition=replica.partition,
-                members=Membership(replica.member, tuple(Member(*member) for member in replica.info.members)),
+                members=Membership(
+                    replica.member, founding(tuple(Member(*member) for member in replica.info.members), logs=tuple(replica.info.logs))
+                ),
                 start=start,
                 reader=WalReader(node.wal, replica.partition),
                 liveness=self._pulse.liveness,

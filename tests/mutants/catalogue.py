@@ -16,6 +16,7 @@ ROOMS = (
     "wal",
     "node",
     "consensus",
+    "members",
     "replica",
     "btree",
     "local_index",

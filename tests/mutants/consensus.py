@@ -120,14 +120,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "follow-any-sender",
         "storage/consensus/acceptor.py",
-        "if not state.may_vote or ballot_owner(ballot) != sender:",
+        "if not state.votes or ballot_owner(ballot) != sender:",
         "if not state.may_vote:",
         ("tests/unit/consensus/test_refusals.py::test_a_ballot_is_followed_only_from_its_owner",),
     ),
     Mutant(
         "no-vote-still-follows",
         "storage/consensus/acceptor.py",
-        "if not state.may_vote or ballot_owner(ballot) != sender:",
+        "if not state.votes or ballot_owner(ballot) != sender:",
         "if ballot_owner(ballot) != sender:",
         ("tests/unit/consensus/test_group.py::test_an_amnesiac_neither_promises_nor_accepts_nor_campaigns",),
     ),
@@ -219,8 +219,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "adopts-before-its-own-promise",
         "storage/consensus/campaign.py",
-        "if campaign.fetching or not campaign.own or not",
-        "if campaign.fetching or not",
+        "if campaign.fetching or not campaign.own:",
+        "if campaign.fetching:",
         (),
         "Prepare leaves with the sync of the own promise, so no answer can come before it, and a group of one adopts only through it",
     ),
@@ -319,7 +319,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "unadopted-counts",
         "storage/consensus/leading.py",
-        "for follower in leadership.followers.values() if follower.adopted]\n        marks",
+        "for follower in leadership.followers.values() if follower.adopted and follower.votes]\n        marks",
         "for follower in leadership.followers.values()]\n        marks",
         (),
         "acked rises only where adopted is set; until then it is 0",
@@ -390,15 +390,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "successor-unheard",
         "storage/consensus/handover.py",
-        "if follower.adopted and follower.member.node not in besides and liveness.credited(follower.member.node, now)",
-        "if follower.adopted and follower.member.node not in besides",
+        "            and liveness.credited(follower.member.node, now)\n",
+        "",
         ("tests/unit/consensus/test_guards.py::test_the_successor_is_who_lacks_least_and_is_heard",),
     ),
     Mutant(
         "successor-that-leaves-too",
         "storage/consensus/handover.py",
-        "if follower.adopted and follower.member.node not in besides and liveness",
-        "if follower.adopted and liveness",
+        "            and follower.member.node not in besides\n",
+        "",
         ("tests/unit/consensus/test_guards.py::test_the_successor_is_who_lacks_least_and_is_heard",),
     ),
     Mutant(
@@ -425,7 +425,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "chosen-of-a-stranger",
         "storage/consensus/acceptor.py",
-        "if message.ballot != state.promised or ballot_owner(state.promised) != sender or not state.may_vote:",
+        "if message.ballot != state.promised or ballot_owner(state.promised) != sender or not state.votes:",
         "if message.ballot != state.promised or not state.may_vote:",
         ("tests/unit/consensus/test_refusals.py::test_only_the_owner_says_how_far_its_log_is_chosen",),
     ),
@@ -474,14 +474,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "campaigns-without-a-vote",
         "storage/consensus/election.py",
-        "            state.may_vote\n            and state.may_lead\n",
+        "            state.votes\n            and state.may_lead\n",
         "            state.may_lead\n",
         ("tests/unit/consensus/test_traces.py::test_a_trace[learner]",),
     ),
     Mutant(
         "the-best-is-a-quorums",
         "storage/consensus/membership.py",
-        "return ranked[self.backers] if len(ranked) > self.backers else 0",
+        "return ranked[self.quorum - 1] if len(ranked) >= self.quorum else 0",
         "return ranked[0] if ranked else 0",
         ("tests/unit/consensus/test_traces.py::test_a_trace[stop-in-flight]",),
     ),
@@ -495,8 +495,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "hopeless-one-late",
         "storage/consensus/membership.py",
-        "return len(self.all) - len(refused) < self.quorum",
-        "return len(self.all) - len(refused) < self.quorum - 1",
+        "return sum([member in self.voters and member.node not in refused for member in self.all]) < self.quorum",
+        "return sum([member in self.voters and member.node not in refused for member in self.all]) < self.quorum - 1",
         ("tests/unit/consensus/test_liveness.py::test_quorums",),
     ),
     Mutant(

@@ -45,7 +45,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "first-try-left-to-who-never-stands",
         "storage/consensus/campaign.py",
-        "(state.accepted, state.log.last) if state.may_lead and state.may_vote else (NONE, Lsn(0))",
+        "(state.accepted, state.log.last) if stands else (NONE, Lsn(0))",
         "(state.accepted, state.log.last)",
         ("tests/unit/consensus/test_traces.py",),
     ),

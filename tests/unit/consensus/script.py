@@ -44,6 +44,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.log.configuration import CopyKind, Vote, decode_configuration, founding
 from scrubjay.storage.log.record import Record, RecordKind, decode_all, encode, owner_tag
 from scrubjay.storage.wal import port as wal
 
@@ -83,6 +84,14 @@ def _epoch(value: int) -> str:
     return f"{value >> 32}:{value & 0xFFFFFFFF}" if value else "none"
 
 
+def _members(payload: bytes) -> list[str]:
+    """Nothing while all vote that ever did."""
+    places = decode_configuration(payload).places
+    if all((place.member.incarnation, place.kind, place.vote) == (1, CopyKind.STORAGE, Vote.VOTES) for place in places):
+        return []
+    return [f"members={' '.join([f'{one.member.node}/{one.member.incarnation} {one.kind.name} {one.vote.name}' for one in places])}"]
+
+
 def _said(message: PartitionMessage) -> str:
     """Kind and fields of a message, without clocks."""
     words = [type(message).__name__]
@@ -90,13 +99,16 @@ def _said(message: PartitionMessage) -> str:
         value = getattr(message, name)
         if name in _LEFT_OUT:
             continue
+        if name == "members":
+            words += _members(value)
+            continue
         if name in _BALLOTS:
             words.append(_ballot(value) if name == "ballot" else f"{name}={_ballot(value)}")
         elif name == "records":
             words.append(_span(list(decode_all(value, owner=OWNER))))
         elif name == "epoch":
             words.append(f"epoch={_epoch(value)}")
-        elif name != "voter" or value != 1:
+        elif name not in ("voter", "incarnation") or value != 1:
             words.append(f"{name}={'yes' if value is True else 'no' if value is False else value}")
     return " ".join(words)
 
@@ -157,7 +169,7 @@ class Player:
         self.group = Group(
             GroupConfig(
                 partition=PARTITION,
-                members=Membership(Member(self.number, 1), self.play.members),
+                members=Membership(Member(self.number, 1), founding(self.play.members)),
                 start=GroupStart(image.promised, image.accepted, image.resigned, image.first, image.last, self.applied, self.stamp),
                 reader=_Reader(image),
                 liveness=self.liveness,

@@ -234,7 +234,8 @@ def test_what_was_queued_is_not_lost_over_a_log_that_cannot_be_read(trio: Trio) 
     trio.advance(100_000)
     group = follower.group
     start = GroupStart(group.state.promised, group.state.accepted, group.state.resigned, Lsn(1), group.last, Lsn(1))
-    again = Node(trio, follower.number, boot=2, start=start, disk=RottenDisk())
+    again = Node(trio, follower.number, boot=2, start=start, disk=follower.disk)
+    again.group.log._reader = RottenDisk()  # the rot came after the start, at which the log is read for the members it names
     trio.drop = lambda sender, receiver, message: follower.number in (sender, receiver)
     trio.propose(leader, 1)
     trio.advance(100_000)

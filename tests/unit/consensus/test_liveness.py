@@ -10,6 +10,7 @@ from scrubjay.storage.consensus.membership import Membership, quorum_of
 from scrubjay.storage.consensus.messages import Ask, Grant, Moved
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.log.configuration import founding
 
 OPTIONS = ConsensusOptions(grant_us=1_000_000, interval_us=200_000, drift_us=10_000)
 WALL = 1_800_000_000_000_000
@@ -149,11 +150,11 @@ def test_one_message_carries_a_bounded_number_of_indexes() -> None:
 
 def test_quorums() -> None:
     assert [quorum_of(size) for size in range(1, 8)] == [1, 2, 2, 3, 3, 4, 4]
-    three, five = (Membership(Member(1, 1), tuple([Member(number, 1) for number in range(1, size + 1)])) for size in (3, 5))
+    three, five = (Membership(Member(1, 1), founding(tuple([Member(number, 1) for number in range(1, size + 1)]))) for size in (3, 5))
     assert three.reached([5, 9]) == 5
-    assert three.reached([9]) == 0
+    assert three.reached([9]) == 0, "two that said nothing are no quorum with one"
     assert five.reached([1, 2, 3, 4, 5]) == 3
-    assert [five.enough(others) for others in range(4)] == [False, False, True, True]
+    assert [five.enough([Member(2 + other, 1) for other in range(others)]) for others in range(4)] == [False, False, True, True]
     assert [five.hopeless(set(range(2, 2 + refused))) for refused in range(5)] == [False, False, False, True, True]
     assert [five.peer(node) for node in (1, 2, 6)] == [None, Member(2, 1), None], "oneself is no peer"
 

@@ -14,6 +14,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.log.configuration import founding
 from scrubjay.storage.log.record import Record, RecordKind, encode, owner_tag
 from scrubjay.storage.wal import port as wal
 
@@ -55,7 +56,16 @@ class Disk:
 
 
 class Node:
-    def __init__(self, trio: Trio, number: int, *, boot: int = 1, start: GroupStart | None = None, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        trio: Trio,
+        number: int,
+        *,
+        boot: int = 1,
+        start: GroupStart | None = None,
+        disk: Disk | None = None,
+        members: Membership | None = None,
+    ) -> None:
         self.number = number
         self.disk = disk or Disk()
         self.clock = HybridClock(reservation=stamp_of(WALL + 10**12), max_offset_us=500_000)
@@ -64,7 +74,7 @@ class Node:
         self.group = Group(
             GroupConfig(
                 partition=PARTITION,
-                members=Membership(Member(number, 1), trio.members),
+                members=members or Membership(Member(number, 1), founding(trio.members)),
                 start=start or GroupStart(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), Lsn(0)),
                 reader=self.disk,
                 liveness=self.liveness,

@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
-from scrubjay.storage.log import record
+from scrubjay.storage.log import configuration, record
 from scrubjay.storage.wal import format as wal_format
 from scrubjay.storage.wal.format import BatchHeader, FrameHeader, Type
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
@@ -30,6 +30,8 @@ NAME = "wal/0000000000000001.wal"
         ("record", "Effect", record.EFFECT),
         ("record", "Seal payload", record.SEAL_PAYLOAD),
         ("record", "Archived payload", record._ARCHIVED),
+        ("record", "Config payload", configuration.CONFIG_HEAD),
+        ("record", "Config place", configuration.CONFIG_PLACE),
     ],
 )
 def test_the_page_says_what_the_code_does(page: str, heading: str, layout: struct.Struct) -> None:
