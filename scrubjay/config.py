@@ -281,6 +281,14 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 4 << 30
     wal_reserve_bytes: Annotated[int, ConfigKey("wal_reserve", "size", "part of the limit kept for control records")] = 64 << 20
+    keep_log_us: Annotated[
+        int,
+        ConfigKey(
+            "keep_log",
+            "duration",
+            "what is archived and in the trees stays in the WAL for so long, while less than a quarter of wal_limit is in use: a node that was away for less goes on from it, and is not healed",
+        ),
+    ] = 30_000_000
 
 
 class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):

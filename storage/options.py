@@ -17,6 +17,7 @@ class StorageOptions:
     overlay_bytes: what may wait in memory for a tree that takes no checkpoints, per replica: beyond it a leader refuses new writes; beyond twice that, nothing
     more is applied.
     answers_waiting_max: answers that may wait for what is proposed, per partition.
+    keep_log_us: for how long what is archived and in the tree is kept in the log all the same, while the log has room: a member that was away for less goes on from it and need not be healed. 0: not at all.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
 
@@ -29,6 +30,7 @@ class StorageOptions:
     seal_age_us: int = 10_000_000
     seal_age_max_us: int = 0
     pin_timeout_us: int = 600_000_000
+    keep_log_us: int = 30_000_000
     read_wait_us: int = 2_000_000
     write_wait_us: int = 10_000_000
     statement_retry_us: int = 2_000_000

@@ -140,6 +140,7 @@ def storage_options(config: Config) -> StorageOptions:
     return StorageOptions(
         checkpoint_interval_us=config.storage.checkpoint_age_us,
         checkpoint_bytes=config.storage.checkpoint_bytes,
+        keep_log_us=config.storage.keep_log_us,
         seal_bytes=config.archive.segment_bytes,
         seal_age_us=config.archive.seal_age_us,
         seal_age_max_us=config.archive.seal_age_max_us,

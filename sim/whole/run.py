@@ -11,7 +11,7 @@ just that. Reads at the end are operations of the history like any other, and th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -63,6 +63,7 @@ STORAGE = StorageOptions(
     pin_timeout_us=60_000_000,
     statement_retry_us=1_000_000,
     attest_wait_us=1_000_000,
+    keep_log_us=0,
 )
 AGENT = AgentOptions(backup_after_s=5.0, closed_interval_s=2.0, backoff_cap_s=3.0)
 
@@ -77,6 +78,15 @@ LOGS, LOGS_FROM = 0.5, 1_000
 
 SEALED, SEALED_FROM = 0.5, 2_000
 """In how many of the seeds, of those from SEALED_FROM on, the archive is encrypted."""
+
+
+KEPT, KEPT_FROM = 0.5, 6_000
+"""In how many of the seeds, of those from KEPT_FROM on, nodes keep some seconds of the log for a member that is away."""
+
+
+def draw_storage(seed: int, draw: Stream) -> StorageOptions:
+    kept = seed >= KEPT_FROM and draw.chance(KEPT)
+    return replace(STORAGE, keep_log_us=draw.between(1, 20) * SECOND) if kept else STORAGE
 
 
 def draw_ring(seed: int, draw: Stream) -> Keyring | None:
@@ -161,7 +171,7 @@ class WholeRun:
         """Between control part and nodes, where it loses and delays frames."""
         self.cluster = WholeCluster(
             self.world,
-            storage=STORAGE,
+            storage=draw_storage(seed, self.world.stream("kept")),
             consensus=CONSENSUS,
             agent=AGENT,
             clocks=clocks,

@@ -2,13 +2,15 @@
 
 A checkpoint is one durable transaction: a frozen layer and the tree state it leads to. One runs at a time; a scrub seal freezes a layer at exactly its
 LSN and, once that is committed, has the tree pinned before the next checkpoint may run. What checkpoints make durable decides what the WAL may let go:
-records are kept back to the checkpoint *before* the last one, and until they are archived, and above every held LSN.
+records are kept back to the checkpoint *before* the last one, and until they are archived, and above every held LSN; and for `keep_log_us` more where there is
+room, since whoever leads is asked for them by a member that was away.
 
 Invariants: committed_before <= committed <= frozen_at; at most one checkpoint or pin runs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -91,6 +93,8 @@ class Checkpoints:
         self._tree_life = 0
         self._pins: dict[int, SealPin] = {}
         self._holds: dict[int, int] = {}
+        self._kept: deque[tuple[int, int]] = deque([(0, 0)])
+        """When the tree was durable where, rising: of the first entry the time is over for which the log above it would be kept, of the others it is not."""
 
     # ------------------------------------------------------------------ when
 
@@ -101,6 +105,8 @@ class Checkpoints:
         self.frozen_at = self.committed = self.committed_before = applied
         self._first_before = self._replica.segments.facts.first
         self._firsts = {applied: self._first_before}
+        node = self._replica.node
+        self._kept = deque([(0, 0), (node.boot_us(), applied)] if node.options.keep_log_us else [(0, applied)])
         self._dirty_at_us = self._idle_dirty_at_us = self._retry_at_us = None
 
     def touched(self, now_us: int, *, idle: bool) -> None:
@@ -186,6 +192,7 @@ class Checkpoints:
         self.committed_before, self.committed = self.committed, layer.state.applied
         self._first_before = self._firsts.get(self.committed_before, self._first_before)
         self._firsts = {applied: first for applied, first in self._firsts.items() if applied >= self.committed}
+        self._kept.append((replica.node.boot_us(), self.committed))
         self.trim()
         if layer.pin:
             self._pin(layer)
@@ -333,5 +340,23 @@ class Checkpoints:
 
     def _needed_from(self) -> int:
         """The lowest LSN whose record this replica may still need."""
-        needed = min(self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1)
+        needed = min(self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1, self._kept_from())
         return min(needed, min(self._holds) + 1) if self._holds else needed
+
+    def _kept_from(self) -> int:
+        """The lowest LSN that is kept for a member that may be away, if there is room for that."""
+        node, kept = self._replica.node, self._kept
+        while len(kept) > 1 and kept[1][0] <= node.boot_us() - node.options.keep_log_us:
+            kept.popleft()
+        return kept[0][1] + 1 if not node.full and node.wal.ample() else kept[-1][1] + 1
+
+    def keep_deadline(self) -> int | None:
+        """Boot time at which the next of what is kept may go."""
+        return self._kept[1][0] + self._replica.node.options.keep_log_us if len(self._kept) > 1 else None
+
+    def let_go(self, now_us: int) -> None:
+        """Trim if it is time."""
+        due = self.keep_deadline()
+        if due is not None and due <= now_us:
+            self.trim()
+            self._kept_from()

@@ -296,6 +296,7 @@ class Replica(LogReplica):
     def deadline(self) -> int | None:
         term, checkpoints = self.term, self.checkpoints
         due = earliest(super().deadline(), None if term is None else term.deadline(), self.reads.deadline(), checkpoints.pin_deadline())
+        due = earliest(due, checkpoints.keep_deadline())
         if self.usable:
             due = earliest(due, checkpoints.deadline(), None if term is None else term.seal_deadline())
         return due
@@ -313,6 +314,7 @@ class Replica(LogReplica):
         self._tick_log(now_us)
         self.reads.expire(now_us)
         self.checkpoints.expire_pins(now_us)
+        self.checkpoints.let_go(now_us)
 
     def check_invariants(self) -> None:
         """Programmer errors only; called by the simulator after each step."""

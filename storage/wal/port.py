@@ -144,6 +144,10 @@ class WalLog(Protocol):
         """Whether there is room for data beside the reserve now. Makes files where they may be made."""
         ...
 
+    def ample(self) -> bool:
+        """Less than a quarter of the limit is in use: what is not needed may stay a while."""
+        ...
+
     def commit(self, done: Callable[[ScrubjayError | None], None]) -> bool:
         """Write and sync what is queued as one batch, off the loop. False (done is not called) if nothing is queued or a commit is under way."""
         ...

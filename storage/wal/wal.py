@@ -298,6 +298,10 @@ class Wal:
         except DiskFull:
             return False
 
+    def ample(self) -> bool:
+        """See WalLog."""
+        return 4 * len(self._files) < self._limit_files
+
     def _take_room(self, size: int, reserve: int, *, least: int | None = None) -> bool:
         """Count `size` bytes of frames into the files there are; make more so that `reserve` is left. True if that cannot be within the limit, but `least` is left.
         A file that control frames had made beyond the limit is no room for data: else they would need the next one, and hour by hour without the store the log would grow.

@@ -136,4 +136,32 @@ MUTANTS: list[Mutant] = [
             "tests/unit/control/test_rot_before_archive.py::test_rot_between_a_step_of_the_hash_and_the_seal_is_found_before_the_member_attests",
         ),
     ),
+    Mutant(
+        "no-log-for-who-was-away",
+        "storage/replica/checkpoints.py",
+        "facts.archived + 1, self._kept_from())",
+        "facts.archived + 1)",
+        ("tests/unit/control/test_kept_log.py::test_who_was_away_for_less_than_the_log_is_kept_goes_on_from_it",),
+    ),
+    Mutant(
+        "kept-log-stays-until-the-next-write",
+        "storage/replica/checkpoints.py",
+        "            self.trim()\n            self._kept_from()",
+        "            self._kept_from()",
+        ("tests/unit/control/test_kept_log.py::test_what_was_kept_goes_by_itself_once_its_time_is_over",),
+    ),
+    Mutant(
+        "kept-log-needs-no-room",
+        "storage/replica/checkpoints.py",
+        "if not node.full and node.wal.ample() else",
+        "if not node.full else",
+        ("tests/unit/control/test_kept_log.py::test_where_room_is_short_nothing_is_kept",),
+    ),
+    Mutant(
+        "kept-log-of-an-earlier-life-goes-at-the-start",
+        "storage/replica/checkpoints.py",
+        "deque([(0, 0), (node.boot_us(), applied)] if node.options.keep_log_us else [(0, applied)])",
+        "deque([(0, applied)])",
+        ("tests/unit/control/test_kept_log.py::test_what_the_log_held_before_a_restart_is_kept_as_long_as_what_came_after",),
+    ),
 ]

@@ -268,4 +268,11 @@ MUTANTS: list[Mutant] = [
         "short = left + free * capacity < reserve",
         ("tests/unit/wal/test_wal.py::test_what_is_left_of_a_file_made_beyond_the_limit_is_no_room_for_data",),
     ),
+    Mutant(
+        "all-of-the-limit-is-ample",
+        "storage/wal/wal.py",
+        "return 4 * len(self._files) < self._limit_files",
+        "return len(self._files) < self._limit_files",
+        ("tests/unit/wal/test_wal_reclaim.py::test_less_than_a_quarter_of_the_limit_is_ample",),
+    ),
 ]

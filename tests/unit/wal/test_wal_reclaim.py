@@ -273,3 +273,18 @@ def test_the_number_of_files_is_bounded_on_a_real_disk(tmp_path: Path) -> None:
 def test_negative_control_without_copying_what_is_mostly_empty_files_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wal_module, "COPY_WHEN_USED_BELOW", 0.0)
     assert lives(MemoryDisk(), 120, 1, torn=True, pinned=100_000) > 12
+
+
+def test_less_than_a_quarter_of_the_limit_is_ample() -> None:
+    wal = born(MemoryDisk())
+    assert wal.ample()
+    last = 0
+    while wal.usage().used // FILE < 16:
+        assert wal.ample()
+        last += 1
+        wal.queue(Append(Q, Ballot(1), (record(last, Q, 16 << 10),), staged=False))
+        commit(wal)
+    assert not wal.ample()
+    wal.trim(Q, Lsn(last + 1))
+    busy(wal, 8)
+    assert wal.ample()
