@@ -18,7 +18,7 @@ help:
 	@echo "make cluster    three storage nodes and a durability process, each a process of its own, below ./cluster; make cluster-stop ends it"
 	@echo "make test       every test (real servers where they can be had; says what was skipped and why)"
 	@echo "make test-fast  what needs no server and no patience, in under two minutes"
-	@echo "make sim        seeds of the simulated cluster, noted in docs/seeds.jsonl: SEEDS=1:51 PROFILE=whole|consensus"
+	@echo "make sim        seeds of the simulated cluster, noted in docs/seeds.jsonl: SEEDS=1:51 PROFILE=whole|consensus|members"
 	@echo "make check      format, lint, import arrows, types, documents"
 	@echo "make bench      the measurements of bench/"
 	@echo "make minio      build the pinned MinIO into the cache outside this folder"

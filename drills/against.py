@@ -17,12 +17,12 @@ AGAINST = "scrubjay.drills.against:against_job"
 
 async def against_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """arguments: rows (path of a row file), ranges ([start, end or None], rising), found (per range, [key, hash, lsn] as `facts_job` has them), applied (an LSN: what was
-    written above it says nothing; None: all counts), what (whose rows they are, in words).
+    written above it says nothing; None: all counts), what (whose rows they are, in words), indexing (as of `facts_job`: index rows are among those found).
 
     Answer: rows (keys that both sides were asked for), differences (in words, bounded). Raises Corrupt, Missing: of the row file.
     """
     applied, what = arguments["applied"], arguments["what"]
-    truths = facts_of(await facts_job(context, {"rows": arguments["rows"], "ranges": arguments["ranges"]}))
+    truths = facts_of(await facts_job(context, {name: arguments[name] for name in ("rows", "ranges", "indexing")}))
     founds = facts_of({"facts": arguments["found"]})
     rows, differences = 0, []
     for expected, found in zip(truths, founds, strict=True):

@@ -26,6 +26,7 @@ from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.jobs import HASH_BYTES, REFERENCE
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import Pinned, ServicePort
@@ -49,12 +50,13 @@ Range = tuple[bytes, bytes | None]
 
 class Expected(NamedTuple):
     """Rows of one partition as of a moment. rows: path of the row file. digest: recomputed from it. applied: LSN of the last record in it. another: it was read from another
-    base than a restore begins with."""
+    base than a restore begins with. indexing: of the table's local indexes, `LocalRows.encode()`; nothing: it has none."""
 
     rows: str
     digest: RangeDigest
     applied: Lsn
     another: bool
+    indexing: bytes
 
 
 class Compared(NamedTuple):
@@ -137,6 +139,7 @@ class Contents:
             "output": path,
             "work": path + ".base",
             "rebase": True,
+            "indexing": b"",  # a scrub proves index rows; here items are compared
             **bounds_of(info),
         }
         try:
@@ -146,7 +149,9 @@ class Contents:
             raise
         digest = empty_digest(info)
         digest.load(answer.pop("digest"))
-        return Expected(path, digest, Lsn(from_answer(answer).applied), another)
+        del answer["entries"]
+        local = LocalRows.of_table(table.key, table.local_indexes)
+        return Expected(path, digest, Lsn(from_answer(answer).applied), another, b"" if local is None else local.encode())
 
     async def bring(self, expected: Expected) -> None:
         """Its row file lies on this machine when it returns: what is no job of the server's reads it here. Raises Unavailable."""
@@ -223,6 +228,7 @@ class Contents:
         packed = [[(row.key, row.hash.to_bytes(HASH_BYTES, "little"), row.lsn) for row in some] for some in found]
         applied = expected.applied if what == LIVE else None
         arguments = {"rows": expected.rows, "ranges": [list(pair) for pair in ranges], "found": packed, "applied": applied, "what": what}
+        arguments["indexing"] = expected.indexing
         try:
             answer = await self._jobs.run(AGAINST, arguments)
         except (Corrupt, Missing) as error:

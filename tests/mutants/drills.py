@@ -422,4 +422,11 @@ MUTANTS: list[Mutant] = [
         "                if True:\n",
         ("tests/unit/drills/test_drill_reports.py::test_what_the_machine_could_not_read_is_read_the_next_time_and_told_once",),
     ),
+    Mutant(
+        "drill-knows-of-no-index-rows",
+        "drills/contents.py",
+        'arguments["indexing"] = expected.indexing',
+        'arguments["indexing"] = b""',
+        ("tests/unit/drills/test_restore_random.py::test_a_table_with_local_indexes_is_rehearsed_row_by_row",),
+    ),
 ]
