@@ -414,6 +414,7 @@ def test_a_log_replica_neither_campaigns_nor_is_handed_over_to(trio: Trio) -> No
     assert leader.group.successor(trio.now, besides=frozenset()) == Member(3 - leader.number, 1)
     assert leader.group.successor(trio.now, besides=frozenset({3 - leader.number})) is None
     leader.group.transfer(Member(3, 1), trio.now)
+    assert leader.group.leading, "it did not resign in favour of a log"
     assert not leader.group.handing_over
     trio.drop = lambda sender, receiver, message: leader.number in (sender, receiver)
     trio.advance(6_000_000)
