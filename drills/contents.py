@@ -227,8 +227,14 @@ class Contents:
         """Rows of some ranges, in a worker. A row file of our own that cannot be read says nothing about the archive. Raises Unavailable."""
         packed = [[(row.key, row.hash.to_bytes(HASH_BYTES, "little"), row.lsn) for row in some] for some in found]
         applied = expected.applied if what == LIVE else None
-        arguments = {"rows": expected.rows, "ranges": [list(pair) for pair in ranges], "found": packed, "applied": applied, "what": what}
-        arguments["indexing"] = expected.indexing
+        arguments = {
+            "rows": expected.rows,
+            "ranges": [list(pair) for pair in ranges],
+            "indexing": expected.indexing,
+            "found": packed,
+            "applied": applied,
+            "what": what,
+        }
         try:
             answer = await self._jobs.run(AGAINST, arguments)
         except (Corrupt, Missing) as error:

@@ -425,8 +425,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "drill-knows-of-no-index-rows",
         "drills/contents.py",
-        'arguments["indexing"] = expected.indexing',
-        'arguments["indexing"] = b""',
+        '"indexing": expected.indexing,',
+        '"indexing": b"",',
         ("tests/unit/drills/test_restore_random.py::test_a_table_with_local_indexes_is_rehearsed_row_by_row",),
     ),
 ]
