@@ -10,7 +10,6 @@ Invariants: committed_before <= committed <= frozen_at; at most one checkpoint o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import PinnedTree, Tree, TreeState
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.kept_log import KeptLog
 from scrubjay.storage.replica.overlay import FrozenLayer, Overlay, layer_changes
 from scrubjay.storage.replica.segments import SegmentTracker
 
@@ -93,8 +93,7 @@ class Checkpoints:
         self._tree_life = 0
         self._pins: dict[int, SealPin] = {}
         self._holds: dict[int, int] = {}
-        self._kept: deque[tuple[int, int]] = deque([(0, 0)])
-        """When the tree was durable where, rising: of the first entry the time is over for which the log above it would be kept, of the others it is not."""
+        self.kept = KeptLog(replica.node.options.keep_log_us)
 
     # ------------------------------------------------------------------ when
 
@@ -105,8 +104,7 @@ class Checkpoints:
         self.frozen_at = self.committed = self.committed_before = applied
         self._first_before = self._replica.segments.facts.first
         self._firsts = {applied: self._first_before}
-        node = self._replica.node
-        self._kept = deque([(0, 0), (node.boot_us(), applied)] if node.options.keep_log_us else [(0, applied)])
+        self.kept.restart(applied, self._replica.node.boot_us())
         self._dirty_at_us = self._idle_dirty_at_us = self._retry_at_us = None
 
     def touched(self, now_us: int, *, idle: bool) -> None:
@@ -192,7 +190,7 @@ class Checkpoints:
         self.committed_before, self.committed = self.committed, layer.state.applied
         self._first_before = self._firsts.get(self.committed_before, self._first_before)
         self._firsts = {applied: first for applied, first in self._firsts.items() if applied >= self.committed}
-        self._kept.append((replica.node.boot_us(), self.committed))
+        self.kept.took(self.committed, replica.node.boot_us())
         self.trim()
         if layer.pin:
             self._pin(layer)
@@ -340,23 +338,13 @@ class Checkpoints:
 
     def _needed_from(self) -> int:
         """The lowest LSN whose record this replica may still need."""
-        needed = min(self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1, self._kept_from())
+        node = self._replica.node
+        kept = self.kept.first(node.boot_us(), room=not node.full and node.wal.ample())
+        needed = min(kept, self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1)
         return min(needed, min(self._holds) + 1) if self._holds else needed
 
-    def _kept_from(self) -> int:
-        """The lowest LSN that is kept for a member that may be away, if there is room for that."""
-        node, kept = self._replica.node, self._kept
-        while len(kept) > 1 and kept[1][0] <= node.boot_us() - node.options.keep_log_us:
-            kept.popleft()
-        return kept[0][1] + 1 if not node.full and node.wal.ample() else kept[-1][1] + 1
-
-    def keep_deadline(self) -> int | None:
-        """Boot time at which the next of what is kept may go."""
-        return self._kept[1][0] + self._replica.node.options.keep_log_us if len(self._kept) > 1 else None
-
     def let_go(self, now_us: int) -> None:
-        """Trim if it is time."""
-        due = self.keep_deadline()
+        """Trim if what was kept for a member that may be away need not be any more."""
+        due = self.kept.deadline()
         if due is not None and due <= now_us:
             self.trim()
-            self._kept_from()

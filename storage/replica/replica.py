@@ -296,7 +296,7 @@ class Replica(LogReplica):
     def deadline(self) -> int | None:
         term, checkpoints = self.term, self.checkpoints
         due = earliest(super().deadline(), None if term is None else term.deadline(), self.reads.deadline(), checkpoints.pin_deadline())
-        due = earliest(due, checkpoints.keep_deadline())
+        due = earliest(due, checkpoints.kept.deadline())
         if self.usable:
             due = earliest(due, checkpoints.deadline(), None if term is None else term.seal_deadline())
         return due

@@ -8,8 +8,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "trim-one-checkpoint",
         "storage/replica/checkpoints.py",
-        "needed = min(self.committed_before + 1, self._first_before,",
-        "needed = min(self.committed + 1, self._replica.segments.facts.first,",
+        "needed = min(kept, self.committed_before + 1, self._first_before,",
+        "needed = min(kept, self.committed + 1, self._replica.segments.facts.first,",
         ("tests/unit/storage/test_checkpoints.py",),
     ),
     Mutant(
