@@ -344,3 +344,41 @@ def test_a_walk_goes_on_where_it_was_cut_off_and_ends_with_the_setting(monkeypat
 
     edge.run(story(), seconds=600)
     assert edge.bugs == []
+
+
+def test_index_rows_go_with_their_items_and_are_no_items_themselves() -> None:
+    """An index by the very attribute that tells when: its rows hold it too, and are not what a walk looks at."""
+    edge = Edge(27)
+
+    async def story() -> None:
+        keys = ("k", "HASH"), ("s", "RANGE")
+        by_ends = ("k", "HASH"), ("ends", "RANGE")
+        schemas = [[{"AttributeName": name, "KeyType": kind} for name, kind in some] for some in (keys, by_ends)]
+        asked = {
+            "TableName": "edge",
+            "AttributeDefinitions": [
+                {"AttributeName": name, "AttributeType": kind} for name, kind in (("k", "S"), ("s", "S"), ("ends", "N"))
+            ],
+            "KeySchema": schemas[0],
+            "LocalSecondaryIndexes": [{"IndexName": "by-ends", "KeySchema": schemas[1], "Projection": {"ProjectionType": "ALL"}}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        assert (await edge.post("CreateTable", asked))[0] == 200
+        while (await edge.post("DescribeTable", {"TableName": "edge"}))[1]["Table"]["TableStatus"] != "ACTIVE":
+            await edge.cluster.env.tasks.sleep(0.1)
+        now = now_s(edge)
+        for number in range(12):
+            ends = now - HOUR_S - number if number % 3 else now + HOUR_S
+            item = {"k": {"S": f"k{number % 2}"}, "s": {"S": f"{number}"}, "ends": {"N": f"{ends}"}}
+            assert (await edge.post("PutItem", {"TableName": "edge", "Item": item}))[0] == 200
+        walker_of(edge)
+        await turn_on(edge)
+        await walked(edge)
+        for index in ({}, {"IndexName": "by-ends"}):
+            status, found = await edge.post("Scan", {"TableName": "edge", "ConsistentRead": True, **index})
+            assert (status, sorted(item["s"]["S"] for item in found["Items"])) == (200, ["0", "3", "6", "9"])
+        assert view_of(edge).expired == 8
+        report = await edge.work("scrub", {"table": "edge"})
+        assert report["verdict"] == "match", report
+
+    edge.run(story())
