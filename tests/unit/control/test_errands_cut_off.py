@@ -192,7 +192,7 @@ def test_where_the_old_tree_lies_is_noted_though_the_heal_fails(monkeypatch: pyt
     house.rot(VICTIM, table, 5)
     engine: Any = node_of(house).engine
     monkeypatch.setattr(
-        engine, "load", lambda partition, path, state, done: engine.later(1, lambda: done(Corrupt("not a row file", what="rowfile")))
+        engine, "load", lambda partition, path, state, done, **_: engine.later(1, lambda: done(Corrupt("not a row file", what="rowfile")))
     )
     assert house.run(house.service.survey(PartitionId(partition), NodeName(VICTIM))) == 0, "it serves"
     node_of(house).finding(copy(house, partition), kind="unreadable", found_by="read", storage_key=b"k" * 16, detail="a test")
@@ -329,7 +329,7 @@ def test_damage_that_was_met_in_a_pin_that_had_ended_is_none() -> None:
     lsn, pin = pinned(house, partition)
     (tree,) = [one.tree for one in copy(house, partition).checkpoints._pins.values()]
     asked: list[Any] = []
-    tree.digest = lambda lo, hi, *, bytes_per_second, done: asked.append(done)  # type: ignore[union-attr, method-assign, misc]
+    tree.digest = lambda lo, hi, *, bytes_per_second, done, **_: asked.append(done)  # type: ignore[union-attr, method-assign, misc]
     scan = house.env.tasks.spawn(outcome(pin.digest(bytes_per_second=None)), name="scan")
     house.until(lambda: bool(asked))
     copy(house, partition).checkpoints.unpin(lsn)

@@ -50,12 +50,12 @@ def spoil_loads(house: House, node: str, how: Callable[[MemoryTrees, PartitionId
     engine: Any = found.engine
     load = engine.load
 
-    def spoilt(partition: PartitionId, path: str, state: Any, done: Callable[[Any], None]) -> None:
+    def spoilt(partition: PartitionId, path: str, state: Any, done: Callable[[Any], None], **named: Any) -> None:
         def loaded(result: Any) -> None:
             how(house.cluster.trees[NodeName(node)], partition)
             done(result)
 
-        load(partition, path, state, loaded)
+        load(partition, path, state, loaded, **named)
 
     monkeypatch.setattr(engine, "load", spoilt)
 
@@ -107,9 +107,9 @@ def test_the_copies_of_a_partition_are_loaded_beside_each_other(house: House, mo
     held: list[Callable[[], None]] = []
     began_us: list[int] = []
 
-    def hold(load: Callable[..., None], *arguments: Any) -> None:
+    def hold(load: Callable[..., None], *arguments: Any, **named: Any) -> None:
         began_us.append(house.world.now)
-        held.append(lambda: load(*arguments))
+        held.append(lambda: load(*arguments, **named))
         if len(held) == 3:
             for one in held:
                 one()
