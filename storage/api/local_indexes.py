@@ -55,8 +55,8 @@ def check_index_keys(index: Body, definitions: Sequence[tuple[str, str]]) -> Non
         )
 
 
-def _check_local_key(index: Body, key: KeySchema) -> None:
-    elements = index["KeySchema"]
+def check_key_elements(elements: Sequence[Body]) -> None:
+    """A hash key, then a range key of another name or none: of a table as of an index. Raises ApiError."""
     names = [element["AttributeName"] for element in elements]
     if len(names) == 2 and names[0] == names[1]:
         raise errors.validation("Both the Hash Key and the Range Key element in the KeySchema have the same name")
@@ -64,6 +64,12 @@ def _check_local_key(index: Body, key: KeySchema) -> None:
         raise errors.validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(names) == 2 and elements[1]["KeyType"] != "RANGE":
         raise errors.validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+
+
+def _check_local_key(index: Body, key: KeySchema) -> None:
+    elements = index["KeySchema"]
+    names = [element["AttributeName"] for element in elements]
+    check_key_elements(elements)
     if len(names) != 2:
         raise errors.validation(_INVALID + f"Index KeySchema does not have a range key for index: {index['IndexName']}")
     if names[0] != key.partition.name:

@@ -11,7 +11,7 @@ from typing import Any
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
-from scrubjay.storage.api.operations.tables import find_table, require_table_name
+from scrubjay.storage.api.operations.tables import find_table, read_of_table
 from scrubjay.storage.api.shapes import BOOLEAN, INDEX_NAME, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
 from scrubjay.storage.catalogue import TableMeta
 
@@ -64,17 +64,9 @@ _CREATE_GLOBAL = Struct(
 )
 
 
-def _asked(call: Call) -> tuple[Body, TableMeta]:
-    """The request and the table it names. Raises as AWS: types, constraints, no such table."""
-    data = read_input(call)
-    name = require_table_name(data)
-    check_constraints(call)
-    return data, find_table(call, name)
-
-
 def _to_change(call: Call) -> tuple[Body, TableMeta]:
     """As `_asked`. Raises also what a table says that is being made or dropped."""
-    data, meta = _asked(call)
+    data, meta = read_of_table(call)
     if meta.status in ("CREATING", "DELETING"):
         raise errors.table_busy(meta.name, meta.status)
     return data, meta
@@ -90,7 +82,7 @@ def _no_insights(data: Body, meta: TableMeta) -> Body:
 
 
 def describe_contributor_insights(call: Call) -> None:
-    call.reply(_no_insights(*_asked(call)))
+    call.reply(_no_insights(*read_of_table(call)))
 
 
 def update_contributor_insights(call: Call) -> None:
@@ -113,7 +105,7 @@ def list_contributor_insights(call: Call) -> None:
 
 
 def describe_kinesis(call: Call) -> None:
-    _, meta = _asked(call)
+    _, meta = read_of_table(call)
     call.reply({"TableName": meta.name, "KinesisDataStreamDestinations": []})
 
 
@@ -179,7 +171,7 @@ def delete_resource_policy(call: Call) -> None:
 
 
 def describe_replica_auto_scaling(call: Call) -> None:
-    _, meta = _asked(call)
+    _, meta = read_of_table(call)
     raise errors.resource_not_found(f"Global table with name: {meta.name} does not exist.")
 
 

@@ -11,6 +11,7 @@ from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description
 from scrubjay.storage.api.local_indexes import (
     check_index_keys,
+    check_key_elements,
     check_local_indexes,
     check_projected_count,
     check_projection,
@@ -51,6 +52,14 @@ def find_table(call: Call, name: str) -> TableMeta:
     if meta is None:
         raise errors.table_not_found(name)
     return meta
+
+
+def read_of_table(call: Call) -> tuple[Body, TableMeta]:
+    """The request and the table it names. Raises as AWS: types, constraints, no such table."""
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    return data, find_table(call, name)
 
 
 # -- CreateTable -----------------------------------------------------------------------------------------------------------------------
@@ -102,12 +111,7 @@ def _key_of(data: Body) -> tuple[KeySchema, tuple[tuple[str, str], ...]]:
             _INVALID + "Some index key attributes are not defined in AttributeDefinitions. "
             f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(name for name, _ in definitions)}]"
         )
-    if len(names) == 2 and names[0] == names[1]:
-        raise errors.validation("Both the Hash Key and the Range Key element in the KeySchema have the same name")
-    if elements[0]["KeyType"] != "HASH":
-        raise errors.validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
-    if len(names) == 2 and elements[1]["KeyType"] != "RANGE":
-        raise errors.validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+    check_key_elements(elements)
     if len(types) != len(definitions):
         raise errors.validation(_INVALID + "Cannot have two attributes with the same name")
     attributes = [KeyAttribute(name, types[name]) for name in names]

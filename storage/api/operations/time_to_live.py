@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
-from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
-from scrubjay.storage.api.operations.tables import find_table, require_table_name
+from scrubjay.storage.api.call import Call
+from scrubjay.storage.api.operations.operation import Operation
+from scrubjay.storage.api.operations.tables import read_of_table
 from scrubjay.storage.api.shapes import BOOLEAN, TABLE_NAME_OR_ARN, Str, Struct
 from scrubjay.storage.catalogue import TableMeta, TimeToLive
 
@@ -32,15 +32,8 @@ _UPDATE = Struct(
 )
 
 
-def _asked(call: Call) -> tuple[Body, TableMeta]:
-    data = read_input(call)
-    name = require_table_name(data)
-    check_constraints(call)
-    return data, find_table(call, name)
-
-
 def describe_time_to_live(call: Call) -> None:
-    _, meta = _asked(call)
+    _, meta = read_of_table(call)
     if meta.status in ("CREATING", "DELETING"):
         raise errors.validation(f"Cannot describe time to live while table is in {meta.status} state: Current table state is {meta.status}")
     attribute = meta.ttl_attribute
@@ -49,7 +42,7 @@ def describe_time_to_live(call: Call) -> None:
 
 
 async def update_time_to_live(call: Call) -> None:
-    data, meta = _asked(call)
+    data, meta = read_of_table(call)
     asked = data["TimeToLiveSpecification"]
     wanted = TimeToLive(asked["Enabled"], asked["AttributeName"], call.api.env.clock.wall_us())
 
