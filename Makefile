@@ -5,20 +5,22 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# Two long-running kinds of test share the machine; more workers than this only make their clocks worse.
+# Two workers take tests with servers: more of them only make each other's clocks worse. A spare one runs the others in the gaps that they leave.
 TEST_WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
+SPARE_WORKERS ?= 1
+PYTEST := $(BIN)/python -m pytest -n $(shell echo $$(($(TEST_WORKERS) + $(SPARE_WORKERS)))) --spare $(SPARE_WORKERS) --dist loadscope --no-loadscope-reorder
 export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: help install install-dev demo cluster cluster-stop sim test test-fast check format bench lock minio clean
+.PHONY: help install install-dev demo demo-cluster cluster cluster-stop sim test test-fast check style documents format bench lock minio clean
 
 help:
 	@echo "make demo       the whole promise on real data, in under two minutes after installation"
+	@echo "make demo-cluster  the same on a cluster of four processes, one of which is killed on the way"
 	@echo "make install    virtual environment in .venv from requirements.lock: .venv/bin/scrubjay"
 	@echo "make cluster    three storage nodes and a durability process, each a process of its own, below ./cluster; make cluster-stop ends it"
 	@echo "make test       every test (real servers where they can be had; says what was skipped and why)"
 	@echo "make test-fast  what needs no server and no patience, in under two minutes"
-	@echo "make sim        seeds of the simulated cluster, noted in docs/seeds.jsonl: SEEDS=1:51 PROFILE=whole|consensus|members"
+	@echo "make sim        seeds of the simulated cluster, noted in docs/seeds.jsonl: SEEDS=1:51 PROFILE=whole|consensus|members|bank"
 	@echo "make check      format, lint, import arrows, types, documents"
 	@echo "make bench      the measurements of bench/"
 	@echo "make minio      build the pinned MinIO into the cache outside this folder"
@@ -37,6 +39,9 @@ install-dev: $(VENV)/.dev
 
 demo: install
 	@$(BIN)/scrubjay demo
+
+demo-cluster: install
+	@$(BIN)/scrubjay demo --cluster
 
 cluster: install
 	@tools/cluster.sh start cluster
@@ -58,12 +63,17 @@ PROFILE ?= whole
 sim: install-dev
 	$(BIN)/python tools/seeds.py $(SEEDS) --profile $(PROFILE) --ledger docs/seeds.jsonl
 
-check: install-dev
+# `make check test` runs the tests of the documents once: they are among all tests.
+check: style $(if $(filter test,$(MAKECMDGOALS)),,documents)
+
+documents: install-dev
+	$(BIN)/python -m pytest -q -n 0 tests/docs
+
+style: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 0 tests/docs
 
 format: install-dev
 	$(BIN)/ruff format .

@@ -25,6 +25,12 @@ Ballot = NewType("Ballot", int)
 """64 bit: round << 32 | node number << 16 | incarnation. 0 is "none"; greater wins. See `ballot()`."""
 
 
+TRANSACTION_ID_BYTES = 16
+"""Of an attempt at a transaction: random."""
+TRANSACTION_TOKEN_BYTES_MAX = 64
+"""Of a transaction's name in the ledger."""
+
+
 class Member(NamedTuple):
     """A voting member of a replication group: a node and the incarnation of its log. Amnesia costs the incarnation."""
 

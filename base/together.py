@@ -4,6 +4,7 @@ behind, no error is lost, and none waits for a time-out that it did not cause.""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVar
 
 from scrubjay.base.env import Future, Task, Tasks
@@ -21,6 +22,9 @@ async def gather(tasks: Tasks, work: Sequence[Coroutine[Any, Any, T]], *, name: 
         return [await one for one in running]
     finally:
         _end(running)
+        for one in work:
+            if getcoroutinestate(one) == CORO_CREATED:
+                one.close()  # it was cancelled before its first step: nobody forgot to await it
 
 
 async def in_parallel(

@@ -89,12 +89,11 @@ async def measure(folder: Path, options: argparse.Namespace) -> None:
     segments = [name for name in names if isinstance(key := parse(name), SegmentKey) and not key.manifest]
     manifest = decode_base(await store.get(base), where=base)
     sides = {
-        "before": {"base": build(manifest.key()), "segments": segments, "cut": 1},
-        "after": {"base": base, "segments": segments, "cut": (1 << 63) - 1},
+        "before": {"partition": manifest.partition, "base": build(manifest.key()), "segments": segments, "cut": 1},
+        "after": {"partition": manifest.partition, "base": base, "segments": segments, "cut": (1 << 63) - 1},
     }
     asked = {
         "url": "",
-        "partition": manifest.partition,
         **sides,
         "shared": True,
         "low": "",

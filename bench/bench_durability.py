@@ -2,7 +2,8 @@
 
     .venv/bin/python -m bench.bench_durability [--megabytes 100] [--partitions 2]
 
-Loads items of 900 bytes over raw HTTP, waits until everything is archived, then times the command line's verbs as a user would. Prints one JSON object.
+Loads items of 900 bytes over raw HTTP, waits until everything is archived, then times the command line's verbs as a user would, a restore beside what its plan
+predicted. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ def verb(endpoint: str, *words: str) -> tuple[float, dict[str, Any]]:
     return took, answer
 
 
+def off_percent(foreseen: float | None, took: float) -> float | None:
+    """How far a prediction was from what it took, in percent of that; below 0: it took longer. None: nothing was predicted."""
+    return None if foreseen is None else round(100 * (foreseen - took) / took, 1)
+
+
 def measure(port: int, megabytes: int) -> dict[str, Any]:
     items = megabytes * 1_000_000 // ITEM_BYTES
     endpoint = f"http://127.0.0.1:{port}"
@@ -104,6 +110,7 @@ def measure(port: int, megabytes: int) -> dict[str, Any]:
     verify, _ = verb(endpoint, "verify", "--table", "bench")
     replay, _ = verb(endpoint, "verify", "--table", "bench", "--level", "replayed")
     scrub, scrubbed = verb(endpoint, "scrub", "run", "--table", "bench")
+    foreseen = verb(endpoint, "restore", "plan", "--table", "bench", "--to", "bench2", "--latest")[1]["predicted_seconds"]
     restore, restored = verb(endpoint, "restore", "run", "--table", "bench", "--to", "bench2", "--latest")
     return {
         "items": items,
@@ -117,6 +124,8 @@ def measure(port: int, megabytes: int) -> dict[str, Any]:
         "scrub": {"seconds": round(scrub, 1), "raw_mb_s": round(raw / scrub, 1), "totals": scrubbed["totals"]},
         "restore": {
             "seconds": round(restore, 1),
+            "predicted_seconds": foreseen,
+            "predicted_off_percent": off_percent(foreseen, restored["seconds"]["total"]),
             "raw_mb_s": round(raw / restore, 1),
             "phases": restored["seconds"],
             "rows": restored["rows"],

@@ -27,6 +27,7 @@ from typing import Any
 
 import uvloop
 
+from bench.bench_durability import off_percent
 from bench.bench_requests import call
 from bench.bench_timetravel import import_items
 
@@ -95,11 +96,6 @@ def recovered(folder: Path, *words: str) -> tuple[dict[str, Any], float, float]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return json.loads(done.stdout), took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def off_percent(predicted_s: float, took_s: float) -> float:
-    """How far a prediction was from what it took, in percent of that; below 0: it took longer."""
-    return round(100 * (predicted_s - took_s) / took_s, 1)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

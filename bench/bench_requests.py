@@ -78,8 +78,8 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    def __init__(self, operation: str, *, seconds: float, item_bytes: int, keys: int) -> None:
-        self.operation, self.item_bytes, self.keys = operation, item_bytes, keys
+    def __init__(self, operation: str, *, seconds: float, item_bytes: int, keys: int, table: str) -> None:
+        self.operation, self.item_bytes, self.keys, self.table = operation, item_bytes, keys, table
         self.times: list[float] = []
         self.errors = 0
         self.sample = b""
@@ -92,9 +92,9 @@ class Load:
     def next(self) -> bytes:
         key = f"k{self.random.randrange(self.keys):08d}"
         if self.operation == "PutItem":
-            body = json.dumps({"TableName": "bench", "Item": {"id": {"S": key}, "n": {"N": "1"}, "v": {"S": self.filler}}})
+            body = json.dumps({"TableName": self.table, "Item": {"id": {"S": key}, "n": {"N": "1"}, "v": {"S": self.filler}}})
         else:
-            body = json.dumps({"TableName": "bench", "Key": {"id": {"S": key}}, "ConsistentRead": True})
+            body = json.dumps({"TableName": self.table, "Key": {"id": {"S": key}}, "ConsistentRead": True})
         return request(self.operation, body.encode())
 
     def ended(self) -> None:
@@ -103,8 +103,10 @@ class Load:
             self.done.set_result(None)
 
 
-async def one(port: int, operation: str, *, connections: int, seconds: float, item_bytes: int, keys: int) -> dict[str, float]:
-    load = Load(operation, seconds=seconds, item_bytes=item_bytes, keys=keys)
+async def one(
+    port: int, operation: str, *, connections: int, seconds: float, item_bytes: int, keys: int, table: str = "bench"
+) -> dict[str, float]:
+    load = Load(operation, seconds=seconds, item_bytes=item_bytes, keys=keys, table=table)
     loop = asyncio.get_running_loop()
     load.open = connections
     began = time.perf_counter()

@@ -4,7 +4,7 @@
 
 Imports items of 900 bytes, spoils some of them through the API, then times the command line's verbs as a user would (a process each, seal and archive included where an end is `now`).
 Prints one JSON object. With --items 1100000 the archive holds 1 GB: the history's first line is to come within a second (`history_limit_1_s`, of a key that was written long ago and
-again just now), and the diff of two moments to take less time than one restore (`diff_s_of_a_restore`).
+again just now; `--bad 1100000` undoes all of it), and the diff of two moments to take less time than one restore (`diff_s_of_a_restore`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import uvloop
 
-from bench.bench_durability import BATCH, ITEM_BYTES, call, verb
+from bench.bench_durability import BATCH, ITEM_BYTES, call, off_percent, verb
 from scrubjay.base.times import utc_text
 
 FILES = 8
@@ -78,6 +78,7 @@ def measure(port: int, options: argparse.Namespace, folder: Path) -> dict[str, A
     diff, compared = verb(endpoint, "diff", "bench", "--from", good, "--to", "now", "--output", str(folder / "changes"))
     plan, _ = verb(endpoint, "undo", "bench", "--from", good, "--to", compared["to"])
     undo, undone = verb(endpoint, "undo", "bench", "--from", good, "--to", compared["to"], "--confirm")
+    foreseen = verb(endpoint, "restore", "plan", "--table", "bench", "--to", "bench2", "--at", good)[1]["predicted_seconds"]
     restore, restored = verb(endpoint, "restore", "run", "--table", "bench", "--to", "bench2", "--at", good)
     assert compared["totals"]["changed"] == undone["totals"]["restored"] == bad, (compared["totals"], undone["totals"])
     return {
@@ -94,6 +95,8 @@ def measure(port: int, options: argparse.Namespace, folder: Path) -> dict[str, A
         "undo_s": round(undo, 2),
         "undo_items_per_second": round(bad / undo),
         "restore_s": round(restore, 2),
+        "restore_predicted_s": foreseen,
+        "restore_predicted_off_percent": off_percent(foreseen, restored["seconds"]["total"]),
         "diff_s_of_a_restore": round(diff / restore, 2),
         "load_average": os.getloadavg()[0],
         "restore_phases": restored["seconds"],

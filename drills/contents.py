@@ -25,7 +25,7 @@ from scrubjay.scrubber.compare import ranges_to_descend
 from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.jobs import HASH_BYTES, REFERENCE
 from scrubjay.storage.btree.engine import RowFact
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import LEDGER_TABLE, METADATA_TABLE, PartitionInfo, TableMeta, as_of
 from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import Seal
@@ -69,7 +69,7 @@ class Compared(NamedTuple):
 def usable(table: TableMeta) -> bool:
     """A live table of users, and no scratch table."""
     live = table.dropped_at is None and table.status == "ACTIVE" and not (table.restore_of is not None and table.restore_of.in_progress)
-    return live and table.name != METADATA_TABLE and not table.name.startswith(PREFIX)
+    return live and table.name not in (METADATA_TABLE, LEDGER_TABLE) and not table.name.startswith(PREFIX)
 
 
 def bounds_of(info: PartitionInfo) -> dict[str, bytes | None]:
@@ -114,7 +114,7 @@ class Contents:
     def check_room(self, table: TableMeta, *, at_us: int) -> None:
         """A restore to that moment and the comparison fit on the disk, by what the archive held at the last look (`window`). Raises Unavailable."""
         cut, raw = last_stamp_at(at_us), 0
-        for history in seen_of(self._index, table).histories:
+        for history in seen_of(self._index, table).of(as_of(table, at_us).partitions):
             with suppress(Missing, Unavailable):  # the restore says so
                 raw += plan_partition(history, cut).raw
         copies = max([len(info.members) for info in table.partitions], default=0)

@@ -18,10 +18,15 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class TableArchive(NamedTuple):
-    """A table as the archive holds it. window: what is proven of it, and the holes. histories: one per partition of the table."""
+    """A table as the archive holds it. window: what is proven of it, and the holes. histories: one per partition that the table has, and had before it was split."""
 
     window: Window
     histories: tuple[PartitionHistory, ...]
+
+    def of(self, partitions: Sequence[PartitionInfo]) -> list[PartitionHistory]:
+        """Those of some partitions, in their order."""
+        found = {one.partition: one for one in self.histories}
+        return [found[info.partition_id] for info in partitions]
 
 
 class RestoredRows(NamedTuple):

@@ -34,7 +34,7 @@ from scrubjay.pitr.plan import PartitionPlan, Plan, ends_reached, plan_table, wi
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.service import Report, RestoreService
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, TableStats
+from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, TableStats, as_of, definition_anew
 from scrubjay.storage.log.chain import START as CHAIN_START
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import ServicePort
@@ -219,8 +219,9 @@ class BackupService:
 
     def _plan(self, source: TableMeta, seen: TableArchive, at_us: int) -> Plan:
         """Raises Unavailable (the archive has not come so far), Missing, Corrupt."""
-        ends = ends_reached(source, seen.histories)
-        histories = [with_closed(history, ends) for history in seen.histories]
+        asked = seen.of(as_of(source, at_us).partitions)
+        ends = ends_reached(source, asked)
+        histories = [with_closed(history, ends) for history in asked]
         return plan_table(histories, at_us=at_us, cut=last_stamp_at(at_us), rates=rates_of(self._port), workers=self._options.lanes)
 
     async def _put(self, pin: BackupPin) -> None:
@@ -385,7 +386,9 @@ def _as_pinned(table: TableMeta) -> TableMeta:
         name: getattr(table, name)
         for name in (
             "table_id", "name", "key", "attributes", "created_at", "billing", "throughput", "on_demand", "table_class", "local_indexes",
+            "attributes_now",
         )
     }  # fmt: skip
+    kept["global_indexes"] = definition_anew(table).global_indexes
     partitions = tuple(msgspec.structs.replace(info, members=(), logs=()) for info in table.partitions)
     return TableMeta(status="ACTIVE", partitions=partitions, **kept)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Rand
-from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
+from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError, Unavailable
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionPlan, Plan, forked_error
@@ -71,9 +71,13 @@ class PartitionJob(msgspec.Struct):
 
 
 def parts_of(plan: Plan, source: TableMeta, target: TableMeta) -> list[PartitionJob]:
-    """Each source partition with the target's partition of the same range."""
+    """Each source partition with the target's partition of the same range. Raises Unavailable if the target was made before it was known that one of them had been split by then."""
     targets = {info.lo: info for info in target.partitions}
     sources = {info.partition_id: info for info in source.partitions}
+    if targets.keys() != {info.lo for info in source.partitions}:
+        raise Unavailable(
+            "a partition of the table was split at that very moment", asked=source.name, next="cancel this restore and begin it again"
+        )
     return [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from scrubjay.archiver.coverage import coverage, path_to
 from scrubjay.archiver.facts import CoverageFacts, Fork, Span, Start
+from scrubjay.archiver.format.layout import BaseKey, parse
+from scrubjay.archiver.read.inherited import Inheritance
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.rates import Rates, predict
@@ -55,7 +57,8 @@ class PlannedSegment(NamedTuple):
 
 
 class BaseFacts(NamedTuple):
-    """One verified base snapshot. objects: how many it consists of. rows, stored, raw: of all."""
+    """One verified base snapshot. objects: how many it consists of. rows, stored, raw: of all. made: it is no base of the archive, but what a child of a split inherits, made of its parent's
+    (object is "" then)."""
 
     start: Start
     stored: int
@@ -63,6 +66,17 @@ class BaseFacts(NamedTuple):
     rows: int
     objects: int
     object: str
+    made: Inheritance | None = None
+
+    @property
+    def asked(self) -> str | dict[str, Any]:
+        """As a job is told."""
+        return self.object if self.made is None else self.made.argument()
+
+    @property
+    def bases(self) -> list[str]:
+        """Keys of the base manifests that are read for it."""
+        return [self.object] if self.made is None else [name for name in self.made.objects() if isinstance(parse(name), BaseKey)]
 
     @property
     def lsn(self) -> Lsn:

@@ -16,7 +16,7 @@ from scrubjay.pitr.archive import ArchiveView
 from scrubjay.pitr.options import ARCHIVE_LAGS, POLL_S, TRY_AGAIN_S, RestoreOptions
 from scrubjay.pitr.plan import PartitionHistory, Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import TableMeta, as_of
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import ServicePort
 
@@ -41,8 +41,8 @@ class Planning:
         self._port = port
         self._archive = archive
         self._options = options
-        self.source = source
-        """As the catalogue had it when it was last asked."""
+        self.source = as_of(source, at_us)
+        """As the catalogue had it when it was last asked, with its partitions as of the moment."""
         self._at_us = at_us
         self._cut = last_stamp_at(at_us)
         self._only = only
@@ -57,7 +57,7 @@ class Planning:
         """Raises Missing (a hole), Unavailable (the archive does not reach the cut)."""
         self.lives()
         seen = await self._archive.look(self.source)
-        asked = [history for history in seen.histories if self._only is None or history.partition in self._only]
+        asked = [one for one in seen.of(self.source.partitions) if self._only is None or one.partition in self._only]
         closed = {**closed, **ends_reached(self.source, asked)}
         histories = [self._usable(with_closed(history, closed)) for history in asked]
         rates, lanes = rates_of(self._port), self._options.lanes
@@ -78,8 +78,15 @@ class Planning:
         return await self._plan_dropped()
 
     def lives(self) -> bool:
-        """Whether the source's leaders may still be asked; it may be deleted while it is restored. Takes over what the catalogue says of it now."""
-        self.source = next((table for table in self._port.tables() if table.table_id == self.source.table_id), self.source)
+        """Whether the source's leaders may still be asked; it may be deleted while it is restored. Takes over what the catalogue says of it now.
+
+        Raises Unavailable if a split that lay in front of the moment has become known only since: what was begun has other partitions than the table had then."""
+        before = self.source
+        now = next((table for table in self._port.tables() if table.table_id == before.table_id), None)
+        if now is not None:
+            self.source = as_of(now, self._at_us)
+        if {info.partition_id for info in self.source.partitions} != {info.partition_id for info in before.partitions}:
+            raise Unavailable("a partition of the table was split at that very moment", asked=before.name, next="ask once more")
         return self.source.status not in ("DELETING", "DROPPED")
 
     async def _plan_dropped(self) -> Plan:
@@ -132,4 +139,4 @@ class Planning:
         return closed, last_content
 
     def _usable(self, history: PartitionHistory) -> PartitionHistory:
-        return history._replace(bases=tuple(base for base in history.bases if base.object not in self._without))
+        return history._replace(bases=tuple(base for base in history.bases if not set(base.bases) & set(self._without)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unavailable
-from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
 from scrubjay.pitr.options import POLL_S, RestoreOptions
@@ -15,7 +17,7 @@ from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.target import Bounds, Reach, RestoreTarget
 from scrubjay.pitr.window import bounds_of, in_a_hole, reach_in, resolve_in, window_note, window_text
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta, as_of, definition_anew
 from scrubjay.storage.service_port import ServicePort
 
 FIRST_LOOK_S = 25.0
@@ -58,6 +60,7 @@ class Preparing:
                 body={"to": to, "window": msgspec.to_builtins(shown)},
             )
         target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=now_us)
+        source = as_of(source, target.at_us)
         plan = self._plan(source, seen, target, shown, asked.part)
         job = self._job(source, to, target, asked, shown, now_us, overrides or {})
         job.partitions = parts_of(plan, source, job.target_meta)
@@ -70,7 +73,7 @@ class Preparing:
         seen, window = await self.look(source)
         shown = window_note(seen)
         target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=self._env.clock.wall_us())
-        self._plan(source, seen, target, shown, None)
+        self._plan(as_of(source, target.at_us), seen, target, shown, None)
         return target.at_us
 
     async def settled(self, source: TableMeta) -> TableMeta:
@@ -101,11 +104,12 @@ class Preparing:
             await self._env.tasks.sleep(POLL_S)
 
     def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote, part: PartAsked | None) -> Plan:
-        """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
-        ends = ends_reached(source, seen.histories)
+        """A first plan, of the source as of the target; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
+        histories = seen.of(source.partitions)
+        ends = ends_reached(source, histories)
         try:
             return plan_table(
-                [with_closed(history, ends) for history in seen.histories],
+                [with_closed(history, ends) for history in histories],
                 at_us=target.at_us,
                 cut=target.cut,
                 rates=rates_of(self._port),
@@ -121,12 +125,15 @@ class Preparing:
     ) -> RestoreJob:
         rand = self._env.rand
         meta = msgspec.structs.replace(
-            source,
+            definition_anew(source),
             table_id=TableId(rand.uuid()),
             name=to,
             status="CREATING",
             partitions=tuple(
-                PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, info.members, info.logs) for info in source.partitions
+                PartitionInfo(
+                    PartitionId(rand.uuid()), info.lo, info.hi, members, tuple([one for one in info.logs if one in _numbers(members)])
+                )
+                for info, members in zip(source.partitions, self._port.placed(len(source.partitions)), strict=True)
             ),
             created_at=now_us,
             billing_changed_at=now_us if overrides.get("billing", source.billing) == "PAY_PER_REQUEST" else None,
@@ -140,6 +147,8 @@ class Preparing:
             finals=(),
             archived_at=None,
             ttl=msgspec.UNSET,
+            streams=msgspec.UNSET,
+            policies=msgspec.UNSET,
             version=1,
         )
         meta = msgspec.structs.replace(meta, **overrides)
@@ -157,3 +166,7 @@ class Preparing:
             max_offset_us=self._max_offset_us,
             part=asked.part,
         )
+
+
+def _numbers(members: Sequence[Member]) -> list[int]:
+    return [member.node for member in members]

@@ -42,9 +42,10 @@ class Rebuilding:
                 )  # fmt: skip
             except (Corrupt, Missing) as error:
                 self._tell(info, error.fields.get("damage", ()))
-                if plan.base is None or not _is_of(error, plan.base):
+                rotted = None if plan.base is None else _base_of(error, plan.base)
+                if rotted is None:
                     raise
-                self._planning.do_without(plan.base.object)
+                self._planning.do_without(rotted)
                 reached = {PartitionId(one): (self._cut, Lsn(known.to_lsn)) for one, known in self.plans.items()}
                 self.take(await self._planning.once(reached))
             else:
@@ -63,7 +64,7 @@ class Rebuilding:
             self._met(found)
 
 
-def _is_of(error: Corrupt | Missing, base: BaseFacts) -> bool:
-    """The error names an object of that base."""
-    key = parse(base.object)
-    return isinstance(key, BaseKey) and is_of_base(object_of(error) or "", key)
+def _base_of(error: Corrupt | Missing, base: BaseFacts) -> str | None:
+    """Key of the base manifest of which the error names an object, if it is read for `base`."""
+    bad = object_of(error) or ""
+    return next((name for name in base.bases if isinstance(key := parse(name), BaseKey) and is_of_base(bad, key)), None)

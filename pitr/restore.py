@@ -57,7 +57,7 @@ from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.pitr.rebuilding import Rebuilding
 from scrubjay.pitr.steadily import steadily
 from scrubjay.scrubber.report import ScrubFound
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import TableMeta, as_of
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import Finding, ServicePort
 
@@ -90,6 +90,7 @@ class Restore:
         self._reading: dict[str, Mapping[str, Any]] = {}
         self._rows: dict[str, RestoredRows] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
+        source = as_of(source, job.at_us)
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
         self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
         self._target = NewTable(env, port, archive, job.target_meta, log=log)

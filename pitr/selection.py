@@ -21,6 +21,12 @@ class Selection(NamedTuple):
     def holds(self, key: bytes) -> bool:
         return self.low <= key and (self.high is None or key < self.high)
 
+    def within(self, info: PartitionInfo) -> Selection:
+        """As far as it lies in the range of a partition that may hold some of them."""
+        hi = bytes.fromhex(info.hi) if info.hi else None
+        high = hi if self.high is None else self.high if hi is None else min(self.high, hi)
+        return Selection(max(self.low, bytes.fromhex(info.lo)), high)
+
     def among(self, partitions: Sequence[PartitionInfo]) -> list[PartitionInfo]:
         """The partitions that may hold some of them, rising."""
         found = []

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import CoverageFacts, Window
 from scrubjay.archiver.format.base import BaseOrigin
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.lineage import window_across
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import from_answer
@@ -27,7 +27,7 @@ from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.storage.btree.beside import TreesHere, taken_out
 from scrubjay.storage.btree.beside import folder_of as tree_of
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, as_of, every_partition, splits_of
 from scrubjay.storage.log import chain as chains
 
 ROWS = ".rows"
@@ -69,7 +69,7 @@ class ArchiveSource:
     ) -> RestoredRows:
         self._disk.mkdir(path.rpartition("/")[0])
         arguments: dict[str, Any] = {
-            "base": None if plan.base is None else plan.base.object,
+            "base": None if plan.base is None else plan.base.asked,
             "segments": plan.objects(),
             "stamp": cut,
             "output": path,
@@ -129,7 +129,7 @@ class ArchiveSource:
         who = self._writer.attached
         origin = None
         if source is not None:
-            at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
+            at = next(one.partition_id for one in as_of(source, at_us).partitions if one.lo == info.lo)
             origin = BaseOrigin(who.cluster, source.table_id, (at,), at_us)
         return await upload(
             self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
@@ -175,9 +175,9 @@ def _target_of(path: str) -> str:
 
 def seen_of(index: ArchiveIndex, table: TableMeta) -> TableArchive:
     """A table as the index knows it now. Pure."""
-    found = [(info, index.partitions.get((table.table_id, info.partition_id))) for info in table.partitions]
-    windows = [Window(None, None, ()) if one is None else one.window() for _, one in found]
-    return TableArchive(table_window(windows), tuple(history_of(info, one) for info, one in found))
+    found = [(info, index.partitions.get((table.table_id, info.partition_id))) for info in every_partition(table)]
+    windows = {info.partition_id: Window(None, None, ()) if one is None else one.window() for info, one in found}
+    return TableArchive(window_across(windows, splits_of(table)), tuple(history_of(info, one) for info, one in found))
 
 
 def history_of(info: PartitionInfo, index: PartitionIndex | None) -> PartitionHistory:
@@ -188,6 +188,10 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> PartitionHi
     counted = index.rows_of(index.coverage().thread)
     segments = tuple(PlannedSegment(row.span(), row.stored, row.raw, build(row.key(*where))) for row in counted)
     bases = tuple(BaseFacts(one.start(), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where))) for one in index.bases)
+    made, rests = index.inheritance(), index.inherits()
+    if made is not None and rests is not None and not any(one.lsn == rests.start.lsn for one in index.bases):
+        cost = index.inherited_cost()
+        bases = (BaseFacts(rests.start, cost.stored, cost.raw, rests.start.rows(), cost.requests, "", made), *bases)
     return PartitionHistory(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
 
 

@@ -15,7 +15,7 @@ from scrubjay.scrubber.reference import Reference, References, RowOrigin
 from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import decode_item
-from scrubjay.storage.items.local_index import MARK, NUMBER_AT, as_item
+from scrubjay.storage.items.local_index import MARK, NUMBER_AT, SIZE_NUMBER, as_item
 from scrubjay.storage.items.wire import value_to_json
 from scrubjay.storage.service_port import Finding, Pinned
 
@@ -59,15 +59,18 @@ class FindingNaming:
         return found
 
     def _index_row(self, key: bytes | None) -> str:
-        """What to say of a row that is no item: a row of which local index it is."""
+        """What to say of a row that is no item: a row of which local index it is, or that it says how large an item collection is."""
         indexes = self._table.local_indexes or ()
         if (
-            key is None
+            not indexes
+            or key is None
             or key[NUMBER_AT - 1 : NUMBER_AT] != bytes([MARK])
-            or not 1 <= int.from_bytes(key[NUMBER_AT : NUMBER_AT + 1], "big") <= len(indexes)
+            or len(key) <= NUMBER_AT
+            or key[NUMBER_AT] > len(indexes)
         ):
             return ""
-        return f"a row of local index {indexes[key[NUMBER_AT] - 1].name}"
+        number = key[NUMBER_AT]
+        return "the size of an item collection" if number == SIZE_NUMBER else f"a row of local index {indexes[number - 1].name}"
 
     async def _origins(self, told: Sequence[Difference], reference: Reference | None) -> list[RowOrigin]:
         wanted = [one for one in told if one.key is not None]

@@ -17,12 +17,11 @@ from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Row, RowFact
-from scrubjay.storage.btree.index_rows import index_tally
+from scrubjay.storage.btree.index_rows import CollectionSizes, index_tally
 from scrubjay.storage.btree.rowfile import read_between, read_rowfile
 from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest
-from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
 
 REFERENCE = "scrubjay.scrubber.jobs:reference_job"
 FACTS = "scrubjay.scrubber.jobs:facts_job"
@@ -63,15 +62,27 @@ async def facts_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
     ranges = arguments["ranges"]
     facts: list[list[list[Any]]] = [[] for _ in ranges]
     local = LocalRows.decode(arguments["indexing"])
-    at = 0
+    collections = None if local is None else CollectionSizes(local)
+    at = of = 0
+
+    def add(row: Row | None) -> None:
+        if row is not None:
+            facts[of].append([row.key, row_hash(row.key, row.item).to_bytes(HASH_BYTES, "little"), row.lsn])
+
     for row in _rows_between(context.disk, arguments["rows"], ranges[0][0], ranges[-1][1]) if ranges else ():
         while at < len(ranges) and ranges[at][1] is not None and row.key >= ranges[at][1]:
             at += 1
         if at == len(ranges):
             break
         if row.key >= ranges[at][0]:
-            for key, value in [(row.key, row.item), *([] if local is None else local.rows(row.key, row.item))]:
-                facts[at].append([key, row_hash(key, value).to_bytes(HASH_BYTES, "little"), row.lsn])
+            made = [] if local is None else local.rows(row.key, row.item)
+            if collections is not None:
+                add(collections.add(row, made))
+            of = at
+            for key, value in [(row.key, row.item), *made]:
+                add(Row(key, row.lsn, row.stamp, value))
+    if collections is not None:
+        add(collections.finish())
     return {"facts": facts}
 
 
@@ -120,14 +131,12 @@ async def trace_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
 
 
 def _touched(raw: bytes, partition: str, first: int, where: str, wanted: dict[bytes, int], upto: int) -> dict[bytes, int]:
-    """The last LSN in one segment that touched each wanted key. Raises Corrupt at a kind that this version does not implement: what it did is not known."""
+    """The last LSN in one segment that touched each wanted key. Raises Corrupt, also at a kind that this version does not know: what it did is not known."""
     found: dict[bytes, int] = {}
     for lsn, _, _, kind, _, start, _ in walk(raw, partition=partition, first=first, after_stamp=0, where=where):
         if lsn > upto:
             break
-        if kind not in IMPLEMENTED:
-            raise Corrupt("a record kind of a later version", what="segment", where=where, lsn=lsn, record_kind=kind)
-        if kind in (RecordKind.DATA, RecordKind.COMMIT):
+        if records.carries_effects(kind):
             for effect in records.effects(records.decode(raw, start)):
                 if effect.key in wanted:
                     found[effect.key] = lsn

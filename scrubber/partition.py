@@ -7,6 +7,7 @@ Everything that could not be done becomes a reason on a copy or on the partition
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.env import Env
@@ -19,8 +20,12 @@ from scrubjay.scrubber.outcome import Pass, not_begun, proven, report_of
 from scrubjay.scrubber.passes import PASSING, Passes
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.report import PartitionReport, ScrubFound
+from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import Finding, ServicePort
+
+INDEX = "index_not_compared"
+"""Reason of a partition that matches, of which a global index could not be compared."""
 
 
 class PartitionScrub:
@@ -47,6 +52,8 @@ class PartitionScrub:
         self._options = options
         self._meter = Meter(tell)
         self._notes = notes
+        self._unproven: list[str] = []
+        """Why global indexes of the table were not compared."""
         self._let_go: list[Callable[[], None]] = []
         self._naming = FindingNaming(env.clock, references, table, info, origins_max=options.origins_max, note=self._note)
         self._passes = Passes(
@@ -58,8 +65,11 @@ class PartitionScrub:
         try:
             return await self._run()
         finally:
-            while self._let_go:
-                self._let_go.pop()()
+            self._keep_no_log()
+
+    def _keep_no_log(self) -> None:
+        while self._let_go:
+            self._let_go.pop()()
 
     async def _run(self) -> PartitionReport:
         await self._quiet()
@@ -76,6 +86,8 @@ class PartitionScrub:
             return not_begun(self._partition, known, self._port.copies(self._partition))
         try:
             await self._survey(first)
+            if self._table.global_indexes:
+                await self._prove_indexes(first)
             # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
             known = self._port.findings(self._partition)
             outside = await self._naming.named([ScrubFound(one, one.evidence) for one in known], first.reference)
@@ -93,6 +105,17 @@ class PartitionScrub:
             finally:
                 self._discard(second)
         return self._report(first, second, known, outside, evidence, base)
+
+    async def _prove_indexes(self, first: Pass) -> None:
+        """May take hours, for which no log is kept and no copy waits to be healed."""
+        if first.outcome.heal:
+            self._unproven = ["indexes: copies of the table are healed first, the next scrub compares them"]
+        else:
+            self._keep_no_log()
+            self._meter.phase("indexes")
+            self._unproven = await self._port.prove_indexes(self._table, self._info)
+        for why in self._unproven:
+            self._note(f"not compared: {why}")
 
     async def _quiet(self) -> None:
         """Wait for running heals. A copy that is still healing afterwards shows up as such among the copies."""
@@ -179,7 +202,10 @@ class PartitionScrub:
         base: str | None,
     ) -> PartitionReport:
         now = self._port.findings(self._partition)  # the healer may have set a copy aside while it was compared here
-        return report_of(self._partition, first, second, known=known, outside=outside, now=now, evidence=evidence, base=base)
+        report = report_of(self._partition, first, second, known=known, outside=outside, now=now, evidence=evidence, base=base)
+        if self._unproven and report.verdict is Verdict.MATCH:
+            report = replace(report, verdict=Verdict.UNVERIFIED, reason=INDEX)
+        return report
 
     def _note(self, text: str) -> None:
         self._notes.append(f"{self._table.name} {self._partition}: {text}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scrubjay.archiver.format.fault import Fault, fault_of
-from scrubjay.archiver.format.layout import SegmentKey, build, is_of_base
+from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.archiver.read.rebuild import from_answer, write_none
 from scrubjay.archiver.write.bases import base_due, upload
 from scrubjay.archiver.write.writer import Writer
@@ -15,12 +15,13 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
 from scrubjay.scrubber.reference import Cost, Progress, Reference, RowOrigin
-from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
+from scrubjay.scrubber.shelves import Shelf, ShelfBase, ShelfInherited, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.items.local_index import LocalRows
 from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.log.split import Born
 
 FOLDER = "tmp/scrub"
 TRACE_SEGMENTS_MAX = 64
@@ -39,6 +40,8 @@ class ArchiveReferences:
         self._writer = writer
         self._bases: dict[str, str | None] = {}
         """Key of the base that a reference began with, by row file."""
+        self._born: dict[str, Born | None] = {}
+        """How its partition began, likewise."""
 
     def sweep(self) -> None:
         """At start: remove what a killed process left behind."""
@@ -49,19 +52,18 @@ class ArchiveReferences:
         shelf = self._shelves.seen(table.table_id, info.partition_id, upto=until)
         if shelf is None:
             return None
-        base = None if shelf.base is None else shelf.base.entry
-        size = 0 if base is None else base.size
+        size = 0 if shelf.base is None else shelf.base.size
         stored, raw = (sum(one.row.stored for one in shelf.segments), sum(one.row.raw for one in shelf.segments))
-        return Cost(None if base is None else Lsn(base.lsn), len(shelf.segments), size + stored, size + raw)
+        return Cost(None if shelf.base is None else shelf.base.lsn, len(shelf.segments), size + stored, size + raw)
 
     def base_due(self, table: TableMeta, info: PartitionInfo, *, until: Lsn) -> bool:
         """Whether a scrub that matches at `until` would make a new base, by the archive as it was last seen; nobody is asked."""
         shelf = self._shelves.seen(table.table_id, info.partition_id, upto=until)
         if shelf is None:
             return False
-        base = None if shelf.base is None else shelf.base.entry
+        base = shelf.base
         return base_due(
-            base_lsn=None if base is None else Lsn(base.lsn),
+            base_lsn=None if base is None else base.lsn,
             base_raw=0 if base is None else base.size,
             log_raw=sum(one.row.raw for one in shelf.segments),
             segments=len(shelf.segments),
@@ -89,17 +91,18 @@ class ArchiveReferences:
                 _note_damage(damage, found)
                 if error.fields.get("what") != "rowfile":  # that is our own file, not the archive's
                     self._shelves.distrust(found)
-                if base is None or not is_of_base(found.object, base.key):
+                rotted = None if base is None else base.base_at(found.object)
+                if rotted is None or rotted in without:
                     error.fields["damage"] = tuple(damage)
                     raise
-                without = (*without, build(base.key))  # a base that rotted is found, named and done without
+                without = (*without, rotted)  # a base that rotted is found, named and done without
 
     async def _rebuild(
         self,
         table: TableMeta,
         info: PartitionInfo,
         shelf: Shelf,
-        base: ShelfBase | None,
+        base: ShelfBase | ShelfInherited | None,
         until: Lsn,
         damage: list[Fault],
         progress: Progress | None,
@@ -112,7 +115,7 @@ class ArchiveReferences:
         segments = [build(one) for one in shelf.objects()]
         arguments = {
             "url": self._url,
-            "base": None if base is None else build(base.key),
+            "base": None if base is None else base.asked,
             "segments": segments,
             "lsn": until,
             "output": name + ".rows",
@@ -140,21 +143,22 @@ class ArchiveReferences:
             digest=digest,
             chain=rebuilt.chain,
             rows=name + ".rows",
-            base_lsn=None if base is None else Lsn(base.entry.lsn),
-            base_raw=0 if base is None else base.entry.size,
+            base_lsn=None if base is None else base.lsn,
+            base_raw=0 if base is None else base.size,
             log_raw=rebuilt.raw_bytes,
-            bytes=sum(one.row.stored for one in shelf.segments) + (0 if base is None else base.entry.size),
+            bytes=sum(one.row.stored for one in shelf.segments) + (0 if base is None else base.size),
             objects=(*objects, *segments, *(build(one.twin()) for one in shelf.objects())),
             damage=tuple(damage),
             segments=rebuilt.segments,
-            base_us=0 if base is None else stamp_micros(Stamp(base.entry.stamp)),
+            base_us=0 if base is None else stamp_micros(Stamp(base.stamp)),
             local=local,
             entries=entries,
         )
         if not rebuilt.exact:
             self.discard(reference)
             raise Internal("a scrub's reference does not end at a seal", partition=info.partition_id, lsn=until)
-        self._bases[reference.rows] = None if base is None else build(base.key)
+        self._bases[reference.rows] = build(base.key) if isinstance(base, ShelfBase) else None
+        self._born[reference.rows] = shelf.born
         return reference
 
     async def beginning(self, table: TableMeta, info: PartitionInfo) -> Reference:
@@ -208,6 +212,7 @@ class ArchiveReferences:
         return await upload(
             self._jobs, self._url, reference.rows, writer=self._writer.attached, table=table, info=info,
             lsn=reference.lsn, stamp=reference.stamp, chain=reference.chain, total=reference.digest.total(),
+            born=self._born.get(reference.rows),
         )  # fmt: skip
 
     async def at_hand(self, reference: Reference) -> None:
@@ -215,6 +220,7 @@ class ArchiveReferences:
 
     def discard(self, reference: Reference) -> None:
         self._bases.pop(reference.rows, None)
+        self._born.pop(reference.rows, None)
         self._jobs.drop(reference.rows)
         self._remove(reference.rows.removesuffix(".rows"))
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from scrubjay.archiver.coverage import coverage, path_to, untold
-from scrubjay.archiver.facts import Mark
+from scrubjay.archiver.facts import Coverage, Mark, Start
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, is_of_base, log_prefix, parse
 from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.inherited import Inheritance
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, objects_of
 from scrubjay.base.env import Clock, ObjectStore
-from scrubjay.base.errors import Missing
+from scrubjay.base.errors import HOLE, Missing
 from scrubjay.base.ids import Lsn
+from scrubjay.storage.log.split import Born
 
 Known = Callable[[str], Awaitable[list[str]]]
 """Object keys that begin with a prefix and were once proven to be there (the ledger's memory)."""
@@ -27,9 +29,54 @@ class ShelfBase(NamedTuple):
     entry: BaseEntry
     key: BaseKey
 
+    @property
+    def lsn(self) -> Lsn | None:
+        return Lsn(self.entry.lsn)
+
+    @property
+    def stamp(self) -> int:
+        return self.entry.stamp
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch."""
+        return self.entry.size
+
+    @property
+    def asked(self) -> str:
+        """As a job is told."""
+        return build(self.key)
+
     def objects(self) -> list[str]:
         """Manifest and parts."""
         return [build(self.key), *(build(self.key._replace(part=part)) for part in range(self.entry.parts))]
+
+    def base_at(self, name: str) -> str | None:
+        """Key of the base manifest that the object `name` belongs to, if that is read here."""
+        return build(self.key) if is_of_base(name, self.key) else None
+
+
+class ShelfInherited(NamedTuple):
+    """What a child of a split rests on. It is no base of its own: the first one is due. stamp: of the parent's last SEAL. size: bytes to fetch of the parent."""
+
+    made: Inheritance
+    stamp: int
+    size: int
+    lsn: None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As a job is told."""
+        return self.made.argument()
+
+    def objects(self) -> list[str]:
+        """Those of the parent that are read, but for the parts of its base."""
+        return self.made.objects()
+
+    def base_at(self, name: str) -> str | None:
+        """Key of the base manifest that the object `name` belongs to, if that is read here."""
+        bases = (key for key in map(parse, self.objects()) if isinstance(key, BaseKey))
+        return next((build(key) for key in bases if is_of_base(name, key)), None)
 
 
 class ShelfSegment(NamedTuple):
@@ -41,13 +88,14 @@ class ShelfSegment(NamedTuple):
 
 class Shelf(NamedTuple):
     """How to rebuild a partition to an LSN: the base to begin with (None: the log's beginning), the segments behind it. problems: objects that are there and
-    cannot be used. gaps: absent LSN ranges of the whole log up to there, (first, last). astray: keys of objects that belong to no history that counts."""
+    cannot be used. gaps: absent LSN ranges of the whole log up to there, (first, last). astray: keys of objects that belong to no history that counts. born: how the partition began."""
 
-    base: ShelfBase | None
+    base: ShelfBase | ShelfInherited | None
     segments: tuple[ShelfSegment, ...]
     problems: tuple[Fault, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     astray: tuple[str, ...] = ()
+    born: Born | None = None
 
     def objects(self) -> list[SegmentKey]:
         """That hold the segments, each once."""
@@ -123,21 +171,47 @@ def shelf_of(index: PartitionIndex, *, upto: Lsn, without: tuple[str, ...] = ())
     where = (index.cluster, index.table, index.partition)
     left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
     told = [(one.lsn, one.last) for one in index.problems if one.lsn is not None and one.last is not None]
-    gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
+    begun = None if index.born is None else index.born.lsn
+    holes = [hole for hole in found.window.holes if hole.first_lsn <= upto and not (hole.base and hole.first_lsn == begun)]
+    gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in holes]
     try:
         path = path_to(facts, found, lsn=upto, without=left)
         start, spans = path.start, path.spans
     except Missing:
         start, spans = None, found.thread
     segments = index.rows_of([one for one in spans if one.first <= upto])
-    bases = [one for one in index.bases if one.start() == start]
     return Shelf(
-        ShelfBase(bases[-1], bases[-1].key(*where)) if bases else None,
+        _base_of(index, start),
         tuple(ShelfSegment(row, row.key(*where)) for row in segments),
-        tuple(index.problems),
+        (*index.problems, *_inherited_faults(index, found)),
         tuple(rest for gap in gaps if (rest := untold(gap, told)) is not None),
         tuple(build(key) for key, _ in index.astray(found)),
+        index.born,
     )
+
+
+def _base_of(index: PartitionIndex, start: Start | None) -> ShelfBase | ShelfInherited | None:
+    """What the log goes on from: a base of its own, or what the partition inherits."""
+    bases = [one for one in index.bases if one.start() == start]
+    if bases:
+        return ShelfBase(bases[-1], bases[-1].key(index.cluster, index.table, index.partition))
+    made = None if start is None else index.inheritance()
+    return None if made is None or start is None else ShelfInherited(made, start.stamp, index.inherited_cost().stored)
+
+
+def _inherited_faults(index: PartitionIndex, found: Coverage) -> list[Fault]:
+    """Why a child of a split cannot be rebuilt from its beginning on: what its parent's archive lacks."""
+    born = index.born
+    if born is None or not any(hole.base and hole.first_lsn == born.lsn for hole in found.window.holes):
+        return []
+    prefix = log_prefix(index.cluster, index.table, born.parent)
+    parent = index.parent
+    if parent is None:
+        return [Fault(HOLE, prefix, None, "the log of the partition that this one came of at a split is not in the archive")]
+    holes = [one for one in parent.coverage().window.holes if one.first_lsn <= born.lsn and one.no_key is None]
+    detail = "records {} to {} of the partition that this one came of at a split are not in the archive"
+    lost = [Fault(HOLE, f"{prefix}{one.first_lsn:016x}", None, detail.format(one.first_lsn, one.last_lsn)) for one in holes]
+    return [*parent.problems, *(one for one in lost if not any(bad.object.startswith(one.object) for bad in parent.problems))]
 
 
 def fault_at(problems: tuple[Fault, ...], lsn: int) -> Fault | None:

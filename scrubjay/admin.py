@@ -8,6 +8,7 @@ refused: a page a person happens to open must not reach the admin API of their m
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ from scrubjay.admin_compact import CompactCalls
 from scrubjay.admin_door import PREFIX, AdminDoor
 from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.admin_move import MoveCalls
+from scrubjay.admin_splits import SplitCalls
 from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.admin_transfers import TransferCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
@@ -44,6 +46,7 @@ from scrubjay.server.ports import (
     RestorePort,
     SchedulePort,
     ScrubPort,
+    SplitPort,
     TimelinePort,
     TransferPort,
     VerifyPort,
@@ -51,6 +54,10 @@ from scrubjay.server.ports import (
 from scrubjay.storage.api.sigv4 import SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
+NodeVerb = Callable[[str, ProgressSink], Awaitable[Report]]
+NODE_VERBS = ("join", "drain", "remove", "replace")
+"""`cluster VERB NODE`: jobs about one node."""
+"""A node by its name."""
 LEVELS = ("listed", "objects", "records", "replayed")
 _EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in (Corrupt, Missing, Conflict, Exists, Unsafe, Fenced)}
 """Exit codes of failed restores, by what ended them, where it is not 1."""
@@ -66,6 +73,10 @@ class VerifyRequest(msgspec.Struct, forbid_unknown_fields=True):
 class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
     table: str | None = None
     partition: str | None = None
+
+
+class NodeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    node: str
 
 
 class ScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,11 +162,13 @@ class AdminApi(AdminDoor):
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
         members: Callable[[], Report] | None = None,
+        nodes: Mapping[str, NodeVerb] | None = None,
+        splits: SplitPort | None = None,
         alerts: Callable[[], Awaitable[Report]] | None = None,
         verifier: SignatureVerifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
-        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. members: `cluster status`; None: there is no such call. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. members: `cluster status`; None: there is no such call. nodes: NODE_VERBS; None: the nodes are of this process. splits: of partitions; None: there are no such calls. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
         self._tables = tables
         self._archive = archive
         self._verify = verify
@@ -199,6 +212,10 @@ class AdminApi(AdminDoor):
 
         if members is not None:
             self.routes["GET", "cluster/status"] = lambda _request: _at_once(members())
+        for verb in NODE_VERBS:
+            self.routes["POST", f"cluster/{verb}"] = partial(self._post_cluster_node, verb, (nodes or {}).get(verb))
+        if splits is not None:
+            self.routes |= SplitCalls(self._board, tables, splits).routes
         if alerts is not None:
             self.routes["POST", "alerts/test"] = lambda _request: alerts()
 
@@ -214,6 +231,22 @@ class AdminApi(AdminDoor):
         return None if text is None else resolve_table(self._tables(), text)
 
     # -- archive and verify ----------------------------------------------------------------------------------------------------------
+
+    async def _post_cluster_node(self, verb: str, do: NodeVerb | None, request: Request) -> Report:
+        asked = body_of(request, NodeRequest)
+        if do is None:
+            raise VerbFailure(
+                "the nodes of this server are this one process: none can join, leave or be replaced",
+                code=Unsafe.code,
+                exit_code=REFUSED,
+                asked=f"cluster {verb} {asked.node}",
+                next_step="put back a node's folder that is lost; nodes that are processes of their own can do all of it (docs/CLUSTER.md)",
+            )
+
+        async def work(progress: ProgressSink) -> Report:
+            return await do(asked.node, progress)
+
+        return _started(self._board.start(f"cluster/{verb}", work))
 
     async def _get_cluster(self, request: Request) -> Report:
         return dict(self._cluster())

@@ -24,9 +24,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from scrubjay.base.archive_url import url_fault
 from scrubjay.base.errors import Invalid
 from scrubjay.base.sealed import KEY_ID, KEYS_MAX
-from scrubjay.config_cluster import ClusterConfig, DurabilityConfig, NodesConfig, TlsConfig, check_cluster, node_names, nodes_of
+from scrubjay.config_cluster import (
+    ClusterConfig,
+    DurabilityConfig,
+    NodesConfig,
+    RoutersConfig,
+    TlsConfig,
+    check_cluster,
+    node_names,
+    nodes_of,
+    routers_of,
+)
 from scrubjay.config_key import NO_BOUND, ConfigKey
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
@@ -70,7 +81,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuthKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One access key. role: `data` (the DynamoDB API) or `admin` (that and /admin/v1/)."""
+    """One access key. role: `data` (the DynamoDB API), `admin` (that and /admin/v1/) or `policy` (what the policies of tables allow it)."""
 
     id: str
     secret: str
@@ -80,7 +91,9 @@ class AuthKey(msgspec.Struct, frozen=True, kw_only=True):
 class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call."""
 
-    keys: Annotated[tuple[AuthKey, ...], ConfigKey("keys", "keys", "access keys: tables with id, secret and role (`data` or `admin`)")] = ()
+    keys: Annotated[
+        tuple[AuthKey, ...], ConfigKey("keys", "keys", "access keys: tables with id, secret and role (`data`, `admin` or `policy`)")
+    ] = ()
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,6 +302,15 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
             "what is archived and in the trees stays in the WAL for so long, while less than a quarter of wal_limit is in use: a node that was away for less goes on from it, and is not healed",
         ),
     ] = 30_000_000
+    item_collection_limit_bytes: Annotated[
+        int,
+        ConfigKey(
+            "item_collection_limit",
+            "size",
+            "of a table with local indexes: how large the items of one partition key and their index rows may become together; a write that makes them larger still is refused (ItemCollectionSizeLimitExceededException). The same on all nodes",
+            1 << 10,
+        ),
+    ] = 10 << 30
 
 
 class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +383,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     cluster: ClusterConfig = ClusterConfig()
     nodes: NodesConfig = NodesConfig()
+    routers: RoutersConfig = RoutersConfig()
     durability: DurabilityConfig = DurabilityConfig()
     tls: TlsConfig = TlsConfig()
 
@@ -483,6 +506,10 @@ def _check_together(config: Config) -> None:
             f"{format_duration(consensus.lease_us)}; support is asked for every {format_duration(consensus.support_interval_us)}",
             "make it at least twice consensus.support_interval, or leaders lose their lease between two messages",
         ),
+        *(
+            (bool(url) and bool(url_fault(url)), key, f"{url}: {url_fault(url)}", "give file:///path or s3://bucket/prefix")
+            for key, url in (("archive.url", archive.url), ("second.url", config.second.url))
+        ),
         (
             archive.object_lock not in ("none", "governance", "compliance"),
             "archive.object_lock",
@@ -539,7 +566,7 @@ def _check_together(config: Config) -> None:
             "the workers of a fleet need an s3:// archive: a folder on this machine is none of theirs",
         ),
     )
-    for is_wrong, key, found, step in (*wrong, *check_cluster(config.cluster, config.nodes, config.durability, config.tls)):
+    for is_wrong, key, found, step in (*wrong, *check_cluster(config.cluster, config.nodes, config.routers, config.durability, config.tls)):
         if is_wrong:
             raise Invalid("configuration values do not work together", asked=key, found=found, next=step)
 
@@ -568,7 +595,7 @@ def _from_file(path: str) -> dict[str, Any]:
                 found=type(content).__name__,
                 next=f"write [{section}] on a line of its own and its keys below",
             )
-        if section == "nodes" and set(content) != {"all"}:
+        if section in ("nodes", "routers") and set(content) != {"all"}:
             content = {"all": content}  # [nodes.n1] is a table of its own
         for name, value in content.items():
             dotted = f"{section}.{name}"
@@ -633,6 +660,8 @@ def _convert(entry: Field, value: Any, *, source: str) -> Any:
         return node_names(entry.dotted, _listed(value), source)
     if kind == "nodes":
         return nodes_of(entry.dotted, value, source)
+    if kind == "routers":
+        return routers_of(entry.dotted, value, source)
     return _number(entry, value, source)
 
 
@@ -696,12 +725,12 @@ def _keys(entry: Field, value: Any, source: str) -> tuple[AuthKey, ...]:
         except msgspec.ValidationError as error:
             raise _wrong(entry, f"key {number}: {error}", source, "tables with id, secret and role") from None
         strange = sorted(set(inner) - {"id", "secret", "role"})
-        if strange or key.role not in ("data", "admin") or not key.id or not key.secret:
+        if strange or key.role not in ("data", "admin", "policy") or not key.id or not key.secret:
             raise _wrong(
                 entry,
                 f"key {number}: {', '.join(strange) or 'role ' + key.role}",
                 source,
-                "tables with id, secret and role (`data` or `admin`)",
+                "tables with id, secret and role (`data`, `admin` or `policy`)",
             )
         keys.append(key)
     if not keys or len({key.id for key in keys}) != len(keys):
@@ -780,7 +809,7 @@ def _format(kind: str, value: Any) -> str:
         return format_size(value)
     if kind == "switch":
         return "true" if value else "false"
-    if kind in ("keys", "urls", "sources", "names", "nodes"):
+    if kind in ("keys", "urls", "sources", "names", "nodes", "routers"):
         return "none"
     return str(value)
 

@@ -21,6 +21,7 @@ GROUPS = {
     "drill": "rehearse a disaster, compare every item, keep the proof",
     "expire": "take away what has outlived its retention",
     "cluster": "the cluster as a whole",
+    "table": "the partitions of a table, and splitting them",
     "debug": "for who looks after Scrubjay itself",
     "restore": "bring a table back as of any moment, as a new table",
     "backup": "moments of a table, kept by name beyond its retention",

@@ -91,7 +91,7 @@ def config_page() -> str:
         "[[auth.keys]]",
         'id = "backup-operator"',
         'secret = "…"',
-        'role = "admin"     # or "data"',
+        'role = "admin"     # or "data", "policy"',
         "```",
         "",
         'In the environment or with `--set` the same as one TOML value: `auth.keys=[{id="…", secret="…", role="data"}]`.',

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import ClusterId, NodeName
 from scrubjay.base.peer_wire import Hello
-from scrubjay.storage.node.identity import Members
+from scrubjay.storage.catalogue import REMOVED, NodeMember
+from scrubjay.storage.node.identity import Identity, Members
 
 NODE, ROUTER, DURABILITY = "node", "router", "durability"
 ROLES = (NODE, ROUTER, DURABILITY)
@@ -60,3 +61,21 @@ class Admission:
 def must_stay_out(error: ScrubjayError) -> bool:
     """Whether this refusal, of a node of this process, says that it is not who it says it is."""
     return isinstance(error, Unsafe) and bool(error.fields.get(STAYS_OUT))
+
+
+def why_out(member: NodeMember | None, identity: Identity) -> Unsafe | None:
+    """Why a node with this identity must not speak, by what the catalogue has in its name; None: it may. member: None: the node has not joined, and hosts nothing."""
+    if member is None or member.incarnation < identity.incarnation:
+        return None
+    if member.state == REMOVED and member.id in ("", identity.id):
+        return Unsafe(
+            "this node was removed from the cluster: it stays out",
+            node=identity.node,
+            incarnation=member.incarnation,
+            next="to have it back, start it with an empty data folder, and: scrubjay cluster join",
+        )
+    if member.id not in ("", identity.id) or member.incarnation != identity.incarnation:
+        return Unsafe(
+            "its folder is not the one that joined as this member: it stays out", node=identity.node, member=member.id, found=identity.id
+        )
+    return None

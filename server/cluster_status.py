@@ -8,7 +8,7 @@ from scrubjay.base.ids import NodeName
 from scrubjay.server.control import Control
 from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import error_of
 
@@ -16,10 +16,9 @@ ALL_WELL, DEGRADED = 0, 3
 
 
 def serves(control: Control, now_us: int) -> bool:
-    """Reads and writes of every table in use would be served, as far as is known here."""
-    for table in (control.system, *control.metadata.tables.values()):
-        if restoring(table) or not in_use(table, now_us):
-            continue
+    """Reads and writes of every table in use would be served, as far as is known here; while the metadata group has no leader too."""
+    tables = [table for table in control.metadata.tables.values() if not restoring(table) and in_use(table, now_us)]
+    for table in tables or [control.system]:
         for info in table.partitions:
             leader = control.fleet.leader(info.partition_id)
             if leader is None or control.ports[leader.node].status().full:
@@ -29,11 +28,18 @@ def serves(control: Control, now_us: int) -> bool:
 
 def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
     """exit: 0 if every copy of every partition is whole and has a leader, else 3."""
-    nodes = [_node(control, name, zones.get(name)) for name in control.ports]
+    members = control.members()
+    nodes = [_node(control, name, zones.get(name), members.get(name)) for name in control.ports]
     shown = [table for table in (control.system, *control.metadata.tables.values()) if table.status != "DROPPED"]
     partitions = [_partition(control, table, info) for table in sorted(shown, key=lambda each: each.name) for info in table.partitions]
-    well = all(node["state"] == "ok" for node in nodes)
-    well = well and all(one["leader"] is not None and all(copy["state"] == "ok" for copy in one["members"]) for one in partitions)
+    well = all(node["state"] in ("ok", "draining") for node in nodes if NodeName(node["node"]) in members)
+    well = well and all(
+        one["leader"] is not None
+        and all(
+            copy["state"] == "ok" and copy["vote"] == "votes" for copy in one["members"] if copy["kind"] != "log" or copy["vote"] == "votes"
+        )
+        for one in partitions
+    )
     following = control.following
     return {
         "exit": ALL_WELL if well else DEGRADED,
@@ -43,9 +49,26 @@ def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
     }
 
 
-def _node(control: Control, name: NodeName, zone: str | None) -> dict[str, Any]:
+def voters_up(control: Control, info: PartitionInfo) -> int:
+    """How many members vote and answer: with one fewer than two the partition stops."""
+    facts = [node.facts(info.partition_id) for node in control.fleet.members(info)]
+    return sum(one is not None and one.up and one.vote == "votes" for one in facts)
+
+
+def stand_in(control: Control, info: PartitionInfo) -> NodeName | None:
+    """The node whose log replica votes in the place of a member that is lost (ADR 0080)."""
+    logs = [node for node in control.fleet.members(info) if node.number in info.logs]
+    return next((node.name for node in logs if (one := node.facts(info.partition_id)) is not None and one.vote == "votes"), None)
+
+
+def _node(control: Control, name: NodeName, zone: str | None, member: NodeMember | None) -> dict[str, Any]:
+    """member: None: the configuration names it, and it has not joined, or was removed."""
     status = control.ports[name].status()
     state = "failed" if status.failed is not None else "full" if status.full else "ok" if status.started else "starting"
+    if member is None:
+        state = "no member" if control.metadata.standing(name, status.number) is None else "removed"
+    elif state == "ok" and member.state == DRAINING:
+        state = DRAINING
     return {
         "node": name,
         "zone": zone,
@@ -61,13 +84,14 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
     facts = {one.node: one for one in control.fleet.facts(info.partition_id)}
     furthest = max((one.chosen for one in facts.values()), default=0)
     members = []
+    known = {name: member.incarnation for name, member in control.metadata.nodes.items()}
     for node in control.fleet.members(info):
         one = facts.get(node.name)
         copy = copy_of(node, one)
         members.append(
             {
                 "node": node.name,
-                "incarnation": next((member[1] for member in info.members if member[0] == node.number), None),
+                "incarnation": known.get(node.name, 1) if one is None else one.incarnation,
                 "kind": copy.kind,
                 "state": copy.state,
                 "tree": None if one is None else one.tree,
@@ -82,8 +106,10 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
         "lo": info.lo,
         "hi": info.hi,
         "leader": None if leader is None else leader.node,
-        "ballot": None,
+        "ballot": None if leader is None else leader.ballot,
         "members": members,
+        "voters": voters_up(control, info),
+        "stand_in": stand_in(control, info),
         "healing": any(one.state == "healing" for one in facts.values()),
         "lineage": None,
     }

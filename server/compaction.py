@@ -23,6 +23,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.retentions import own_retention_us
 from scrubjay.server.windows import archived_here
+from scrubjay.storage.catalogue import every_partition
 
 COMPACT_WORDS = {DONE: "done", FAILED: "failed", FOUND: "mismatch", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
@@ -110,7 +111,7 @@ class CompactRuns:
             )
             for table in self._control.service.tables()
             if tables is None or table.table_id in tables
-            for info in table.partitions
+            for info in every_partition(table)
         ]
 
     def _parts(self, progress: ProgressSink) -> CompactParts:

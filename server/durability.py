@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from scrubjay.archiver.expire.plan import Need
+from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
@@ -184,6 +185,7 @@ def open_durability(
         env.tasks.spawn(keeping.rebuild(), name="ledger")
     if ledger.trouble is not None:
         log(f"{_FORGOTTEN}, and what is verified now is remembered only by this process until it can be opened: {ledger.trouble}")
+    control.store.changes.archive = ListedLog(store, writer.cluster, env.tasks)
     index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options))
     windows = Windows(env, store, index, meter, url=options.archive_url, lag_alarm_us=options.lag_alarm_us, log=log)
     windows.book = ledger

@@ -30,7 +30,7 @@ from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
 from scrubjay.server.windows import archived_here
-from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, every_partition
 
 WORDS = {DONE: "done", FAILED: "failed", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
@@ -175,7 +175,7 @@ class ExpireRuns:
             if outcome.nothing_left:
                 empty.setdefault(outcome.plan.wanted.table, set()).add(outcome.plan.wanted.partition)
         for table in self._tables(list(map(TableId, empty))):
-            if table.status == "DROPPED" and {info.partition_id for info in table.partitions} <= empty[table.table_id]:
+            if table.status == "DROPPED" and {info.partition_id for info in every_partition(table)} <= empty[table.table_id]:
                 await self._retentions.forget(table)
                 await self._control.metadata.remove_table(table.table_id)
                 self._log(f"{table.name}, dropped, has left the archive and the catalogue")
@@ -225,13 +225,22 @@ class ExpireRuns:
                     found=f"{table.name} keeps {own_us / DAY_US:g} days",
                     next="UpdateContinuousBackups with RecoveryPeriodInDays changes a table's retention",
                 )
+            keeps_us = max(keep_us or 0, own_us)
             finals = {final.partition_id: final for final in table.finals} if table.archived_at is not None else {}
             for info in table.partitions:
                 final = finals.get(info.partition_id)
                 wanted.append(
                     Wanted(
-                        table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0), max(keep_us or 0, own_us),
+                        table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0), keeps_us,
                         table.dropped_at, final.lsn if final is not None else None, final.stamp if final is not None else 0,
+                    )
+                )  # fmt: skip
+            for former in table.former or ():
+                final_lsn = former.final.lsn if former.archived_at is not None else None
+                wanted.append(
+                    Wanted(
+                        table.table_id, table.name, former.info.partition_id, archived.get((table.table_id, former.info.partition_id), 0),
+                        keeps_us, former.closed_us, final_lsn, former.final.stamp, heirs=(former.split.left, former.split.right),
                     )
                 )  # fmt: skip
         return wanted if tables is not None else [*wanted, *self._abandoned()]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from scrubjay.archiver.read.archive_status import ArchivedTable, window_of_table
+from scrubjay.archiver.read.archive_status import window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
@@ -35,9 +35,11 @@ from scrubjay.server.problems import (
     FoundProblem,
     HalfHealth,
     HealthFacts,
+    IndexHealth,
     LinkHealth,
     NodeHealth,
     PartitionHealth,
+    PendingHealth,
     TableHealth,
     TtlHealth,
     durable,
@@ -46,11 +48,13 @@ from scrubjay.server.problems import (
     problems,
     serving,
 )
-from scrubjay.server.process_talk import LinkDown, NodeTold
+from scrubjay.server.process_talk import IndexLate, LinkDown, NodeTold, NodeToldLate
 from scrubjay.server.remembered import Remembered
 from scrubjay.server.ttl.walker import TtlWalker
+from scrubjay.server.windows import archived_table
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.control.indexing.feeds import IndexFeeds
 from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
 
 LOOK_S = 1.0
@@ -60,6 +64,8 @@ FRESH_US = 200_000
 LEDGER_S = 10.0
 """Between two looks into the ledger."""
 Named = TypeVar("Named", PartitionHealth, FoundProblem)
+INDEX_LATE_US = 60_000_000
+"""A global index that lacks what was changed so long ago is a problem."""
 MAKING_US = 60_000_000
 """A table that is being made for longer has a problem."""
 GONE = ("ArchiveGone", "BucketMissing")
@@ -223,8 +229,9 @@ class Health:
         self._status = {name: node.status() for name, node in self._control.ports.items()}
         copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
         owed = self._owed()
+        members = self._control.members()
         return HealthFacts(
-            [self._node(status) for status in self._status.values()],
+            [self._node(self._status[name]) for name in members],
             [part for table in tables if in_use(table, now_us) for part in self._partitions(table, copies)],
             [self._table(table, now_us, owed) for table in tables],
             self._archive(now_us),
@@ -241,8 +248,38 @@ class Health:
             None if self._schedule is None else stopped(self._schedule, "compact"),
             () if self._pair is None else pair_health(self._pair, now_us),
             () if self._ttl is None else ttl_health(self._ttl),
-            [LinkHealth(name, *link) for name, told in self._machines() for link in lost_peers(told)],
+            [
+                LinkHealth(name, *link)
+                for name, told in self._machines()
+                for link in lost_peers(told)
+                if name in members and link[0] in members
+            ],
+            self._indexes(),
+            self._pending(copies.values()),
         )
+
+    def _pending(self, copies: Iterable[ReplicaFacts]) -> list[PendingHealth]:
+        """Of each partition the oldest. Why is known here of those that this process ends."""
+        names = {table.table_id: table.name for table in self._control.metadata.tables.values()}
+        resolver = self._control.resolver
+        why = {} if resolver is None else resolver.failing
+        return [
+            PendingHealth(names.get(one.table, one.table), one.partition, one.stalled[0][0].hex(), why.get(one.partition, ""))
+            for one in copies
+            if one.leads and one.stalled
+        ]
+
+    def _indexes(self) -> list[IndexHealth]:
+        """Those that are late, here or as other processes tell; by the one that is latest of each."""
+        found: dict[tuple[str, str], IndexHealth] = {}
+        for late in [
+            *late_indexes(self._control.feeds),
+            *(one for _, told in self._machines() if isinstance(told, NodeToldLate) for one in told.indexes),
+        ]:
+            place = late.table_id, late.index
+            if place not in found or found[place].lag_s < late.lag_s:
+                found[place] = IndexHealth(late.table, late.table_id, late.index, late.lag_s, late.why)
+        return [one for _, one in sorted(found.items())]
 
     def _node(self, status: NodeStatus) -> NodeHealth:
         return NodeHealth(
@@ -265,8 +302,8 @@ class Health:
     def _partitions(self, table: TableMeta, known: Mapping[tuple[NodeName, PartitionId], ReplicaFacts]) -> list[PartitionHealth]:
         found = []
         for info in table.partitions:
-            members = self._control.fleet.members(info)
-            copies = [copy_of(node, known.get((node.name, info.partition_id))) for node in members]
+            members = self._control.fleet.counted(info)
+            copies = [copy_of(node, known.get((node.name, info.partition_id))) for node, _ in members]
             leader = next(
                 (name for name in self._status if (one := known.get((name, info.partition_id))) is not None and one.answers), None
             )
@@ -285,14 +322,16 @@ class Health:
 
     def _table(self, table: TableMeta, now_us: int, owed: Mapping[str, str]) -> TableHealth:
         ids = tuple(info.partition_id for info in table.partitions)
-        window = window_of_table(self._index, ArchivedTable(table.table_id, table.name, ids))
-        archived = [one for one in (self._index.partitions.get((table.table_id, partition)) for partition in ids) if one is not None]
+        stored = archived_table(table)
+        window = window_of_table(self._index, stored)
+        archived = [one for one in (self._index.partitions.get((table.table_id, at)) for at in stored.partitions) if one is not None]
         proofs = [self._remembered.proofs[info.partition_id] for info in table.partitions if info.partition_id in self._remembered.proofs]
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
         checks = [self._remembered.checks[partition] for partition in ids if partition in self._remembered.checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
-        suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.found_of(table.table_id, at).items()]
+        bad = (self._index.found_of(table.table_id, at) for at in stored.partitions)
+        suspects = [f"{one.kind} in the archive: {name}" for some in bad for name, one in some.items()]
         verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
         began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.views.since_us)
         matched = [self._remembered.matched[partition] for partition in ids if partition in self._remembered.matched]
@@ -437,6 +476,18 @@ class Health:
 def ttl_health(walker: TtlWalker) -> list[TtlHealth]:
     """Of the tables whose items stay too long."""
     return [TtlHealth(one.table.name, one.table.table_id, one.behind_us / 1e6, one.why) for one in walker.views() if one.late]
+
+
+def late_indexes(feeds: IndexFeeds | None) -> tuple[IndexLate, ...]:
+    """Of the global indexes that this process feeds those that are late. feeds None: it feeds none."""
+    states = [] if feeds is None else feeds.states()
+    return tuple(
+        [
+            IndexLate(one.table.name, one.table.table_id, one.named, one.lag_us / 1e6, one.why)
+            for one in states
+            if one.lag_us > INDEX_LATE_US
+        ]
+    )
 
 
 def pair_health(keeper: PairKeeper, now_us: int) -> tuple[HalfHealth, ...]:

@@ -96,7 +96,7 @@ def open_node(
     this member (`storage.node.identity`); Corrupt, DiskFull, Unavailable if it cannot be read or written.
     """
     number = next(at for at, one in names.items() if one == name)
-    _, joining = founding.members.admit(disk, node=name, number=number, mint=founding.mint(), now_us=env.clock.wall_us())
+    identity, joining = founding.members.admit(disk, node=name, number=number, mint=founding.mint(), now_us=env.clock.wall_us())
     log, recovered = Wal.open(
         disk,
         "wal",
@@ -140,6 +140,7 @@ def open_node(
         consensus_options=consensus,
         events=NodeEvents(finding=finding, state=state, archive=changed),
         cluster_id=founding.cluster_id,
+        incarnation=identity.incarnation,
         joining=joining,
         alone_since_us=alone_since_us,
     )
@@ -165,7 +166,10 @@ def start_node(node: Node, members: Members, done: Callable[[ScrubjayError | Non
                 node.log_state(None, "ok", f"an older copy of this node's folder would not be noticed: {unwritten}")
         done(error)
 
-    node.start(started)
+    if node.failed is not None:  # it learnt that it stays out before it could speak: its process goes on without it
+        done(node.failed)
+    else:
+        node.start(started)
 
 
 def join(env: Env, members: Members, node: Node) -> None:

@@ -2,18 +2,23 @@
 
 What a node tells of itself is asked for on a beat and kept: `status`, `facts` and `applied` answer at once from that. What is older than STALE_US is not told any more: then the
 node counts as out of reach. What is large has a lane of its own, so that it holds up nothing that is small.
+
+A node that is stopped, or cut off, keeps its connection for seconds (`base.peer_link.SILENCE_S`). So that requests do not wait for that, one that says nothing at all for SILENT_US, though asked,
+is passed over: reads that wait for it are answered as by a node that is down, and no data request is sent to it, until it says something again. What was sent to it to be written may happen yet:
+whoever waits for that hears so after STALE_US.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
 
 from scrubjay.base.env import Env, Task
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.peer_wire import Hello
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.node import port
 from scrubjay.storage.node.errand_messages import PinnedRows, RowFileChunk
 from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down
@@ -29,8 +34,17 @@ IDLE_BEATS = 10
 """So many beats pass between two looks at one whose facts nobody used since the last, and never more."""
 STALE_US = 2_500_000
 """What a node told so long ago counts no more."""
+SILENT_US = 400_000
+"""A node that was asked so long ago, and has said nothing since, is passed over."""
+HELD_UP_US = 250_000
+"""Between two beats: so long, and this process was held up itself."""
+READS = frozenset(request.__name__ for request in (port.Read, port.Range, port.IndexRange))
+WRITES = frozenset({port.Write.__name__})
 LARGE_BYTES = 64 << 10
 """A command from that size on goes with what is large."""
+
+
+_NO_PARTITION = PartitionId("")
 
 
 class Lane(Protocol):
@@ -54,14 +68,14 @@ class Lanes(Protocol):
 
 
 class PeerNode(RemoteNode):
-    """A node of another process. small, bulk: the lanes to it."""
+    """A node of another process. small, bulk: the lanes to it. silent: it is passed over."""
 
     def __init__(self, env: Env, name: NodeName, number: int, *, small: Lane, bulk: Lane) -> None:
         super().__init__(name, number, tasks=env.tasks, send=small.send, look=self._known)
         self._env, self._small = env, small
         self._bulk = RemoteNode(name, number, tasks=env.tasks, send=bulk.send, look=self._known)
         small.heard, small.lost = self._heard, self._forgotten
-        bulk.heard, bulk.lost = partial(_heard_by, self._bulk), self._bulk.lost
+        bulk.heard, bulk.lost = self._heard_bulk, self._bulk.lost
         self._facts: dict[PartitionId, ReplicaFacts] = {}
         self._all: tuple[ReplicaFacts, ...] = ()
         self._status: NodeStatus | None = None
@@ -71,6 +85,29 @@ class PeerNode(RemoteNode):
         self._beats = IDLE_BEATS
         """Since the last look."""
         self._asking = False
+        self.silent = False
+        self._owed_us = 0
+        """When it was first seen to owe an answer since it said something; 0: it does not."""
+
+    # ------------------------------------------------------------------ requests
+
+    def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
+        if self.silent:
+            done(node_down(self.name))
+        else:
+            super().write(partition, command, done)
+
+    def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
+        if self.silent:
+            done(node_down(self.name))
+        else:
+            super().read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
+
+    def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
+        if self.silent:
+            done(node_down(self.name))
+        else:
+            super().read_range(partition, request, min_lsn=min_lsn, done=done)
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
         if _large(request):
@@ -79,11 +116,41 @@ class PeerNode(RemoteNode):
             super().ask(request, done, timeout_s=timeout_s)
 
     def _heard(self, data: bytes | bytearray) -> None:
+        self.excuse()
         _heard_by(self, data)
+
+    def _heard_bulk(self, data: bytes | bytearray) -> None:
+        self.excuse()
+        _heard_by(self._bulk, data)
 
     def _forgotten(self) -> None:
         self._status, self._used = None, True
+        self.excuse()
         self.lost()
+
+    # ------------------------------------------------------------------ whether it says anything
+
+    def excuse(self) -> None:
+        """It owes nothing from now on: it has spoken, its connection is gone, or this process was held up itself."""
+        self._owed_us, self.silent = 0, False
+
+    def _watch(self) -> None:
+        """On each beat: whether it answers at all. What waits may well take long (a scan, a write without a quorum): it is asked for something else meanwhile, which takes no time."""
+        if not self._small.up or not (self.silent or self.waiting or self._bulk.waiting):
+            return
+        now_us = self._env.clock.boot_us()
+        if self.silent or not self._asking:  # a look is such a question, and goes to waste over a connection that loses it
+            super().ask(port.AskFacts(_NO_PARTITION), lambda answer: None, timeout_s=STALE_US / 1e6)
+        self._owed_us = self._owed_us or now_us
+        if now_us - self._owed_us >= SILENT_US:
+            self.silent = True
+            self._answer_for_it(READS, node_down(self.name))
+        if now_us - self._owed_us >= STALE_US:
+            self._answer_for_it(WRITES, Unavailable("the node has gone silent", node=self.name, unknown=True))
+
+    def _answer_for_it(self, requests: Collection[str], error: ScrubjayError) -> None:
+        for node in (self, self._bulk):
+            node.pass_over(requests, error)
 
     # ------------------------------------------------------------------ what it told
 
@@ -117,6 +184,7 @@ class PeerNode(RemoteNode):
 
     def beat(self) -> None:
         """Every BEAT_S: ask it what it tells of itself, if that is used, or was not asked for a while."""
+        self._watch()
         self._beats += 1
         due = min(IDLE_BEATS, 1 + len(self._all) // REPLICAS_PER_BEAT) if self._used else IDLE_BEATS
         if self._asking or not self._small.up or self._beats < due:
@@ -177,9 +245,14 @@ class PeerNodes:
             self.misunderstood += 1
 
     async def _beat(self) -> None:
+        beat_us = self._env.clock.boot_us()
         while True:
+            now_us = self._env.clock.boot_us()
             for node in list(self._nodes.values()):
+                if now_us - beat_us > HELD_UP_US:  # what they said meanwhile has not been read yet
+                    node.excuse()
                 node.beat()
+            beat_us = now_us
             await self._env.tasks.sleep(BEAT_S)
 
     def close(self) -> None:

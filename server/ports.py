@@ -45,6 +45,16 @@ class CompactPort(Protocol):
         ...
 
 
+class SplitPort(Protocol):
+    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink) -> Report:
+        """Split the partition that a key lies in, at None: the largest one; its report once both halves serve. Raises Invalid, Conflict, Unavailable."""
+        ...
+
+    def partitions(self, table: TableMeta) -> Report:
+        """`partitions[]`, `split`, `former[]`."""
+        ...
+
+
 class MovePort(Protocol):
     async def move(self, *, confirm: bool, back: bool, progress: ProgressSink) -> Report:
         """How far the second archive is; with confirm, everything is brought and proven the same, and it decides from then on. back: it is given up, and the first one decides

@@ -10,6 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 from scrubjay.base.env import FallenLoop
+from scrubjay.storage.control.placement import COPIES
 
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 WAL_NEAR_SHARE = 0.75
@@ -45,6 +46,7 @@ RULES: dict[str, Rule] = {
     "copy-healing": Rule("node-out-of-service.md"),
     "copy-behind": Rule("node-out-of-service.md", grace_s=3.0),
     "copy-down": Rule("node-out-of-service.md", grace_s=15.0),
+    "copies-few": Rule("node-out-of-service.md", grace_s=5.0),
     "archive-unreachable": Rule("archive-lags-or-store-down.md", grace_s=3.0),
     "archive-gone": Rule("archive-gone.md", found=True),
     "archive-fenced": Rule("archive-fenced.md"),
@@ -75,6 +77,8 @@ RULES: dict[str, Rule] = {
     "loop-fallen": Rule("loop-fallen.md"),
     "fleet-away": Rule("unproven.md", grace_s=30.0),
     "ttl-late": Rule("retention-stopped.md"),
+    "index-late": Rule("node-out-of-service.md"),
+    "transaction-pending": Rule("node-out-of-service.md", grace_s=10.0),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -203,6 +207,25 @@ class DrillHealth(NamedTuple):
     found: bool
 
 
+class IndexHealth(NamedTuple):
+    """A global index that lacks what was changed so long ago. why: what keeps it, "" nothing known."""
+
+    table: str
+    table_id: str
+    named: str
+    lag_s: float
+    why: str
+
+
+class PendingHealth(NamedTuple):
+    """A transaction that stays pending in a partition. id: hex. why: what keeps it from being ended, "" nothing known."""
+
+    table: str
+    partition: str
+    id: str
+    why: str
+
+
 class LinkHealth(NamedTuple):
     """A node does not reach a peer of its cluster. error: as it says, "": it does not know."""
 
@@ -214,7 +237,7 @@ class LinkHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -235,6 +258,8 @@ class HealthFacts(NamedTuple):
     pair: Sequence[HalfHealth] = ()
     ttl: Sequence[TtlHealth] = ()
     links: Sequence[LinkHealth] = ()
+    indexes: Sequence[IndexHealth] = ()
+    pending: Sequence[PendingHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -282,6 +307,14 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
     for late in facts.ttl:
         told = f"items whose time to live is over may have stayed for {_seconds(late.behind_s)}{f': {late.why}' if late.why else ''}"
         yield FoundProblem("ttl-late", late.table_id, f"table {late.name}: {told}", late.name)
+    for index in facts.indexes:
+        told = f"index {index.named} lacks what was changed {_seconds(index.lag_s)} ago{f': {index.why}' if index.why else ''}"
+        yield FoundProblem("index-late", f"{index.table_id} {index.named}", f"table {index.table}: {told}", index.table)
+    for held in facts.pending:
+        told = f"a transaction stays pending, so nothing of it is sealed or archived{f': {held.why}' if held.why else ''}"
+        yield FoundProblem(
+            "transaction-pending", f"{held.partition} {held.id}", f"table {held.table}, partition {held.partition}: {told}", held.table
+        )
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(
@@ -299,6 +332,9 @@ def _partition(part: PartitionHealth, out: set[str]) -> Iterator[FoundProblem]:
     where = f"table {part.table}, partition {part.partition}"
     if not part.led:
         yield FoundProblem("no-leader", part.partition, f"{where}: no leader, so no writes and no consistent reads", part.table)
+    if len(part.copies) < COPIES:
+        told = f"{where}: {len(part.copies)} copies, where {COPIES} belong; no node is there that takes another"
+        yield FoundProblem("copies-few", part.partition, told, part.table)
     for copy in part.copies:
         if copy.state != "ok" and copy.node not in out:
             why = f": {copy.why}" if copy.why else ""

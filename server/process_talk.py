@@ -53,6 +53,17 @@ class AskNode(msgspec.Struct, array_like=True, frozen=True, tag=4):
     """How is your machine, and whom do you not reach? Answer: NodeTold."""
 
 
+class AskIdentity(msgspec.Struct, array_like=True, frozen=True, tag=5):
+    """Which folder has your node, and does it stay out? Answer: IdentityTold."""
+
+
+class Renew(msgspec.Struct, array_like=True, frozen=True, tag=6):
+    """The catalogue has made the folder `id` this incarnation of its node: be that member. Of the durability process alone. Answer: IdentityTold; an error if it is another folder, or not an empty one."""
+
+    id: str
+    incarnation: int
+
+
 class FindingTold(msgspec.Struct, array_like=True, frozen=True):
     """`storage.service_port.Finding`, field for field."""
 
@@ -98,6 +109,16 @@ class LinkDown(msgspec.Struct, array_like=True, frozen=True):
     error: str
 
 
+class IndexLate(msgspec.Struct, array_like=True, frozen=True):
+    """A global index that lacks changes of partitions that a node leads. lag_s: how old the newest is. why: "": it goes on."""
+
+    table: str
+    table_id: TableId
+    index: str
+    lag_s: float
+    why: str
+
+
 class NodeTold(msgspec.Struct, array_like=True, frozen=True, tag=67):
     """free_bytes: of its disk, None: it does not say. agent: what its archiving agent cannot do, "": nothing. links: those that are down."""
 
@@ -106,8 +127,23 @@ class NodeTold(msgspec.Struct, array_like=True, frozen=True, tag=67):
     links: tuple[LinkDown, ...]
 
 
-Question = AskFounded | Found | AskNews | AskNode
-Answer = FoundedHere | News | NodeTold
+class NodeToldLate(NodeTold, array_like=True, frozen=True, tag=68):
+    """Of a node that feeds global indexes which are late."""
+
+    indexes: tuple[IndexLate, ...] = ()
+
+
+class IdentityTold(msgspec.Struct, array_like=True, frozen=True, tag=69):
+    """id, incarnation: of the folder's identity; "": it has none. fresh: no member ever spoke from it. out: why its node stays out, "": it does not."""
+
+    id: str
+    incarnation: int
+    fresh: bool
+    out: str
+
+
+Question = AskFounded | Found | AskNews | AskNode | AskIdentity | Renew
+Answer = FoundedHere | News | NodeTold | NodeToldLate | IdentityTold
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 

@@ -93,7 +93,8 @@ async def last_words(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, 
     """
     until = min(deadline_us, env.clock.boot_us() + int(LAST_WORDS_S * 1e6))
     while True:
-        facts = await store.look()
+        derived = store.derived()  # nothing is ever published of what is not archived
+        facts = [one for one in await store.look() if one.partition not in derived]
         mute = not any(agent.writer.state == "" for agent in agents)
         late = mute or env.clock.boot_us() >= until
         if not late and unclosable(facts, said(agents)):

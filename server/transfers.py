@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from scrubjay.base.errors import Unavailable
 from scrubjay.pitr.transfer.aws_layout import DYNAMODB_JSON, SUMMARY, WORDS, folder, place_of
 from scrubjay.pitr.transfer.export_notes import ExportAsked, ExportJob
@@ -49,7 +51,8 @@ class Transfers:
         asked = ImportAsked(
             url=spec.place, table=table.name, key=tuple((one.name, one.type) for one in key_attributes(table.key)), format=spec.format,
             compression=spec.compression, delimiter=spec.delimiter, header=spec.header, billing=table.billing, throughput=table.throughput,
-            on_demand=table.on_demand, token=spec.token, echo=spec.echo,
+            on_demand=table.on_demand, global_indexes=table.global_indexes or msgspec.UNSET,
+            attributes=table.attributes if table.global_indexes else msgspec.UNSET, token=spec.token, echo=spec.echo,
         )  # fmt: skip
         return _import_info(await self.imports.start(asked))
 

@@ -18,7 +18,7 @@ from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.windows import archived_here
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import TableMeta, every_partition
 from scrubjay.storage.service_port import Finding
 
 VERIFY_WORK = "tmp/verify"
@@ -106,7 +106,7 @@ class VerifyRuns:
         return [one for one in self._control.service.tables() if table in (None, one.table_id)]
 
     def _places(self, table: TableId | None) -> set[tuple[str, str]]:
-        return {(one.table_id, info.partition_id) for one in self._tables(table) for info in one.partitions}
+        return {(one.table_id, info.partition_id) for one in self._tables(table) for info in every_partition(one)}
 
     async def _oldest_first(self, table: TableId | None, memory: _Memory) -> list[tuple[str, str]]:
         """Partitions, the one verified longest ago first: a night that is too short for all of them must not leave out the same ones each time. What is dated later
@@ -167,7 +167,10 @@ class VerifyRuns:
                 budget_us=budget_us,
                 archived=archived,
                 expected=self._index.newest_heard(),
-                members=frozenset(node.number for node in self._control.ports.values()),
+                members=frozenset(
+                    [node.number for node in self._control.ports.values()]
+                    + [member.number for member in self._control.metadata.nodes.values()]  # one that was removed may be in no file any more
+                ),
                 wall_us=self._env.clock.wall_us,
                 ahead_us=self._ahead_us,
                 stop=None if pace is None else pace.stop,
@@ -223,7 +226,7 @@ def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, 
     """
     if report.reason == "archive_gone":
         return []  # that is a fact of its own, and says nothing about objects that are out of sight
-    places = {(table.table_id, info.partition_id) for table in tables for info in table.partitions}
+    places = {(table.table_id, info.partition_id) for table in tables for info in every_partition(table)}
     bad = {(finding.table, finding.partition) for finding in report.findings}
     proofs = []
     for table_id, partition in sorted(places):

@@ -23,7 +23,7 @@ from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.scrubber.ledger import Proof
 from scrubjay.server.control import Control
 from scrubjay.server.ports import Report
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import TableMeta, every_partition, parent_of, splits_of
 from scrubjay.storage.node.port import ReplicaFacts
 
 FOLLOW_S = 0.5
@@ -210,7 +210,12 @@ class Windows:
         return [] if self.control is None else archived_here(self.control)
 
     def _archived_of(self, partitions: Iterable[PartitionId]) -> list[KnownArchived]:
-        return [] if self.control is None else [found for one in partitions if (found := _archived_of(self.control, one)) is not None]
+        moved, control = list(partitions), self.control
+        if control is None or not moved:
+            return []
+        tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
+        places = {info.partition_id: table for table in tables.values() for info in every_partition(table)}
+        return [found for one in moved if (found := _archived_of(control, places, one)) is not None]
 
     def proven(self, table: TableMeta) -> Window:
         """As it is known now, with its holes; looks at nothing."""
@@ -295,13 +300,20 @@ def archived_here(control: Control) -> list[KnownArchived]:
     tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
     for table in tables.values():
         finals = {final.partition_id: final for final in table.finals} if table.archived_at is not None else {}
-        for info in table.partitions:
+        finals |= {former.info.partition_id: former.final for former in table.former or () if former.archived_at is not None}
+        for info in every_partition(table):
             known = [_end(facts) for facts in copies.get(info.partition_id, ())]
             if info.partition_id in finals:
                 known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
-                found.append(KnownArchived(table.table_id, info.partition_id, *agreed_end(known)))
+                found += _told(table, KnownArchived(table.table_id, info.partition_id, *agreed_end(known)))
     return found
+
+
+def _told(table: TableMeta, known: KnownArchived) -> list[KnownArchived]:
+    """Unless it is a child of a split of whose own log nothing is archived: what lies below its beginning is its parent's."""
+    parent = parent_of(table, PartitionId(known.partition))
+    return [] if parent is not None and known.lsn <= parent.final.lsn else [known]
 
 
 def _by_partition(control: Control) -> dict[PartitionId, list[ReplicaFacts]]:
@@ -311,12 +323,15 @@ def _by_partition(control: Control) -> dict[PartitionId, list[ReplicaFacts]]:
     return found
 
 
-def _archived_of(control: Control, partition: PartitionId) -> KnownArchived | None:
-    """One partition, as its nodes know it."""
+def _archived_of(control: Control, places: Mapping[PartitionId, TableMeta], partition: PartitionId) -> KnownArchived | None:
+    """One partition, as its nodes know it. places: of all that the catalogue has; a child of a split is none before that."""
     copies = control.fleet.facts(partition)
     if not copies:
         return None
-    return KnownArchived(copies[0].table, partition, *agreed_end([_end(facts) for facts in copies]))
+    table = places.get(partition)
+    if table is None:
+        return None
+    return next(iter(_told(table, KnownArchived(table.table_id, partition, *agreed_end([_end(facts) for facts in copies])))), None)
 
 
 def agreed_end(known: Sequence[tuple[int, bytes | None]]) -> tuple[int, bytes | None]:
@@ -334,19 +349,26 @@ def _end(facts: ReplicaFacts) -> tuple[int, bytes | None]:
     return facts.archived, facts.archived_chain or None
 
 
+def archived_table(table: TableMeta) -> ArchivedTable:
+    """As the catalogue says it."""
+    partitions = tuple(info.partition_id for info in every_partition(table))
+    return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at, splits=splits_of(table))
+
+
 def _facts(table: TableMeta, control: Control | None) -> ArchivedTable:
-    partitions = tuple(info.partition_id for info in table.partitions)
+    known_table = archived_table(table)
+    partitions = known_table.partitions
     if control is None:
-        return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at)
+        return known_table
     unarchived = 0
     counts = {1: 0, 2: 0, 3: 0}
     known = False
     for partition in partitions:
-        copies = control.fleet.facts(partition)
+        copies = control.fleet.facts(PartitionId(partition))
         if copies:
             known = True
             best = max(copies, key=lambda facts: (facts.archived, sum(facts.archived_by)))
             unarchived += best.unarchived
             for number in (1, 2, 3):
                 counts[number] += best.archived_by[number - 1]
-    return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)
+    return known_table._replace(unarchived_bytes=unarchived, attestations=counts if known else None)

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 from scrubjay.sim.consensus_run import ConsensusRun
 from scrubjay.sim.members_run import MembersRun
 from scrubjay.sim.mutants import CONSENSUS, MEMBERS, hunt
+from scrubjay.sim.whole.bank import Bank
 from scrubjay.sim.whole.mutants import WHOLE, hunt_whole
 from scrubjay.sim.whole.run import WholeRun
 
@@ -41,11 +42,16 @@ def _whole(seed: int, seconds: int, show: Callable[[str], object] | None) -> Run
     return WholeRun(seed, seconds=seconds, show=show).run()
 
 
+def _bank(seed: int, seconds: int, show: Callable[[str], object] | None) -> RunOutcome:
+    return Bank(seed, seconds=seconds, show=show).outcome()
+
+
 def _members(seed: int, seconds: int, show: Callable[[str], object] | None) -> RunOutcome:
     return MembersRun(seed, seconds=seconds, show=show).run()
 
 
 PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], RunOutcome]] = {
+    "bank": _bank,
     "consensus": _consensus,
     "members": _members,
     "whole": _whole,

@@ -107,9 +107,19 @@ class MembersRun(ConsensusRun):
                     found.append(Remove(node))
             elif present and self._faulting and self._can_spare(partition, configuration, node):
                 found.append(Remove(node))
-            elif not present and (len(self._voters(configuration)) < 3 or (self._faulting and draw.chance(0.3))):
+            elif (
+                not present
+                and self._let_go(leader, node)
+                and (len(self._voters(configuration)) < 3 or (self._faulting and draw.chance(0.3)))
+            ):
                 found.append(self._fresh(node, CopyKind.LOG if self._faulting and draw.chance(0.25) else CopyKind.STORAGE))
         return found
+
+    def _let_go(self, leader: GroupReplica, node: int) -> bool:
+        """What is chosen knows of no copy on that node. A removal that is not chosen may be cut off again: whoever made another copy over the old one by then took a log away
+        from a member that votes on."""
+        place = leader.group.members_chosen.configuration.place(node)
+        return place is None or place.vote is Vote.GONE
 
     def _fresh(self, node: int, kind: CopyKind) -> AddLearner:
         return AddLearner(Member(node, self._minted[node] + 1), kind)
@@ -124,9 +134,11 @@ class MembersRun(ConsensusRun):
         return len(able) >= 2 and len(whole) >= quorum_of(len(left)) and (len(left) >= 3 or self._operator.chance(0.2))
 
     def _make_copy(self, partition: PartitionId, member: Member) -> None:
-        """A node is told to make a copy anew. What it had of the partition was of a member that is dead or gone."""
+        """A node is told to make a copy anew. What it had of the partition was of a member that is dead or gone, or of a learner that no chosen CONFIG names: it is dead from now on."""
         self._minted[member.node] = member.incarnation
         host, copy = self.world.hosts[self._names[member.node]], GroupCopy(member, NOBODY)
+        if (before := self._copies[host.name].get(partition)) is not None:
+            self.dead.add((partition, before.member))
         if host.process is None:
             self._copies[host.name][partition] = copy
         else:

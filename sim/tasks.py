@@ -5,6 +5,7 @@ Order is the heap's: a future that is done resumes its waiters by heap events in
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -15,6 +16,30 @@ from scrubjay.sim.clock import SimClock
 from scrubjay.sim.events import Events, Life
 
 T = TypeVar("T")
+
+
+_handed_over: set[int] = set()
+"""Which coroutines somebody spawned and have not begun, each by `_which`."""
+_forgotten: Callable[[Coroutine[Any, Any, Any]], None] = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]
+
+
+def _which(coro: Coroutine[Any, Any, Any]) -> int:
+    return id(coro)  # order-free: only asked whether it is there; a reference to the coroutine would keep its world alive
+
+
+def _warn_of_forgotten(coro: Coroutine[Any, Any, Any]) -> None:
+    """A world that is dropped takes coroutines with it that were to begin at its next event: nobody forgot to await those, so nobody is told.
+
+    Asked here, by CPython as it ends a coroutine that never began, because nothing else comes before that for certain: a collection of a circle ends its
+    objects in the order in which it met them, and neither a `__del__` of the world nor a weak reference that knows the coroutine needs to be the first.
+    """
+    if _which(coro) in _handed_over:
+        _handed_over.remove(_which(coro))
+    else:
+        _forgotten(coro)
+
+
+warnings._warn_unawaited_coroutine = _warn_of_forgotten  # type: ignore[attr-defined]
 
 
 class Cancelled(BaseException):
@@ -155,8 +180,6 @@ class SimTasks:
         self._clock = clock
         self.name = name
         self.failures: list[tuple[str, BaseException]] = []
-        self._unstarted: dict[SimTask[Any], None] = {}
-        self._over = False
         self._kept = KeptLoops(self, clock, self._fell)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -171,11 +194,11 @@ class SimTasks:
 
     def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Task[T]:
         task = SimTask(self, coro, name)
-        if self._over or not self._life.alive:
-            coro.close()  # what a dead life leaves behind may still want to clean up: nothing of it runs
-        else:
-            self._unstarted[task] = None
+        if self._life.alive:
+            _handed_over.add(_which(coro))
             self.call_soon(partial(self._start, task))
+        else:
+            coro.close()  # what a dead life leaves behind may still want to clean up: nothing of it runs
         return task
 
     def keep(self, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> Task[None]:
@@ -190,14 +213,8 @@ class SimTasks:
         self.failures.append((name, error))
 
     def _start(self, task: SimTask[Any]) -> None:
-        self._unstarted.pop(task, None)
+        _handed_over.discard(_which(task._coro))
         task._step()
-
-    def __del__(self) -> None:
-        """The world ended between a spawn and the first step: nobody forgot to await, so nobody is to be told."""
-        self._over = True
-        for task in self._unstarted:
-            task._coro.close()
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         future: SimFuture[None] = SimFuture(self.call_soon)

@@ -102,6 +102,7 @@ Propose(b) == /\ Acts(b) /\ Len(sent[b]) < MaxLog /\ Append1(b, [b |-> b, c |-> 
 Steps(c, n, a, last) ==
     {[v |-> c.v, l |-> c.l \cup {m}] : m \in Member \ (c.v \cup c.l)}                        \* add a learner
     \cup {[v |-> c.v \cup {m}, l |-> c.l \ {m}] : m \in {x \in c.l : a[x] >= last}}          \* let it vote: it holds the log through its own CONFIG
+    \cup {[v |-> c.v \ {m}, l |-> c.l \cup {m}] : m \in c.v \ {n}}                           \* let it rest: it votes no more, keeps what it has, and learns
     \cup {[v |-> c.v \ {m}, l |-> c.l] : m \in c.v \ {n}}                                    \* remove; never itself
     \cup {[v |-> c.v \ {m}, l |-> c.l \cup {x}] : m \in c.v \ {n}, x \in Member \ (c.v \cup c.l)}   \* remove, and a fresh one learns in its place
     \cup (IF TwoAtOnce THEN {[v |-> (c.v \ {m}) \cup {x}, l |-> c.l] : m \in c.v \ {n}, x \in Member \ (c.v \cup c.l)} ELSE {})

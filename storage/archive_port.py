@@ -11,7 +11,8 @@ from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, Tabl
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.chain import place_of
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import Seal
+from scrubjay.storage.log.record import Record, Seal
+from scrubjay.storage.log.split import Born
 
 
 class Attestation(NamedTuple):
@@ -84,7 +85,7 @@ class ClosedPoint(NamedTuple):
 
 
 class PartitionFacts(NamedTuple):
-    """What a manifest says of its partition. cluster: id. name, schema, lo, hi: attributes (schema: JSON of catalogue.KeySchema plus attributes)."""
+    """What a manifest says of its partition. cluster: id. name, schema, lo, hi: attributes (schema: JSON of catalogue.KeySchema plus attributes). born: how it began, None: with LSN 1."""
 
     cluster: ClusterId
 
@@ -94,9 +95,10 @@ class PartitionFacts(NamedTuple):
     schema: str
     lo: str
     hi: str
+    born: Born | None = None
 
     def place(self) -> bytes:
-        """What the chain covers of it (storage.log.chain)."""
+        """What the chain covers of it (storage.log.chain). What is said of `born` follows from the records: the first is SCHEMA, and says it too."""
         return place_of(
             cluster=self.cluster,
             table=self.table,
@@ -108,10 +110,23 @@ class PartitionFacts(NamedTuple):
         )
 
 
-def facts_of(cluster: ClusterId, table: TableMeta, info: PartitionInfo) -> PartitionFacts:
-    """A partition as its manifests describe it. Nothing in it changes while the partition lives: every member computes the same."""
+def facts_of(cluster: ClusterId, table: TableMeta, info: PartitionInfo, *, born: Born | None = None) -> PartitionFacts:
+    """A partition as its manifests describe it. Nothing in it changes while the partition lives: every member computes the same. born: of a child of a split (ADR 0078)."""
     schema = msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
-    return PartitionFacts(cluster, table.table_id, table.name, info.partition_id, schema, info.lo, info.hi)
+    return PartitionFacts(cluster, table.table_id, table.name, info.partition_id, schema, info.lo, info.hi, born)
+
+
+class ArchivedLog(Protocol):
+    """The archived records of any partition, for who reads a log on where no node holds it any more."""
+
+    async def read(self, table: TableId, partition: PartitionId, first: Lsn, *, bytes_max: int) -> list[Record]:
+        """Records from LSN `first` on, in order, without a hole, proven: at least one, not many more than `bytes_max` bytes. Raises Missing (lsn: it is not in the archive),
+        Corrupt, Unavailable."""
+        ...
+
+    async def first_since(self, table: TableId, partition: PartitionId, stamp: Stamp) -> Lsn | None:
+        """From where on archived records have stamps that are not below `stamp`, or somewhat in front of it; behind all of them if all are older; None: none are there. Raises as `read`."""
+        ...
 
 
 class LogSource(Protocol):

@@ -8,13 +8,26 @@ answer or with a ScrubjayError. Control calls are coroutines.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.storage.catalogue import KeySchema, LocalIndex, PartitionInfo, TableMeta, TableStats, Throughput, TimeToLive
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.catalogue import (
+    GlobalIndex,
+    KeySchema,
+    LocalIndex,
+    PartitionInfo,
+    ResourcePolicy,
+    TableMeta,
+    TableStats,
+    Throughput,
+    TimeToLive,
+)
+from scrubjay.storage.commands.values import Outcome, RangeAnswer, RangeRead, ReadAnswer, TransactedCommand, WriteAnswer, WriteCommand
+from scrubjay.storage.log.item_changes import ChangesPage
+from scrubjay.storage.log.stated import StreamName
 
 
 class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +44,12 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_demand: Throughput | None = None
     """Ceilings of an on-demand table in request units, -1 for none; None: not asked for."""
     local_indexes: tuple[LocalIndex, ...] | msgspec.UnsetType = msgspec.UNSET
+    stream_view: str = ""
+    """Of the stream that it shall have, "": none."""
+    global_indexes: tuple[GlobalIndex, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Without the ids of their tables, which are made with the table."""
+    warm: Throughput | msgspec.UnsetType = msgspec.UNSET
+    policy: ResourcePolicy | None = None
 
 
 class ContinuousBackups(msgspec.Struct, frozen=True):
@@ -151,7 +170,62 @@ class TableTransfers(Protocol):
     def imports_info(self) -> Sequence[ImportInfo]: ...
 
 
+class TransactPart(NamedTuple):
+    """One item of a transaction that writes."""
+
+    table: TableMeta
+    command: TransactedCommand
+
+
+class Transacted(NamedTuple):
+    """What became of a transaction that writes. outcomes: of each part, in order (LOCKED: another transaction holds its item; UNCHANGED of one that is not what stopped it). written: (partition, LSN of its COMMIT). stamp: by which
+    it is effective. repeated: it was done before, with the same token: nothing is known of its parts."""
+
+    committed: bool
+    outcomes: tuple[Outcome, ...]
+    written: tuple[tuple[str, int], ...] = ()
+    stamp: int = 0
+    repeated: bool = False
+
+
+class TransactRead(NamedTuple):
+    """items: canonical bytes, None: absent; none if some were `held` by transactions, or changed, for as long as it was tried. traces: (partition, LSN)."""
+
+    items: tuple[bytes | None, ...]
+    held: tuple[int, ...]
+    traces: tuple[tuple[str, int], ...]
+
+
+class StreamReads(Protocol):
+    """The logs of partitions as streams of changes (ADR 0073)."""
+
+    async def read(
+        self,
+        info: PartitionInfo,
+        first: Lsn,
+        *,
+        position: int = 0,
+        last: Lsn | None = None,
+        stream: StreamName | None = None,
+        limit: int = 1000,
+        max_bytes: int = 1 << 20,
+    ) -> ChangesPage:
+        """The changes of a partition from a place in its log on, up to LSN `last` or where the log says that `stream` ends, at most `limit`; maybe none though more follow. Raises Missing
+        (nobody holds it any more; what: old item: it does not say what was there before), Unavailable, Corrupt."""
+        ...
+
+    async def position(self, info: PartitionInfo) -> Lsn:
+        """An LSN behind which nothing was acknowledged yet, and at or behind everything that was. Raises Unavailable: nobody leads."""
+        ...
+
+    async def since(self, table: TableMeta, info: PartitionInfo, stamp: Stamp) -> Lsn:
+        """From where on the log has records not older than `stamp`, or somewhat in front of it; behind all that is archived if that is older. Raises Unavailable, Corrupt."""
+        ...
+
+
 class Backend(Protocol):
+    """More than 25 methods: all that the API asks of a store."""
+
     def table(self, name: str) -> TableMeta | None:
         """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""
         ...
@@ -159,6 +233,13 @@ class Backend(Protocol):
     def table_names(self) -> Sequence[str]:
         """Sorted by UTF-8 bytes; system tables left out."""
         ...
+
+    def streamed_tables(self) -> Sequence[TableMeta]:
+        """Every table that has, or had, a stream, dropped ones too, by name and then by id."""
+        ...
+
+    @property
+    def streams(self) -> StreamReads: ...
 
     def stats(self, table: TableMeta) -> TableStats: ...
 
@@ -174,8 +255,33 @@ class Backend(Protocol):
         """change: TableMeta fields to replace (throughput, billing, deletion_protection, table_class, tags, ...). Raises Missing, Conflict."""
         ...
 
+    async def create_index(
+        self, name: str, index: GlobalIndex, attributes: tuple[tuple[str, str], ...], change: dict[str, object]
+    ) -> TableMeta:
+        """Begin to make a global index of a table that is there, of the items it has and those to come. index: without a table of its own. attributes: TableMeta.shown_attributes with it. change:
+        as of `update_table`, in the same write. Raises Missing, Conflict (also: an index is being made or removed)."""
+        ...
+
+    async def delete_index(self, name: str, index: str) -> TableMeta:
+        """Begin to remove a global index. Raises Missing, Conflict (also: an index is being made or removed)."""
+        ...
+
+    async def update_indexes(self, name: str, changes: dict[str, dict[str, object]], change: dict[str, object]) -> TableMeta:
+        """changes: by the name of a global index, fields of GlobalIndex to replace (throughput, throughput_changed_at, on_demand, warm). change: as of `update_table`, in the same write.
+        Raises Missing, Conflict."""
+        ...
+
+    def index_table(self, table: TableMeta, index: str) -> TableMeta | None:
+        """The internal table that holds the rows of a global index, for `read_range` (its rows are projected items, by `items.global_index.GlobalRows`) and `stats`; None: it has no such index, or
+        not yet a table for it."""
+        ...
+
     async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
         """decide: the new setting, of the table as it is; called again if it changed meanwhile. Raises Missing, Conflict (it changes again and again), and what `decide` raises."""
+        ...
+
+    async def set_policy(self, name: str, decide: Callable[[TableMeta], ResourcePolicy | None]) -> TableMeta:
+        """decide: the new policy, or the note that one was removed, in place of the one of the same stream; None: it stays as it is. Called and raises as of `set_time_to_live`."""
         ...
 
     async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups: ...
@@ -202,6 +308,10 @@ class Backend(Protocol):
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None: ...
 
+    def known(self, table: TableMeta) -> TableMeta:
+        """The same table, or index's table, as it is known now: its partitions may have been split since."""
+        ...
+
     def read_range(
         self,
         table: TableMeta,
@@ -209,3 +319,11 @@ class Backend(Protocol):
         request: RangeRead,
         done: Callable[[RangeAnswer | ScrubjayError], None],
     ) -> None: ...
+
+    async def transact_write(self, parts: Sequence[TransactPart], *, token: str | None, digest: bytes) -> Transacted:
+        """See `storage.control.transactions.coordinator.Coordinator.write`."""
+        ...
+
+    async def transact_read(self, keys: Sequence[tuple[TableMeta, bytes]]) -> TransactRead:
+        """See `Coordinator.read`. keys: table and storage key."""
+        ...

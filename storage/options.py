@@ -18,6 +18,8 @@ class StorageOptions:
     more is applied.
     answers_waiting_max: answers that may wait for what is proposed, per partition.
     keep_log_us: for how long what is archived and in the tree is kept in the log all the same, while the log has room: a member that was away for less goes on from it and need not be healed. 0: not at all.
+    keep_index_log_us: the same of an index's table, of which there is no archive: a member that lacks more has the index built anew.
+    item_collection_bytes_max: how large the items of one partition key and their rows in local indexes may become together, as they are stored; asked of tables with local indexes only.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
 
@@ -31,6 +33,7 @@ class StorageOptions:
     seal_age_max_us: int = 0
     pin_timeout_us: int = 600_000_000
     keep_log_us: int = 30_000_000
+    keep_index_log_us: int = 1_800_000_000
     read_wait_us: int = 2_000_000
     write_wait_us: int = 10_000_000
     statement_retry_us: int = 2_000_000
@@ -40,3 +43,4 @@ class StorageOptions:
     answers_waiting_max: int = 100_000
     max_clock_offset_us: int = 500_000
     clock_ahead_accepted_us: int = 0
+    item_collection_bytes_max: int = 10 << 30

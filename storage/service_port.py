@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.btree.engine import RowFact, ScanResult, TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
@@ -122,6 +122,11 @@ class ServicePort(Protocol):
         serves."""
         ...
 
+    async def prove_indexes(self, table: TableMeta, info: PartitionInfo) -> list[str]:
+        """Compare the global indexes of a table with the items of one partition, both ways; what differs is noted as findings of it, and such an index is built anew. Returns why one could not be
+        compared."""
+        ...
+
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         """Wait until no heal is running or due at once on this partition."""
         ...
@@ -139,6 +144,10 @@ class ServicePort(Protocol):
 
     def new_partitions(self) -> tuple[PartitionInfo, ...]:
         """Those of a new table, not recorded anywhere yet: as many as a table made now has, placed where its would be."""
+        ...
+
+    def placed(self, count: int) -> list[tuple[Member, ...]]:
+        """On which nodes the copies of `count` new partitions would be."""
         ...
 
     async def create_restoring(self, meta: TableMeta) -> TableMeta:

@@ -37,13 +37,14 @@ NAME_SPACES = frozenset(
 
 
 @cache
-def service_model() -> Any:
-    return botocore.session.get_session().get_service_model("dynamodb")
+def service_model(service: str = "dynamodb") -> Any:
+    return botocore.session.get_session().get_service_model(service)
 
 
 def check_answer(operation: str, status: int, body: Any) -> list[str]:
     """What is wrong with an answer; empty if nothing is."""
-    model = service_model().operation_model(operation)
+    known = operation in service_model().operation_names
+    model = service_model("dynamodb" if known else "dynamodbstreams").operation_model(operation)
     if status == 200:
         shape = model.output_shape
         if shape is None:

@@ -23,6 +23,7 @@ from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.api.operations import STREAM_OPERATIONS
 from scrubjay.storage.api.sigv4 import AccessKey
 from tests.api_model import check_answer
 from tests.fixtures.memory_backend import MemoryBackend
@@ -47,7 +48,7 @@ class ApiCaller:
     def client(self, **options: Any) -> Any:
         config = Config(retries={"max_attempts": 1, "mode": "standard"}, **options.pop("config", {}))
         return boto3.client(
-            "dynamodb",
+            options.pop("service", "dynamodb"),
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id=options.pop("key", "test"),
@@ -185,7 +186,7 @@ def request_headers(operation: str, **headers: str) -> dict[str, str]:
     """Headers of a request nobody checks the signature of; `headers` (with _ for -) win."""
     return {
         "Content-Type": "application/x-amz-json-1.0",
-        "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+        "X-Amz-Target": f"DynamoDB{'Streams' * (operation in STREAM_OPERATIONS)}_20120810.{operation}",
         "X-Amz-Date": "20260101T000000Z",
         "Authorization": AUTHORIZATION,
         **{name.replace("_", "-"): value for name, value in headers.items()},

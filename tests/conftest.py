@@ -2,11 +2,12 @@
 
 Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
 containers `containers`. They run first, the tests of one file on one worker (`tests/fixtures/schedule.py`).
-A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go, promtool) names it.
+A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go, python, promtool) names it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
@@ -14,10 +15,11 @@ from xdist.remote import Producer
 
 from tests.fixtures.containers import container_engine, debian_base
 from tests.fixtures.golden import golden
+from tests.fixtures.named_tuples import let_import
 from tests.fixtures.process import ScrubjayServer, module_server, scrubjay_server
 from tests.fixtures.promtool import promtool
 from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
-from tests.fixtures.schedule import HouseScheduling
+from tests.fixtures.schedule import SPARE_NICE, HouseScheduling, is_spare
 
 __all__ = [
     "container_engine",
@@ -47,7 +49,7 @@ _MARKS = {
     "container_engine": "containers",
 }
 # Long ones first, so that no worker is left alone with them at the end.
-_FIRST = ("containers", "process", "s3")
+_FIRST = ("containers", "process", "s3", "slow")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,10 +58,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/golden/ and the traces of tests/unit/consensus/ anew from what the code produces now",
     )
+    parser.addoption(
+        "--spare",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the workers of -n, how many take no test with servers and give way to the others (tests/fixtures/schedule.py)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and is_spare(worker["workerid"], workers=worker["workercount"], spare=config.getoption("spare")):
+        os.nice(SPARE_NICE)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HouseScheduling | None:
     return HouseScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_collection_finish() -> None:
+    let_import()
 
 
 @pytest.hookimpl(tryfirst=True)

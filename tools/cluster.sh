@@ -2,7 +2,7 @@
 # A cluster of four processes on this machine: three storage nodes in three zones and the durability process, all that belongs to it below one folder.
 #   tools/cluster.sh start|stop [FOLDER]      FOLDER: ./cluster unless given. SCRUBJAY: the program, .venv/bin/scrubjay unless given. PORT: the first of the addresses of a
 #                                             new cluster (8000): the API takes PORT to PORT + 3, nodes among themselves PORT - 999 to PORT - 997.
-# start: prints where each process answers, once all of them serve. stop: 0 when everything acknowledged is archived, 3 when some of it stays in the logs.
+# start: prints where each process answers, once all of them serve; 3 if a node stays out, with why. stop: 0 when everything acknowledged is archived, 3 when some of it stays in the logs.
 set -euo pipefail
 what=${1:-}
 folder=$(realpath -m "${2:-cluster}")
@@ -34,8 +34,16 @@ launch() {
     shift
     if alive "$name"; then return; fi
     : >"$folder/$name.out"
+    touch "$folder/$name.log"
+    stat -c %s "$folder/$name.log" >"$folder/$name.from"
     setsid nohup "$scrubjay" serve --config "$file" "$@" >"$folder/$name.out" 2>>"$folder/$name.log" </dev/null &
     echo $! >"$folder/$name.pid"
+}
+
+# Why a node stays out, as its log says since it was launched; fails if it does not.
+stays_out() {
+    [ -f "$folder/$1.from" ] && tail -c "+$(($(cat "$folder/$1.from") + 1))" "$folder/$1.log" |
+        awk '/stays out/ && !found { found = 1; print } END { exit !found }'
 }
 
 # Bytes of tables that the archive lacks; what the cluster notes of itself never stands still.
@@ -55,13 +63,20 @@ start)
         if [ $SECONDS -ge $until ]; then cat "$folder/init.log" >&2; exit 1; fi
         sleep 0.5
     done
+    status=0
     for name in n1 n2 n3 durability; do
         until grep -q '^ready ' "$folder/$name.out"; do
+            if why=$(stays_out "$name"); then
+                echo "$name stays out, the others serve without it: $why" >&2
+                status=3
+                continue 2
+            fi
             if ! alive "$name" || [ $SECONDS -ge $until ]; then tail -n 5 "$folder/$name.log" >&2; exit 1; fi
             sleep 0.2
         done
         echo "$name $(sed -n 's/^ready //p' "$folder/$name.out")"
     done
+    exit $status
     ;;
 stop)
     left=unknown

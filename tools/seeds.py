@@ -65,7 +65,7 @@ def commit() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seeds", help="first:end, half-open")
-    parser.add_argument("--profile", choices=["consensus", "members", "whole"], default="whole")
+    parser.add_argument("--profile", choices=["bank", "consensus", "members", "whole"], default="whole")
     parser.add_argument("--ledger", type=Path, help="append what came of it to this file")
     args = parser.parse_args()
     first, _, end = args.seeds.partition(":")

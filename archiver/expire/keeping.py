@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from scrubjay.archiver.expire.locks import FOREVER, Extend, LockBook, needed_until, to_extend
-from scrubjay.archiver.expire.plan import PIN, Need, PartPlan
+from scrubjay.archiver.expire.plan import PIN, Need, PartPlan, concerns
 from scrubjay.archiver.expire.report import LockOutcome
 from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, parse
@@ -75,8 +75,10 @@ class LockKeeper:
         goes = {name for name, _ in plan.objects}
         # What a pack took the place of goes as soon as its lock ends.
         goes |= {name for one in replaced_by_packs(index, names, index.rows_of(found.thread)) for name, _ in one.objects}
-        pins = [one.at_us for one in holds if one.by == PIN and one.table in (None, wanted.table)]
-        needed = needed_until(found, keep_us=wanted.keep_us, archived=wanted.archived, pins=pins, dropped_at_us=wanted.dropped_at_us)
+        pins = [one.at_us for one in holds if one.by == PIN and concerns(one, wanted)]
+        needed = needed_until(
+            found, keep_us=wanted.keep_us, archived=wanted.archived, pins=pins, dropped_at_us=None if wanted.heirs else wanted.dropped_at_us
+        )
         return to_extend(names, goes.__contains__, found, needed, index.beginning, self._book, now_us=self._env.clock.wall_us())
 
     def closed(self, listed: Mapping[str, int], free: frozenset[str]) -> None:

@@ -33,9 +33,9 @@ UNPROVEN = Window(None, None, ())
 
 NOTHING: Mapping[str, Recalled] = {}
 
-RESTORE, PIN, PROOF, ARCHIVE, LOCK, CHANGED = "restore", "pin", "proof", "archive", "lock", "changed"
+RESTORE, PIN, PROOF, ARCHIVE, LOCK, CHANGED, HEIR = "restore", "pin", "proof", "archive", "lock", "changed", "heir"
 """What holds something back: a restore under way; a pin; that no base was proven; that not two members have attested; the store refuses to delete;
-that things changed while it was looked at."""
+that things changed while it was looked at; that what it became at a split rests on it."""
 
 
 class Need(NamedTuple):
@@ -50,6 +50,12 @@ class Need(NamedTuple):
 def pin_need(pin: BackupPin) -> Need:
     """Every moment of its table from a backup's on."""
     return Need(pin.table.table_id, pin.at_us, PIN, f"{pin.name} ({pin.id})")
+
+
+def concerns(need: Need, wanted: Wanted) -> bool:
+    """It needs moments of that partition. Behind its end a partition that was split has none: its heirs keep theirs, and what they rest on with them."""
+    behind = bool(wanted.heirs) and wanted.dropped_at_us is not None and need.at_us > wanted.dropped_at_us
+    return need.table in (None, wanted.table) and not behind
 
 
 class Held(NamedTuple):
@@ -73,7 +79,8 @@ class Locks(NamedTuple):
 class Wanted(NamedTuple):
     """A partition as the cluster knows it. archived: LSN up to which two members attested. keep_us: the table's retention. dropped_at_us: and final_lsn,
     final_stamp, of its last seal, once all of its partitions were archived to their ends. abandoned: it was never anybody's table (a restore that was cancelled),
-    so that it has no last seal: whatever lies there goes."""
+    so that it has no last seal: whatever lies there goes. heirs: of one that was split the two that go on from its end: it is needed until their own beginnings were taken away, and no moment behind its end
+    (dropped_at_us, then) is its."""
 
     table: str
     table_name: str
@@ -84,6 +91,7 @@ class Wanted(NamedTuple):
     final_lsn: int | None = None
     final_stamp: int = 0
     abandoned: bool = False
+    heirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +149,27 @@ def _plan_partition(
     wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, *, now_us: int, holds: Sequence[Need], locks: Locks | None
 ) -> PartPlan:
     keep_from_us = now_us - wanted.keep_us
-    mine = [one for one in holds if one.table in (None, wanted.table)]
+    mine = [one for one in holds if concerns(one, wanted)]
     if wanted.abandoned:
         # At least 1: a restore's first base is at LSN 0, and of a log that never began nothing else can be said than that all of it went.
         wanted = wanted._replace(final_lsn=max([1, found.end, *(_last_of(name) for name in (*names.log, *names.base))]))
+    resting: list[Held] = []
     if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
-        return _plan_dropped(wanted, index, names, found, keep_from_us, mine, locks)
-    floor = index.beginning.lsn if index.beginning is not None else 0
-    if wanted.archived < floor:
+        resting = _resting(wanted, index)
+        if not resting:
+            return _plan_dropped(wanted, index, names, found, keep_from_us, mine, locks)
+    said = index.beginning.lsn if index.beginning is not None else 0
+    begun = index.born.lsn if index.born is not None else 0
+    floor = max(said, begun)
+    if wanted.archived < said:
         # Either it is not known yet how far this cluster's log was archived, or somebody with another log said so: what lies below may be all there is of ours.
-        detail = f"the history is said to begin at LSN {floor}; two members have attested the log up to LSN {wanted.archived}"
+        detail = f"the history is said to begin at LSN {said}; two members have attested the log up to LSN {wanted.archived}"
         held = [Held(ARCHIVE, "", detail)]
         return PartPlan(wanted, keep_from_us, held=tuple(held), window=found.window, earliest_us=found.window.earliest_us)
     by_age = may_go(found, keep_from_us=keep_from_us)
     needed_us = min([keep_from_us, *(one.at_us for one in mine)])
     lsn = may_go(found, keep_from_us=needed_us, upto=wanted.archived)
-    held = _held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else []
+    held = [*resting, *(_held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else [])]
     unlocked = lsn
     if locks is not None and lsn > floor:
         upto = unlocked_upto(found, locks.book, _prefix(index), now_us=locks.now_us)
@@ -166,7 +179,7 @@ def _plan_partition(
     refused = None
     if by_age <= floor and any(stamp_micros(Stamp(span.last_stamp)) < keep_from_us for span in found.thread):
         refused = _refusal(index, found)
-        if refused is None and by_age == 0:
+        if refused is None and by_age in (0, begun):
             detail = f"no verified base at or before {utc_text(keep_from_us)}: a scrub that matches makes one"
             held.append(Held(PROOF, "", detail))
     lsn = unlocked if unlocked > floor else 0
@@ -253,6 +266,19 @@ def _plan_dropped(
         said = True  # nothing was put there, or nothing is left: there is nothing to be said
     objects = _going(names, beginning, index.beginning)
     return PartPlan(wanted, keep_from_us, 0 if said else wanted.final_lsn, None, True, objects, window=found.window)
+
+
+def _resting(wanted: Wanted, index: PartitionIndex) -> list[Held]:
+    """Those that a partition became at a split, as long as their logs begin where its own ends: until they have a base of their own that was proven, and what lies in front of that was said to be gone."""
+    held = []
+    for heir in wanted.heirs:
+        one = index.kin.get((wanted.table, heir))
+        begins = None if one is None or one.beginning is None else one.beginning
+        if begins is None or begins.lsn < (wanted.final_lsn or 0) + int(not begins.whole):
+            held.append(
+                Held(HEIR, heir, f"partition {heir} goes on from its end, and has no proven base of its own yet in front of what must stay")
+            )
+    return held
 
 
 def _last_of(name: str) -> int:

@@ -32,6 +32,7 @@ from scrubjay.archiver.expire.plan import (
     Need,
     PartPlan,
     Wanted,
+    concerns,
     pin_need,
     plan_closed,
     plan_index,
@@ -211,7 +212,7 @@ class Expirer:
     def _needing(self, plan: PartPlan) -> list[Need]:
         """Who needs now what the plan takes away."""
         begins_us = None if plan.whole else plan.earliest_us
-        return [one for one in self._holds() if one.table in (None, plan.wanted.table) and (begins_us is None or one.at_us < begins_us)]
+        return [one for one in self._holds() if concerns(one, plan.wanted) and (begins_us is None or one.at_us < begins_us)]
 
     def _stands(self, plan: PartPlan) -> bool:
         """Nobody has come to need what it takes away since it was made. Never waits."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
 from scrubjay.archiver.format.layout import BaseKey
-from scrubjay.archiver.format.manifest import Sums, Superseded, read_supersedes, read_whose, whose_fields
+from scrubjay.archiver.format.manifest import Sums, Superseded, check_goes_on, read_supersedes, read_whose, whose_fields
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born
 
 FORMAT = "scrubjay base"
 VERSION = 2
@@ -32,7 +33,7 @@ class BaseOrigin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifest:
     """lsn, stamp, chain: of the last record in it (0, 0 and storage.log.chain.START for the first state of a restored table). parts: of the row file, in order.
-    epoch, owner: in which term it was written (archiver.format.identity)."""
+    epoch, owner: in which term it was written (archiver.format.identity). born: how the partition began, None: with LSN 1."""
 
     cluster: str
     table: str
@@ -52,6 +53,7 @@ class BaseManifest:
     owner: str
     origin: BaseOrigin | None = None
     supersedes: tuple[Superseded, ...] = ()
+    born: Born | None = None
 
     def key(self, part: int | None = None) -> BaseKey:
         """Key of the manifest, or of rows object `part`."""
@@ -122,6 +124,8 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
     )
     if sum(part.size for part in manifest.parts) != manifest.file.size:
         raise Corrupt("base parts and file size differ", kind=FORGED, what="base", where=where)
+    if manifest.born is not None:
+        check_goes_on(f, manifest.born, lsn=manifest.lsn, stamp=manifest.stamp, chain=manifest.chain, total=manifest.total)
     f.stands_at(manifest.key())
     return manifest
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
@@ -23,6 +23,7 @@ from scrubjay.base.ids import ClusterId, PartitionId, TableId
 from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
 from scrubjay.storage.log.chain import Link, next_chain
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born, born_facts, read_born
 
 FORMAT = "scrubjay manifest"
 VERSION = 2
@@ -101,18 +102,27 @@ class Described(Protocol):
     def lo(self) -> str: ...
     @property
     def hi(self) -> str: ...
+    @property
+    def born(self) -> Born | None: ...
 
 
-Place = tuple[str, str, str, str]
+class PartitionPlace(NamedTuple):
+    """What does not change while a partition lives."""
+
+    table_name: str
+    schema: str
+    lo: str
+    hi: str
+    born: Born | None = None
 
 
-def place(manifest: Described) -> Place:
-    """What does not change while a partition lives: table name, schema and range. A base's must be that of the log around it, which the chain covers."""
-    return manifest.table_name, manifest.schema, manifest.lo, manifest.hi
+def place(manifest: Described) -> PartitionPlace:
+    """A base's must be that of the log around it, which the chain covers, but for `born`: that the log's first record says too (`records.check_against`)."""
+    return PartitionPlace(manifest.table_name, manifest.schema, manifest.lo, manifest.hi, manifest.born)
 
 
 def whose_fields(m: Described) -> dict[str, Any]:
-    """Whose history an object holds, as every manifest says it: `read_whose` reads it. lineage: of splits, none so far."""
+    """Whose history an object holds, as every manifest says it: `read_whose` reads it."""
     return {
         "cluster": m.cluster,
         "table": m.table,
@@ -121,16 +131,25 @@ def whose_fields(m: Described) -> dict[str, Any]:
         "schema": m.schema,
         "lo": m.lo,
         "hi": m.hi,
-        "lineage": [],
+        "lineage": [] if m.born is None else [born_facts(m.born)],
     }
 
 
-def read_whose(f: Fields) -> dict[str, str]:
+def read_whose(f: Fields) -> dict[str, Any]:
     """Raises Corrupt."""
-    if f.items("lineage"):
-        raise Corrupt(f"{f.what} has a lineage, which this version cannot follow", what=f.what, where=f.where)
     ids = {name: f.uuid(name) for name in ("cluster", "table", "partition")}
-    return {**ids, "table_name": f.text("table_name"), "schema": f.text("schema"), "lo": f.bound("lo"), "hi": f.bound("hi")}
+    lineage = f.items("lineage")
+    if len(lineage) > 1:
+        raise f.bad("lineage")
+    try:
+        born = read_born(lineage[0]) if lineage else None
+    except Corrupt as error:
+        raise f.bad("lineage") from error
+    if born is not None and lineage != [born_facts(born)]:
+        raise f.bad("lineage")
+    if born is not None and born.parent == ids["partition"]:
+        raise Corrupt(f"{f.what} names its own partition as the one that it came from", kind=FORGED, what=f.what, where=f.where)
+    return {**ids, "table_name": f.text("table_name"), "schema": f.text("schema"), "lo": f.bound("lo"), "hi": f.bound("hi"), "born": born}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +157,10 @@ class SegmentManifest:
     """Stamps: 64-bit hybrid clock values. content: records that are content. before, total: state digest in front of `first` and at `last`. closed, reason,
     tag: of the SEAL at `last`. members: those that had agreed. node, epoch, owner: who wrote this object, in which term (archiver.format.identity).
 
-    keys: filter of the keys that the records touch, None if it says nothing of them.
+    keys: filter of the keys that the records touch, None if it says nothing of them. born: how the partition began, None: with LSN 1.
 
-    The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes; and `keys`, which
-    follows from the records (`records.check_keys`).
+    The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes; and `keys` and `born`, which
+    follow from the records (`records.check_keys`, `records.check_against`).
     """
 
     cluster: str
@@ -172,6 +191,7 @@ class SegmentManifest:
     owner: str
     supersedes: tuple[Superseded, ...] = ()
     keys: KeyFilter | None = None
+    born: Born | None = None
 
     @property
     def records(self) -> int:
@@ -275,7 +295,7 @@ def pack_of(
     """The manifest of a pack of these segments, each the one behind the one before. raw: sums of all their record bytes. keys: filter of all their keys. stored: None
     while the object is not made: what it says of itself (`directory_of`) does not depend on it."""
     first, last = parts[0], parts[-1]
-    whose = {name: getattr(first, name) for name in ("cluster", "table", "partition", "table_name", "schema", "lo", "hi")}
+    whose = {name: getattr(first, name) for name in _WHOSE}
     key = SegmentKey(first.cluster, first.table, first.partition, first.first, last.last, generation, raw.sha256[:16], False)
     sums = stored or Sums(1, "0" * 8, "0" * 64)
     return PackManifest(
@@ -367,6 +387,8 @@ _NAMES = (
     "keys",
 )  # fmt: skip
 _PACK_NAMES = (*_NAMES, "parts")
+_WHOSE = ("cluster", "table", "partition", "table_name", "schema", "lo", "hi", "born")
+"""Fields of a manifest that are the same in all parts of a pack."""
 _PART_NAMES = (
     "last", "first_stamp", "last_stamp", "content", "generation", "raw", "digest", "seal", "members", "node", "epoch", "owner",
 )  # fmt: skip
@@ -439,7 +461,7 @@ def _parts(f: Fields, whole: SegmentManifest) -> tuple[PartManifest, ...]:
     said = f.items("parts")
     if not 2 <= len(said) <= PARTS_MAX:
         raise f.bad("parts")
-    whose = {name: getattr(whole, name) for name in ("cluster", "table", "partition", "table_name", "schema", "lo", "hi")}
+    whose = {name: getattr(whole, name) for name in _WHOSE}
     parts: list[PartManifest] = []
     for one in said:
         p = Fields(one, what=f.what, where=f.where)
@@ -491,6 +513,20 @@ def _check_sense(f: Fields, manifest: SegmentManifest) -> None:
         raise Corrupt(f"{what} names members that cannot have agreed", kind=FORGED, what=what, where=where, found=list(manifest.members))
     if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
         raise Corrupt(f"{what} is closed behind its own seal", kind=FORGED, what=what, where=where, lsn=manifest.last)
+    if manifest.born is not None:
+        check_goes_on(
+            f, manifest.born, lsn=manifest.first - 1, stamp=manifest.first_stamp - 1, chain=manifest.chain_before, total=manifest.before
+        )
+
+
+def check_goes_on(f: Fields, born: Born, *, lsn: int, stamp: int, chain: bytes, total: Total) -> None:
+    """Raises Corrupt unless a state of a child lies behind its beginning, and is what it began with if it lies there. stamp: at least that of the state."""
+    if lsn < born.lsn or stamp < born.stamp:
+        raise Corrupt(
+            f"{f.what} lies in front of where its partition began", kind=FORGED, what=f.what, where=f.where, lsn=lsn, expected=born.lsn
+        )
+    if lsn == born.lsn and (chain, total) != (born.chain, born.total):
+        raise Corrupt(f"{f.what} is not of the state with which its partition began", kind=FORGED, what=f.what, where=f.where, lsn=lsn)
 
 
 def manifest_of(
@@ -539,6 +575,7 @@ def manifest_of(
         owner=writer.owner,
         supersedes=supersedes,
         keys=keys,
+        born=facts.born,
     )
 
 

@@ -6,7 +6,7 @@ It says enough of the table to make it anew where nobody remembers it, and which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,8 +14,9 @@ from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
 from scrubjay.archiver.format.layout import PinKey
 from scrubjay.base.ids import Lsn, PartitionId, TableId
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema, LocalIndex, PartitionInfo, TableMeta, Throughput
+from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, LocalIndex, PartitionInfo, TableMeta, Throughput
 
+T = TypeVar("T")
 FORMAT = "scrubjay pin"
 VERSION = 2
 _FIRST_VERSION = 1
@@ -55,10 +56,10 @@ class BackupPin:
 
 def encode_pin(pin: BackupPin) -> bytes:
     table = pin.table
-    local = {"local_indexes": msgspec.to_builtins(table.local_indexes)} if table.local_indexes else {}
+    indexes = {name: msgspec.to_builtins(found) for name in _INDEXES if (found := getattr(table, name))}
     return canonical.encode(
         {
-            **local,
+            **indexes,
             "format": FORMAT,
             "version": VERSION,
             "cluster": pin.cluster,
@@ -85,6 +86,8 @@ def encode_pin(pin: BackupPin) -> bytes:
     )
 
 
+_INDEXES = ("local_indexes", "global_indexes", "attributes_now")
+"""Only of a table that has such."""
 _NAMES = (
     "format", "version", "cluster", "id", "name", "at", "created", "table", "table_name", "table_created", "key", "attributes", "partitions", "billing", "throughput",
     "on_demand", "table_class", "rows", "bytes", "epoch", "owner",
@@ -95,7 +98,7 @@ def decode_pin(data: bytes, *, where: str) -> BackupPin:
     """where: its object key. Raises Corrupt."""
     said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(_FIRST_VERSION,))
     f = Fields(said, what="pin", where=where)
-    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()), *(("local_indexes",) if "local_indexes" in f.fields else ()))
+    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()), *(name for name in _INDEXES if name in f.fields))
     pin = BackupPin(
         cluster=f.uuid("cluster"),
         id=f.text("id"),
@@ -151,17 +154,20 @@ def _table(f: Fields) -> TableMeta:
         throughput=_units(f, "throughput"),
         on_demand=None if on_demand is None else _units(f, "on_demand"),
         table_class=f.text("table_class"),
-        local_indexes=_local_indexes(f),
+        local_indexes=_described(f, "local_indexes", tuple[LocalIndex, ...]),
+        global_indexes=_described(f, "global_indexes", tuple[GlobalIndex, ...]),
+        attributes_now=_described(f, "attributes_now", tuple[tuple[str, str], ...]),
     )
 
 
-def _local_indexes(f: Fields) -> tuple[LocalIndex, ...] | msgspec.UnsetType:
-    if "local_indexes" not in f.fields:
+def _described(f: Fields, name: str, kind: type[T]) -> T | msgspec.UnsetType:
+    """A list of what `kind` has; UNSET: nothing is said of it. Raises Corrupt."""
+    if name not in f.fields:
         return msgspec.UNSET
     try:
-        return msgspec.convert(f.items("local_indexes"), tuple[LocalIndex, ...])
+        return msgspec.convert(f.items(name), kind)
     except msgspec.ValidationError as error:
-        raise f.bad("local_indexes") from error
+        raise f.bad(name) from error
 
 
 def _rows(f: Fields, name: str, columns: int) -> list[list[str]]:

@@ -17,23 +17,26 @@ from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.ids import uuid_bytes
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, RecordKind, Seal
+from scrubjay.storage.log.split import born_facts
 
 _KINDS = frozenset(records.KINDS)
 _SEAL = int(RecordKind.SEAL)
 _SCHEMA = int(RecordKind.SCHEMA)
-_DATA = int(RecordKind.DATA)
-_COMMIT = int(RecordKind.COMMIT)
+_WITH_EFFECTS = frozenset(map(int, records.WITH_EFFECTS))
 _KEY_LENGTH = HEADER_SIZE + 1
 """Offset of its length, two bytes."""
 _KEY = HEADER_SIZE + EFFECT.size
 """Offset of the key of a record's first effect."""
+BORN = "born"
+"""Member of the SCHEMA record with which a child's log begins."""
 PLACE_SIZE = 16
 """Bytes of a storage key that say where in the key space it lies."""
 
 
 class RecordsWalked(NamedTuple):
     """What a pass over a segment's records found. content: records that are content. seal: payload of the last record. low, high: lowest and highest place
-    of the records' (first) keys, empty if none has one. schema: payload of a SCHEMA record, empty if there is none. keys: that the records touch, all of them."""
+    of the records' (first) keys, empty if none has one. schema: payload of a SCHEMA record, empty if there is none. keys: that the records touch, all of them.
+    opening: payload of the first record if that is SCHEMA, else empty; None: nobody looked."""
 
     first: int
     last: int
@@ -45,6 +48,7 @@ class RecordsWalked(NamedTuple):
     high: bytes = b""
     schema: bytes = b""
     keys: frozenset[bytes] = frozenset()
+    opening: bytes | None = None
 
     def filter(self) -> KeyFilter | None:
         """Of these keys. A loop over them: about 1.5 us each."""
@@ -90,19 +94,19 @@ def walk(raw: bytes, *, partition: str, first: int, after_stamp: int, where: str
 def check_records(raw: bytes, *, partition: str, first: int, last: int, where: str, after_stamp: int = 0) -> RecordsWalked:
     """Check all records of one segment. Raises Corrupt."""
     content, first_stamp, lsn, stamp, kind, begin = 0, 0, first - 1, 0, 0, 0
-    low, high, schema = b"", b"", b""
+    low, high, schema, opening = b"", b"", b"", b""
     keys: set[bytes] = set()
     for lsn, stamp, _, kind, effects, begin, end in walk(raw, partition=partition, first=first, after_stamp=after_stamp, where=where):
         if not first_stamp:
             first_stamp = stamp
         if kind < 16:
             content += 1
-            if kind == _DATA or kind == _COMMIT:  # noqa: SIM109 - two compares are cheaper than a tuple
+            if kind in _WITH_EFFECTS:
                 if effects == 1 and end - begin >= _KEY:
                     keys.add(raw[begin + _KEY : begin + _KEY + (raw[begin + _KEY_LENGTH] | raw[begin + _KEY_LENGTH + 1] << 8)])
                 else:
                     keys.update(_keys(raw, begin + HEADER_SIZE, end, effects))
-            if (kind == _DATA or kind == _COMMIT) and end - begin >= _KEY + PLACE_SIZE:  # noqa: SIM109
+            if kind in _WITH_EFFECTS and end - begin >= _KEY + PLACE_SIZE:
                 place = raw[begin + _KEY : begin + _KEY + PLACE_SIZE]
                 if not low or place < low:
                     low = place
@@ -112,12 +116,14 @@ def check_records(raw: bytes, *, partition: str, first: int, last: int, where: s
             raise Corrupt("a seal lies inside the segment", kind=FORGED, what="segment", where=where, lsn=lsn)
         if kind == _SCHEMA:
             schema = raw[begin + HEADER_SIZE : end]
+            if lsn == first:
+                opening = schema
     if lsn != last:
         raise Corrupt("segment ends at another LSN", kind=FORGED, what="segment", where=where, expected=last, found=lsn)
     if kind != _SEAL:
         raise Corrupt("the segment's last record is no seal", kind=FORGED, what="segment", where=where, lsn=last)
     seal = seal_of(raw, begin, first=first, where=where)
-    return RecordsWalked(first, last, first_stamp, stamp, content, seal, low, high, schema, frozenset(keys))
+    return RecordsWalked(first, last, first_stamp, stamp, content, seal, low, high, schema, frozenset(keys), opening)
 
 
 def _keys(raw: bytes, at: int, end: int, effects: int) -> Iterator[bytes]:
@@ -125,10 +131,12 @@ def _keys(raw: bytes, at: int, end: int, effects: int) -> Iterator[bytes]:
     for _ in range(effects):
         if end - at < EFFECT.size:
             return
-        _, key, body = EFFECT.unpack_from(raw, at)
+        op, key, body = EFFECT.unpack_from(raw, at)
         at += EFFECT.size
         yield raw[at : at + key]
         at += key + body
+        if op & records.OLD_ITEM:
+            at = records.behind_old(raw, at, end)
 
 
 def seal_of(raw: bytes, begin: int, *, first: int, where: str) -> Seal:
@@ -151,6 +159,8 @@ def check_against(span: RecordsWalked, manifest: SegmentManifest, *, where: str)
         raise Corrupt("manifest names another range than the records' keys", kind=FORGED, what="manifest", where=where, lsn=manifest.first)
     if span.schema:
         _check_schema(span.schema, manifest, where=where)
+    if span.opening is not None and manifest.first == (1 if manifest.born is None else manifest.born.lsn + 1):
+        _check_born(span.opening, manifest, where=where)
 
 
 def check_keys(keys: Collection[bytes], manifest: SegmentManifest, *, where: str) -> None:
@@ -180,3 +190,14 @@ def _check_schema(payload: bytes, manifest: SegmentManifest, *, where: str) -> N
     for name, value in facts.items():
         if name in record and record[name] != value:
             raise Corrupt("manifest and SCHEMA record differ", kind=FORGED, what="manifest", where=where, lsn=manifest.first, field=name)
+
+
+def _check_born(opening: bytes, manifest: SegmentManifest, *, where: str) -> None:
+    """Raises Corrupt unless the record with which a partition's log begins says of how that began what the manifest says."""
+    try:
+        record = json.loads(opening) if opening else {}
+    except (ValueError, RecursionError) as error:
+        raise Corrupt("the schema is no JSON", what="manifest", where=where, lsn=manifest.first) from error
+    said = record.get(BORN) if isinstance(record, dict) else None
+    if said != (None if manifest.born is None else born_facts(manifest.born)):
+        raise Corrupt("manifest and SCHEMA record differ", kind=FORGED, what="manifest", where=where, lsn=manifest.first, field=BORN)

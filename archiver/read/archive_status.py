@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import Fork, Hole, Window
+from scrubjay.archiver.lineage import window_across
 from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.times import utc_text_or_none
 
 UNREAD_TOLD = 16
@@ -16,7 +17,7 @@ UNREAD_TOLD = 16
 
 
 class ArchivedTable(NamedTuple):
-    """What the cluster says of a table; of one that only the archive knows (offline), partitions are those found there.
+    """What the cluster says of a table; of one that only the archive knows (offline), partitions are those found there. splits: (parent, left, right), oldest first; beside these counts what manifests say.
 
     attestations: segments by number of members that attested (1, 2, 3), None: not known here (then the manifests' members count).
     """
@@ -27,6 +28,7 @@ class ArchivedTable(NamedTuple):
     dropped_at_us: int | None = None
     unarchived_bytes: int | None = None
     attestations: Mapping[int, int] | None = None
+    splits: tuple[tuple[str, str, str], ...] = ()
 
 
 class StoreFacts(NamedTuple):
@@ -55,9 +57,21 @@ class StoreFacts(NamedTuple):
 
 
 def window_of_table(index: ArchiveIndex, table: ArchivedTable) -> Window:
-    """The proven window of a table: every partition of it counts, one without any object proves nothing."""
-    found = [index.partitions.get((table.table_id, partition)) for partition in table.partitions]
-    return table_window([one.window() if one is not None else Window(None, None, ()) for one in found])
+    """The proven window of a table: every partition of it counts, one without any object proves nothing; what was split goes on in its children."""
+    found = {partition: index.partitions.get((table.table_id, partition)) for partition in table.partitions}
+    windows = {partition: one.window() if one is not None else Window(None, None, ()) for partition, one in found.items()}
+    return window_across(windows, table.splits or _splits_found([one for one in found.values() if one is not None]))
+
+
+def _splits_found(partitions: Sequence[PartitionIndex]) -> list[tuple[str, str, str]]:
+    """As manifests say it, where no catalogue does. A child of which nothing is there has no name."""
+    children: dict[str, list[PartitionIndex]] = {}
+    for one in partitions:
+        if one.born is not None:
+            children.setdefault(one.born.parent, []).append(one)
+    order = sorted(children, key=lambda parent: max(one.born.stamp for one in children[parent] if one.born is not None))
+    named = {parent: [*(one.partition for one in children[parent]), "", ""] for parent in order}
+    return [(parent, named[parent][0], named[parent][1]) for parent in order]
 
 
 def table_status(index: ArchiveIndex, table: ArchivedTable, *, now_us: int) -> dict[str, Any]:

@@ -85,6 +85,10 @@ class ArchiveIndex:
         """
         async with self._gate:
             await self._refresh(now_us, table, partition, archived)
+            while table is not None and partition is not None and (index := self.partitions.get((table, partition))) is not None:
+                partition = index.rests_on()
+                if partition is not None:
+                    await self._refresh(now_us, table, partition, archived)
 
     async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[KnownArchived]) -> None:
         await self._reader.epochs.read()
@@ -256,7 +260,7 @@ class ArchiveIndex:
     def _at(self, table: str, partition: str) -> PartitionIndex:
         key = (table, partition)
         if key not in self.partitions:
-            self.partitions[key] = PartitionIndex(self.cluster, table, partition)
+            self.partitions[key] = PartitionIndex(self.cluster, table, partition, kin=self.partitions)
         return self.partitions[key]
 
     async def _read(self, index: PartitionIndex, names: Names, credible: int, end: KnownArchived | None, told: int) -> None:

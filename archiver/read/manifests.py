@@ -18,7 +18,7 @@ from scrubjay.archiver.format.layout import (
     build,
     parse,
 )
-from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest, place
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.keyfilters import KeyFilters
 from scrubjay.archiver.read.names import PARALLEL, Names
@@ -166,7 +166,7 @@ class ManifestReader:
             some = wanted[start : start + 64]
             read = await in_parallel(self._tasks, self.manifest, some, lanes=PARALLEL, name="read manifests")
             for key, found in zip(some, read, strict=True):
-                manifest = usable(key, found, sizes)
+                manifest = _of_one(usable(key, found, sizes), rows)
                 if isinstance(manifest, Fault):
                     problems.append(manifest)
                     if manifest.object == build(key) and build(key.twin()) in sizes:
@@ -176,6 +176,7 @@ class ManifestReader:
                     table_name = manifest.table_name
         for key in _nowhere_else(bare, rows):
             told = await self.pack(key)
+            told = None if told is None else _of_one(told, rows)
             if isinstance(told, Fault):
                 problems.append(told)
             elif told is not None:
@@ -191,6 +192,7 @@ class ManifestReader:
         if self._filters is not None:
             self._filters.note(manifest)
         found = rows_of(manifest)
+        rows.place = rows.place or place(manifest)
         for row in found:
             rows.add(row)
         return found
@@ -243,6 +245,14 @@ def usable(key: SegmentKey, found: SegmentManifest | Fault, sizes: Mapping[str, 
         detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
         return Fault(UNREADABLE, data, key.first, detail, key.last)
     return found
+
+
+def _of_one(found: SegmentManifest | Fault, rows: SegmentRows) -> SegmentManifest | Fault:
+    """Unless it says of how the partition began something else than the manifests that were read before: the chain does not cover that, and coverage rests on it."""
+    if isinstance(found, Fault) or rows.place is None or rows.place.born == found.born:
+        return found
+    detail = "it says of how the partition began something else than other manifests of its log"
+    return Fault(FORGED, build(found.key().twin()), found.first, detail, found.last)
 
 
 def _nowhere_else(keys: Sequence[SegmentKey], rows: SegmentRows) -> list[SegmentKey]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import accumulate
+from typing import NamedTuple, Protocol, TypeVar
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import PackManifest, PartManifest, SegmentManifest, Sums, decode_directory, decode_manifest
-from scrubjay.archiver.format.segment import HEADER, decode_head, decode_segment
+from scrubjay.archiver.format.segment import HEADER, SegmentHead, decode_head, decode_segment
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.checksum import feed, pieces, sha256_of
 from scrubjay.base.env import Disk, ObjectStore
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import FOOTER, block_span, find_row, index_span, read_index_alone
+
+T = TypeVar("T")
 
 
 async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, path: str) -> None:
@@ -84,23 +88,55 @@ def not_its_file(manifest: BaseManifest) -> Corrupt:
     return Corrupt("the base's parts do not make its row file", kind=FORGED, what="base", where=build(manifest.key()))
 
 
-async def fetch_segment(store: ObjectStore, manifest: SegmentManifest) -> bytes:
+class Off(Protocol):
+    """`Tasks.blocking`: where a reader on a node's loop has its sums and its decompression done."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+async def _here(work: Callable[[], T]) -> T:
+    """In a worker process there is no loop to keep free."""
+    return work()
+
+
+async def fetch_segment(store: ObjectStore, manifest: SegmentManifest, *, off: Off = _here) -> bytes:
     """Raw bytes of a segment, proven to be the ones that its manifest names. Raises Corrupt, Missing, Unavailable."""
     where = build(manifest.key())
     try:
         data = await store.get(where)
     except Missing as error:
         raise Missing("a segment object is gone", what=where, lsn=manifest.first) from error
-    return open_segment(manifest, data)
+    return await off(lambda: open_segment(manifest, data))
 
 
-async def fetch_manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest:
+async def fetch_manifest(store: ObjectStore, key: SegmentKey, *, off: Off = _here) -> SegmentManifest:
     """Raises Corrupt, Missing, Unavailable."""
     where = build(key._replace(manifest=True))
-    return decode_manifest(await store.get(where), where=where)
+    data = await store.get(where)
+    return await off(lambda: decode_manifest(data, where=where))
 
 
-async def pack_by_itself(store: ObjectStore, key: SegmentKey) -> PackManifest | None:
+class Extremes(NamedTuple):
+    """LSNs and stamps of a segment's first and last record."""
+
+    first: int
+    last: int
+    first_stamp: int
+    last_stamp: int
+
+
+async def fetch_span(store: ObjectStore, key: SegmentKey, *, off: Off = _here) -> Extremes:
+    """By the first bytes of the object, which its manifest must agree with when it is read; by the manifest, if they cannot be read or are another's. Raises Corrupt, Missing, Unavailable."""
+    where = build(key._replace(manifest=False))
+    head: SegmentHead | SegmentManifest | None = None
+    with suppress(Corrupt, Missing, NoKey):
+        head = decode_head(await store.get_range(where, 0, HEADER.size), where=where).head
+    if head is None or (head.first, head.last) != (key.first, key.last):
+        head = await fetch_manifest(store, key, off=off)
+    return Extremes(head.first, head.last, head.first_stamp, head.last_stamp)
+
+
+async def pack_by_itself(store: ObjectStore, key: SegmentKey, *, off: Off = _here) -> PackManifest | None:
     """The manifest of a pack out of its object, for one that is gone or bad: the object names its parts. None: it is no pack, or does not check. Raises Unavailable."""
     where = build(key._replace(manifest=False))
     try:
@@ -108,14 +144,20 @@ async def pack_by_itself(store: ObjectStore, key: SegmentKey) -> PackManifest | 
         if not top.directory_size:
             return None
         data = await store.get(where)
-        found = decode_directory(decode_segment(data, where=where).directory, stored=Sums.of(data), where=where)
-        open_segment(found, data)
+
+        def opened() -> PackManifest:
+            found = decode_directory(decode_segment(data, where=where).directory, stored=Sums.of(data), where=where)
+            open_segment(found, data)
+            return found
+
+        return await off(opened)
     except (Corrupt, Missing, NoKey):
         return None
-    return found
 
 
-async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Fault]]:
+async def read_segment(
+    store: ObjectStore, wanted: SegmentManifest | SegmentKey, *, off: Off = _here
+) -> tuple[SegmentManifest, bytes, list[Fault]]:
     """Manifest and raw bytes of a segment or of a pack (`SegmentManifest.pieces` has its parts); of its generations the highest from `wanted` on down that verifies by
     content, else any other of the same content, else a pack that holds it: one that was packed meanwhile is gone, and its records are not.
 
@@ -128,15 +170,15 @@ async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey)
     while tried:
         at = tried.pop(0)
         try:
-            manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at)
-            return manifest, await fetch_segment(store, manifest), spoilt
+            manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at, off=off)
+            return manifest, await fetch_segment(store, manifest, off=off), spoilt
         except (Corrupt, Missing, NoKey) as error:
             if not isinstance(error, NoKey):  # of that one nothing is known
                 spoilt.append(fault_of(error, where=build(at), lsn=at.first))
             if first_error is None:
                 first_error = error
                 tried = await _generations(store, key)
-    found = await _elsewhere(store, key)
+    found = await _elsewhere(store, key, off)
     if found is None:
         assert first_error is not None
         raise first_error
@@ -149,28 +191,28 @@ async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey)
     )
 
 
-async def _elsewhere(store: ObjectStore, key: SegmentKey) -> tuple[SegmentManifest, bytes, Fault | None] | None:
+async def _elsewhere(store: ObjectStore, key: SegmentKey, off: Off) -> tuple[SegmentManifest, bytes, Fault | None] | None:
     """The records of an object out of another: of a pack without its manifest by what the pack says of itself, of a segment out of the pack that it was put into. Also what
     is wrong with that pack."""
-    pack = await pack_by_itself(store, key)
+    pack = await pack_by_itself(store, key, off=off)
     if pack is not None:
-        return pack, await fetch_segment(store, pack), None
+        return pack, await fetch_segment(store, pack, off=off), None
     for other in await packs_over(store, key):
-        pack, fault = await _pack(store, other)
+        pack, fault = await _pack(store, other, off)
         part = None if pack is None else next((one for one in pack.parts if _is(one, key)), None)
         if pack is None or part is None:
             continue
         with suppress(Corrupt, Missing, NoKey):
-            raw = await fetch_segment(store, pack)
+            raw = await fetch_segment(store, pack, off=off)
             return next((one, piece, fault) for one, piece in pack.pieces(raw) if one is part)
     return None
 
 
-async def _pack(store: ObjectStore, key: SegmentKey) -> tuple[PackManifest | None, Fault | None]:
+async def _pack(store: ObjectStore, key: SegmentKey, off: Off) -> tuple[PackManifest | None, Fault | None]:
     try:
-        found = await fetch_manifest(store, key)
+        found = await fetch_manifest(store, key, off=off)
     except (Corrupt, Missing, NoKey) as error:
-        return await pack_by_itself(store, key), fault_of(error, where=build(key.twin()), lsn=key.first)
+        return await pack_by_itself(store, key, off=off), fault_of(error, where=build(key.twin()), lsn=key.first)
     return (found if isinstance(found, PackManifest) else None), None
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import BaseKey, SegmentKey, parse
-from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import PartitionPlace
+from scrubjay.archiver.lineage import Inherited, child_facts, inherited
+from scrubjay.archiver.read.inherited import Inheritance
+from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, objects_of
 from scrubjay.base.errors import NO_KEY
 from scrubjay.base.hlc import stamp_of
+from scrubjay.storage.log.split import Born
 
 EARLIER = stamp_of(900_000_000)
 """So much earlier a look may have begun (a quarter of an hour, as stamps differ). A bound that is lower still is that of a clock that was set back."""
@@ -31,10 +35,21 @@ class Summary(NamedTuple):
     clean: bool
 
 
+class InheritedCost(NamedTuple):
+    """stored: bytes to fetch. raw: what they hold. requests: to the store."""
+
+    stored: int
+    raw: int
+    requests: int
+
+
 @dataclass(slots=True)
 class PartitionIndex:
     """One partition. rows: manifests of usable segments, also lower generations and other histories. bases: usable ones, rising. closed: newest points, rising.
-    marks: the end as others know it. stored_bytes: of every listed object."""
+    marks: the end as others know it. stored_bytes: of every listed object.
+
+    More than 25 methods: what is learned of it, what is judged of it, and what it inherits, small ones each.
+    """
 
     cluster: str
     table: str
@@ -58,7 +73,79 @@ class PartitionIndex:
     """What retention took away; what is left over below it is no row, no base and no problem."""
     given_up: tuple[tuple[int, bytes], ...] = ()
     """(LSN, chain value) up to which others took their history away, which is not the one that counts."""
+    kin: Mapping[tuple[str, str], PartitionIndex] = field(default_factory=dict, repr=False)
+    """Others of the same archive, by table and partition: a child of a split rests on its parent (ADR 0078)."""
     _summary: Summary | None = None
+    _rests: tuple[Summary, Born, Inherited | None] | None = None
+    """What it inherits, as long as the parent has this summary."""
+    _rested: Summary | None = None
+    """The parent's when the own one was worked out."""
+
+    @property
+    def place(self) -> PartitionPlace | None:
+        """What its manifests say of it; None: none was read."""
+        return self.rows.place or (self.bases[0].place if self.bases else None)
+
+    @property
+    def born(self) -> Born | None:
+        """How it began; None: with LSN 1, or nobody has said."""
+        return None if self.place is None else self.place.born
+
+    @property
+    def parent(self) -> PartitionIndex | None:
+        """The partition that it came of at a split; None: of none, or nothing is known of that."""
+        born = self.born
+        return None if born is None else self.kin.get((self.table, born.parent))
+
+    def rests_on(self) -> str | None:
+        """The parent, as long as what is proven of a child hangs on that; None: it is no child, has a base where it began, or that beginning was taken away."""
+        born = self.born
+        if born is None or any(base.lsn == born.lsn for base in self.bases):
+            return None
+        return born.parent if self.beginning is None or self.beginning.lsn <= born.lsn else None
+
+    def inherits(self) -> Inherited | None:
+        """What a child's log rests on; None: it is no child, or the parent's archive does not lead there. Kept until something is learned of the parent."""
+        born, parent = self.born, self.parent
+        if born is None or parent is None:
+            return None
+        summary = parent.summary()
+        if self._rests is None or self._rests[0] is not summary or self._rests[1] != born:
+            facts = parent.facts()
+            self._rests = summary, born, inherited(born, facts, coverage(facts))
+        return self._rests[2]
+
+    def inheritance(self) -> Inheritance | None:
+        """How what it inherits is made; None: it inherits nothing that can be had."""
+        rests, parent, place = self.inherits(), self.parent, self.place
+        if rests is None or parent is None or place is None:
+            return None
+        where = (parent.cluster, parent.table, parent.partition)
+        start = rests.path.start
+        own = next((one for one in parent.bases if one.start() == start), None)
+        base = build(own.key(*where)) if own is not None else None if start is None else parent.inheritance()
+        segments = objects_of(parent.rows_of(rests.path.spans), *where)
+        return Inheritance(self.cluster, self.table, self.partition, place, base, tuple(build(one) for one in segments))
+
+    def inherited_cost(self) -> InheritedCost:
+        """Of making what it inherits; nothing if it inherits nothing."""
+        rests, parent = self.inherits(), self.parent
+        if rests is None or parent is None:
+            return InheritedCost(0, 0, 0)
+        start = rests.path.start
+        rows = parent.rows_of(rests.path.spans)
+        own = next((one for one in parent.bases if one.start() == start), None)
+        before = (
+            InheritedCost(own.size, own.size, own.parts + 1)
+            if own is not None
+            else parent.inherited_cost()
+            if start is not None
+            else InheritedCost(0, 0, 0)
+        )
+        objects = len(objects_of(rows, parent.cluster, parent.table, parent.partition))
+        return InheritedCost(
+            before.stored + sum(row.stored for row in rows), before.raw + sum(row.raw for row in rows), before.requests + 2 * objects
+        )
 
     def best(self) -> list[SegmentRow]:
         """Of each range and content the highest generation, rising."""
@@ -89,6 +176,15 @@ class PartitionIndex:
         return lost
 
     def facts(self) -> CoverageFacts:
+        """What coverage is asked: of a child with what it inherits."""
+        own, born = self.own_facts(), self.born
+        if born is None:
+            return own
+        rests = self.inherits()
+        return child_facts(own, born, None if rests is None else rests.start)
+
+    def own_facts(self) -> CoverageFacts:
+        """What its own objects say, and what others say of it."""
         return self.judged([row.span() for row in self.best()], [base.start() for base in self.bases], self.beginning)
 
     def judged(self, spans: Sequence[Span], starts: Sequence[Start], beginning: Beginning | None) -> CoverageFacts:
@@ -110,9 +206,11 @@ class PartitionIndex:
         return coverage(self.facts())
 
     def summary(self) -> Summary:
-        """Kept until something is learned."""
-        if self._summary is None:
-            self._summary = _summary(self.coverage())
+        """Kept until something is learned, of its parent too."""
+        parent = self.parent
+        rests = None if parent is None else parent.summary()
+        if self._summary is None or self._rested is not rests:
+            self._summary, self._rested = _summary(self.coverage()), rests
         return self._summary
 
     def window(self) -> Window:
@@ -124,10 +222,10 @@ class PartitionIndex:
 
     def learned(self, rows: Sequence[SegmentRow] = ()) -> None:
         """Something was added: rows behind the reach that were put into `rows` just now, or a closed point. Judged from the end, if everything before fits."""
-        old = self._summary
+        old = None if self._summary is None else self.summary()
+        self._summary = None
         if old is None:
             return
-        self._summary = None
         if not old.clean or old.tip is None or old.window.latest_us is None:
             return
         lsn = old.reach
@@ -177,7 +275,7 @@ class PartitionIndex:
         """Only what others say of it, and what was taken away: to be read from the start."""
         return PartitionIndex(
             self.cluster, self.table, self.partition, closed=list(self.closed), mark=self.mark, told=self.told, credible=self.credible,
-            beginning=self.beginning, given_up=self.given_up,
+            beginning=self.beginning, given_up=self.given_up, kin=self.kin,
         )  # fmt: skip
 
     def take(self, draft: PartitionIndex) -> None:
@@ -186,6 +284,7 @@ class PartitionIndex:
         self.beginning, self.given_up = draft.beginning, draft.given_up
         self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
         self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
+        self._rested = draft._rested
 
     def unread(self) -> list[Fault]:
         """Objects under a key of encryption that is not at hand: whether they are sound nobody can tell."""

@@ -12,14 +12,15 @@ import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
-from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.read.inherited import InheritedBase, start_of
 from scrubjay.archiver.read.net_changes import Runs
 from scrubjay.archiver.read.objects import fetch_base, read_segment
 from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Block, Cut
@@ -104,7 +105,7 @@ async def rebuild(
 ) -> Rebuilt:
     """Rebuild one partition.
 
-    base: where to start, None from the empty state. segments: manifests, or their keys, in LSN order from the base's LSN + 1 on; those behind the cut's seal
+    base: where to start, None from the empty state; one that is inherited is made first, of the parent's log (`made_of_parent`). segments: manifests, or their keys, in LSN order from the base's LSN + 1 on; those behind the cut's seal
     are not read, and a manifest that is given by its key is read just before its segment. One that is bad is replaced by another generation of its content.
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
     work: path of a scratch file on `disk` for the downloaded base; beside it, `work.run-N`, goes what memory does not hold (`held_bytes_max`). rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
@@ -121,8 +122,57 @@ async def rebuild(
     partition = base.partition if base is not None else segments[0].partition
     runs = Runs(disk, work)
     replay = ArchiveReplay(partition=partition, base=base, cut=cut, rebase=rebase, runs=runs, held_bytes_max=held_bytes_max)
-    with no_collector(), closing_runs(runs):
-        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress, lasting, also)
+    begun: Rebuilt | None = None
+    try:
+        if isinstance(base, InheritedBase):
+            begun = await made_of_parent(store, disk, base, work, progress=progress, held_bytes_max=held_bytes_max)
+            progress = _after(begun, progress)
+        with no_collector(), closing_runs(runs):
+            made = await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress, lasting, also)
+    finally:
+        if begun is not None and disk.exists(work):
+            disk.remove(work)
+    return made if begun is None else _both(begun, made)
+
+
+async def made_of_parent(
+    store: ObjectStore,
+    disk: Disk,
+    base: InheritedBase,
+    path: str,
+    *,
+    progress: Progress | None = None,
+    held_bytes_max: int = HELD_BYTES_MAX,
+) -> Rebuilt:
+    """The rows that a child inherits, into the row file `path`: the parent rebuilt at its last SEAL, to the digest agreed there, and of that the child's range, which must come to what the child says that
+    it began with. Scratch, beside it `path.parent`. Raises what `rebuild` does."""
+    made = await rebuild(
+        store, disk, base=base.of, segments=base.segments, cut=Cut(lsn=Lsn(base.lsn)), output=path, work=path + ".parent", chosen=base.holds, progress=progress,
+        held_bytes_max=held_bytes_max, lasting=False,
+    )  # fmt: skip
+    found = (made.exact, made.sealed, made.stamp, made.chain, made.total)
+    if found != (True, base.lsn, base.stamp, base.chain, base.total):
+        disk.remove(path)
+        raise Corrupt(
+            "what a partition began with is not what its parent had there", kind=FORGED, what="digest", partition=base.partition, lsn=base.lsn,
+            expected=base.total.hex, found=made.total.hex, rows=made.total.rows,
+        )  # fmt: skip
+    return made
+
+
+def _after(begun: Rebuilt, progress: Progress | None) -> Progress | None:
+    """Progress goes on from what the parent came to."""
+    if progress is None:
+        return None
+    return lambda facts: progress({**facts, **({"raw_bytes": begun.raw_bytes + facts["raw_bytes"]} if "raw_bytes" in facts else {})})
+
+
+def _both(begun: Rebuilt, made: Rebuilt) -> Rebuilt:
+    """With what was read for the beginning."""
+    return replace(
+        made, segments=begun.segments + made.segments, records=begun.records + made.records, raw_bytes=begun.raw_bytes + made.raw_bytes,
+        spoilt=(*begun.spoilt, *made.spoilt),
+    )  # fmt: skip
 
 
 async def _run(
@@ -217,7 +267,8 @@ async def _write(
     try:
         rows: Iterator[Block] = iter(())
         if base is not None:
-            await fetch_base(store, base, disk, work)
+            if not isinstance(base, InheritedBase):  # that was made before
+                await fetch_base(store, base, disk, work)
             source = disk.open(work)
             rows = base_blocks(source, base)
         if output is not None:
@@ -311,7 +362,7 @@ def segment_keys(keys: Sequence[str]) -> list[SegmentKey]:
 async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`rebuild` in a worker process.
 
-    arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
+    arguments: url; base (object key of a base manifest, `Inheritance.argument`, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
     below the data folder, or None); work (scratch path); rebase; lasting (absent: it is); tree (`TreesHere.asked`: a tree of the rows is made beside them; absent: none).
     Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex; and those of `TreeBeside.finish`.
     """
@@ -321,9 +372,7 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
 async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen: Chosen | None = None) -> dict[str, Any]:
     """`rebuild_job`, of all rows or of those chosen."""
     store = context.store(arguments["url"])
-    base = None
-    if arguments.get("base"):
-        base = decode_base(await store.get(arguments["base"]), where=arguments["base"])
+    base = await start_of(store, arguments.get("base"))
     tree = TreeBeside(context.disk, arguments.get("tree"))
     try:
         answer = await _rebuilt(context, store, base, arguments, chosen, also=tree.add if tree.wanted else None)

@@ -15,7 +15,7 @@ from xxhash import xxh3_128_intdigest
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.format.manifest import PartManifest, Place, SegmentManifest, place
+from scrubjay.archiver.format.manifest import PartitionPlace, PartManifest, SegmentManifest, place
 from scrubjay.archiver.format.records import PLACE_SIZE, RecordsWalked, check_against, seal_of, walk
 from scrubjay.archiver.read.net_changes import ABSENT, BLOCK_ENTRIES, Ahead, NetChange, Runs, Taken
 from scrubjay.base.checksum import row_hashes
@@ -24,14 +24,13 @@ from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import MASK, Total
-from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Op, RecordKind
+from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, OLD_ITEM, WITH_EFFECTS, Op, RecordKind, behind_old
 
-_DATA = int(RecordKind.DATA)
+_WITH_EFFECTS = frozenset(map(int, WITH_EFFECTS))
 _COMMIT = int(RecordKind.COMMIT)
 _SEAL = int(RecordKind.SEAL)
 _PUT = int(Op.PUT)
 _DELETES = (int(Op.DELETE), int(Op.EXPIRE))
-_UNSUPPORTED = {int(kind) for kind in RecordKind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
 _BOOKKEEPING = 16
 """Kinds below it are content."""
@@ -131,7 +130,7 @@ class ArchiveReplay:
         self.raw_bytes = 0
         self.records = 0
         self._last_stamp = base_stamp
-        self._place: Place | None = None
+        self._place: PartitionPlace | None = None
         self._chain = chain
         self._base = base
         self._total = base.total if base is not None else Total(0, 0)
@@ -189,20 +188,21 @@ class ArchiveReplay:
                 first_stamp = stamp
             if kind < _BOOKKEEPING:
                 content += 1
-            if kind == _DATA or kind == _COMMIT:  # noqa: SIM109 - two compares are cheaper than a tuple here
+            if kind in _WITH_EFFECTS:
                 if count == 1 and end - start >= _ONE:
                     # by far the most frequent record, without a call
                     op, key_length, body_length = _unpack_effect(raw, start + HEADER_SIZE)
                     middle = start + _ONE + key_length
-                    if middle + body_length != end or (op != _PUT and op not in _DELETES):
+                    stop = last = middle + body_length
+                    if op & OLD_ITEM:
+                        op, last = op & ~OLD_ITEM, behind_old(raw, stop, end)
+                    if last != end or (op != _PUT and op not in _DELETES):
                         raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
-                    touched[raw[start + _ONE : middle]] = (lsn, stamp, raw[middle:end] if op == _PUT else None)
+                    touched[raw[start + _ONE : middle]] = (lsn, stamp, raw[middle:stop] if op == _PUT else None)
                 else:
                     self._effects(raw, lsn, stamp, count, start, end, touched, where)
                 if within is not None and kind == _COMMIT and not self._is_beyond(lsn, effective):
                     self._effects(raw, lsn, stamp, count, start, end, within, where)
-            elif kind in _UNSUPPORTED:
-                raise Corrupt("record kind is not understood by this version", what="segment", where=where, lsn=lsn, record_kind=kind)
             if within is None:
                 self.applied, self.stamp = lsn, stamp
         if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
@@ -259,10 +259,12 @@ class ArchiveReplay:
                 raise Corrupt("effect cut short", what="segment", where=where, lsn=lsn)
             op, key_length, body_length = _unpack_effect(raw, at)
             middle = body + key_length
-            at = middle + body_length
+            stop = at = middle + body_length
+            if op & OLD_ITEM:
+                op, at = op & ~OLD_ITEM, behind_old(raw, stop, end)
             if at > end or (op != _PUT and op not in _DELETES):
                 raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
-            into[raw[body:middle]] = (lsn, stamp, raw[middle:at] if op == _PUT else None)
+            into[raw[body:middle]] = (lsn, stamp, raw[middle:stop] if op == _PUT else None)
         if at != end:
             raise Corrupt("bytes behind the last effect", what="segment", where=where, lsn=lsn)
 

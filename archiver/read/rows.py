@@ -19,8 +19,7 @@ from scrubjay.archiver.format.layout import (
     SegmentKey,
     parse,
 )
-from scrubjay.archiver.format.manifest import PartManifest, Place, SegmentManifest, place
-from scrubjay.storage.log.digest import Total
+from scrubjay.archiver.format.manifest import PartitionPlace, PartManifest, SegmentManifest, place
 
 _IDENT = struct.Struct(">QQI8s")
 """Big-endian, so that the bytes sort as the numbers do."""
@@ -63,11 +62,6 @@ class SegmentRow(NamedTuple):
         return SegmentKey(cluster, table, partition, first, last, generation, sha16, False)
 
 
-def state_of(total: Total) -> bytes:
-    """A state digest as 24 bytes."""
-    return total.sum.to_bytes(16, "little") + total.rows.to_bytes(8, "little")
-
-
 def rows_of(manifest: SegmentManifest) -> list[SegmentRow]:
     """One row, of a pack one for each part. What an object has of bytes is shared out among them, so that their sum is its size."""
     found, raw, told = [], 0, 0
@@ -78,7 +72,7 @@ def rows_of(manifest: SegmentManifest) -> list[SegmentRow]:
         pack = _place(m.key()) if isinstance(m, PartManifest) else None
         row = SegmentRow(
             m.first, m.last, m.generation, m.raw.sha256[:16], m.first_stamp, m.last_stamp, m.closed, m.content, m.before.rows, share, m.raw.size,
-            m.epoch, min(len(m.members), 255), m.chain_before, m.chain, state_of(m.total), pack,
+            m.epoch, min(len(m.members), 255), m.chain_before, m.chain, m.total.state, pack,
         )  # fmt: skip
         found.append(row)
     return found
@@ -100,6 +94,8 @@ class SegmentRows:
 
     def __init__(self) -> None:
         self._data = bytearray()
+        self.place: PartitionPlace | None = None
+        """What the log's manifests say of the partition: the first that was read."""
 
     def __len__(self) -> int:
         return len(self._data) // _SIZE
@@ -117,6 +113,7 @@ class SegmentRows:
         """Take over a copy of all rows; this one must be empty."""
         assert not self._data
         self._data[:] = other._data
+        self.place = other.place
 
     def has(self, key: SegmentKey) -> bool:
         """The object is a row, or several."""
@@ -188,7 +185,7 @@ class BaseEntry(NamedTuple):
     size: int
     rows: int
     parts: int
-    place: Place
+    place: PartitionPlace
 
     def start(self) -> Start:
         return Start(self.lsn, self.stamp, self.chain, self.state, self.epoch)
@@ -200,7 +197,7 @@ class BaseEntry(NamedTuple):
 
 def base_entry(m: BaseManifest) -> BaseEntry:
     return BaseEntry(
-        m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts), place(m)
+        m.lsn, m.stamp, m.chain, m.total.state, m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts), place(m)
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
 from scrubjay.archiver.read.check import SegmentToCheck, check_base, check_segments
+from scrubjay.archiver.read.inherited import Inheritance, start_of
 from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.env import Disk, JobContext, Jobs, ObjectStore
@@ -55,12 +56,14 @@ async def run_check(
     segments: Sequence[SegmentToCheck] = (),
     keys: Sequence[SegmentKey] = (),
     base: BaseManifest | None = None,
+    made: Inheritance | None = None,
     follower: BaseManifest | None = None,
     deep: bool = False,
     work: str = "",
 ) -> list[Fault]:
-    """One check, in a worker process if there are `jobs`. what: segments | base | replay. keys: of the segments to replay, read one after the other."""
+    """One check, in a worker process if there are `jobs`. what: segments | base | replay. keys: of the segments to replay, read one after the other. made: what a child's replay begins with instead of a base."""
     if jobs is None:
+        base = base if made is None else await start_of(store, made.argument())
         return await _check(store, disk, what=what, segments=segments, keys=keys, base=base, follower=follower, deep=deep, work=work)
     answer = await jobs.run(
         CHECK_JOB,
@@ -70,6 +73,7 @@ async def run_check(
             "segments": [[build(item.manifest.key().twin()), encode_manifest(item.manifest), item.after_stamp] for item in segments],
             "keys": [build(key) for key in keys],
             "base": base and [build(base.key()), encode_base(base)],
+            "made": made and made.argument(),
             "follower": follower and [build(follower.key()), encode_base(follower)],
             "deep": deep,
             "work": work,
@@ -80,13 +84,15 @@ async def run_check(
 
 async def check_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`run_check` in a worker process. Manifests travel as the bytes they were read as."""
+    store = context.store(arguments["url"])
+    made = await start_of(store, arguments["made"])
     faults = await _check(
-        context.store(arguments["url"]),
+        store,
         context.disk,
         what=arguments["what"],
         segments=[SegmentToCheck(decode_manifest(data, where=key), after) for key, data, after in arguments["segments"]],
         keys=segment_keys(arguments["keys"]),
-        base=_base(arguments["base"]),
+        base=_base(arguments["base"]) if made is None else made,
         follower=_base(arguments["follower"]),
         deep=arguments["deep"],
         work=arguments["work"],

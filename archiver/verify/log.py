@@ -10,7 +10,7 @@ from scrubjay.archiver.format.layout import (
     build,
     parse,
 )
-from scrubjay.archiver.format.manifest import Place, SegmentManifest, check_follows, place
+from scrubjay.archiver.format.manifest import PartitionPlace, SegmentManifest, check_follows, place
 from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import superseded, usable
 from scrubjay.archiver.read.names import PARALLEL, Names
@@ -32,7 +32,7 @@ class LogCheck:
     def __init__(self, round_: Round) -> None:
         self._round = round_
         self.stamps: tuple[int, int] | None = None
-        self.place: Place | None = None
+        self.place: PartitionPlace | None = None
 
     async def run(self, names: Names, index: PartitionIndex) -> list[Fault]:
         """Every manifest, and at deeper levels the segments beside them. Of a range and content the highest generation that verifies is looked into."""
@@ -71,7 +71,7 @@ class LogCheck:
                         problems.append(Fault(error.kind, build(best.key().twin()), best.first, str(error), best.last))
                 # Beside a pack its parts may lie, so what comes before is not always what was read last.
                 ends = {at: one for at, one in ends.items() if at[0] >= best.first} | {(best.last + 1, best.chain): best}
-                self.place = self.place or place(best)
+                self.place = index.rows.place = index.rows.place or place(best)
             await self._objects(items, names.table, names.partition)
         return superseded(problems, index.rows)
 

@@ -77,6 +77,7 @@ class PartitionCheck:
         self._round.report.checked += sum(key.part is None if isinstance(key, BaseKey) else getattr(key, "manifest", False) for key in keys)
         for problem in (*unread, *problems, *more):
             self._round.find(problem.kind, problem.object, problem.detail, lsn=problem.lsn, table=table, partition=partition)
+        await self._look_at_parents(index)
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
         found = index.coverage()
         self._orphans(names, found)
@@ -91,6 +92,19 @@ class PartitionCheck:
         await self._bases(index)
         if self._round.at_least("replayed") and (found.thread or found.starts):
             await self._replay(index, found)
+
+    async def _look_at_parents(self, index: PartitionIndex) -> None:
+        """What a child of a split rests on lies with its parent, of which every manifest is read once more: what is wrong there is found when the parent has its turn."""
+        kin: dict[tuple[str, str], PartitionIndex] = {}
+        at = index
+        while (needed := at.rests_on()) is not None and (index.table, needed) not in kin:
+            self._round.spend()
+            parent = PartitionIndex(self._round.cluster, index.table, needed, credible=index.credible, kin=kin)
+            names, _ = await self._begun(await names_of(self._round.store, self._round.cluster, index.table, needed), parent)
+            await self._round.reader.log(names.log, parent.rows)
+            parent.bases, _, _ = await self._round.reader.bases(names.base, [])
+            kin[index.table, needed] = at = parent
+        index.kin = kin
 
     async def _begun(self, names: Names, index: PartitionIndex) -> tuple[Names, list[Fault]]:
         """The names behind what retention took away; and what is wrong with the objects that say so."""
@@ -174,6 +188,10 @@ class PartitionCheck:
                 named = f"{base_prefix(self._round.cluster, table, partition)}{hole.first_lsn:016x}"
                 if not any(key.startswith(named) for key in self._round.named()):
                     detail = f"the base at LSN {hole.first_lsn}, on which this log rests, is gone"
+                    if index.born is not None and index.born.lsn == hole.first_lsn:
+                        detail = (
+                            f"what this log goes on from, the state of partition {index.born.parent} at LSN {hole.first_lsn}, cannot be had"
+                        )
                     self._round.find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition)
                 continue
             told = sorted(
@@ -210,10 +228,11 @@ class PartitionCheck:
             self._round.spend()
             low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
             keys = objects_of(index.rows_of(_contiguous(found.thread, low, high)), *where)
-            base = await self._base(entries[start].key(*where)) if start is not None else None
+            made = index.inheritance() if start is not None and start not in entries else None
+            base = await self._base(entries[start].key(*where)) if start is not None and made is None else None
             after = await self._base(entries[follower].key(*where)) if follower is not None else None
-            if (start is None or base is not None) and (keys or base is not None):
-                await self._round.checked(index.table, index.partition, what="replay", keys=keys, base=base, follower=after)
+            if (start is None or made is not None or base is not None) and (keys or base is not None):
+                await self._round.checked(index.table, index.partition, what="replay", keys=keys, base=base, made=made, follower=after)
             self._round.say(phase="replay", table_id=index.table, partition=index.partition)
 
 

@@ -16,6 +16,7 @@ from scrubjay.archiver.format.layout import (
     segment_of,
 )
 from scrubjay.archiver.read.check import SegmentToCheck
+from scrubjay.archiver.read.inherited import Inheritance
 from scrubjay.archiver.read.manifests import ManifestReader
 from scrubjay.archiver.read.suspects import LEVELS
 from scrubjay.archiver.verify.jobs import run_check
@@ -255,6 +256,7 @@ class Round:
         segments: Sequence[SegmentToCheck] = (),
         keys: Sequence[SegmentKey] = (),
         base: BaseManifest | None = None,
+        made: Inheritance | None = None,
         follower: BaseManifest | None = None,
         deep: bool = False,
     ) -> None:
@@ -267,6 +269,7 @@ class Round:
             segments=segments,
             keys=keys,
             base=base,
+            made=made,
             follower=follower,
             deep=deep,
             work=self.work,

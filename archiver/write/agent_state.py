@@ -44,12 +44,13 @@ class AgentState(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
     """parallel: segments in memory at a time. compare_after_s: how soon a member that does not lead looks for what the leader uploaded.
-    backup_after_s: when it uploads itself. closed_interval_s: between two `closed/` objects. again_after_s: when an announcement without effect is repeated.
+    backup_after_s: when it uploads itself. late_after_s: a segment that is not archived so long after it was seen is behind, and its check gives way to nobody. closed_interval_s: between two `closed/` objects. again_after_s: when an announcement without effect is repeated.
     backoff_s, backoff_cap_s: between tries while the store does not answer. max_offset_us: a closed timestamp further ahead of the clock is not published."""
 
     parallel: int = 3
     compare_after_s: float = 0.7
     backup_after_s: float = 15.0
+    late_after_s: float = 5.0
     again_after_s: float = 10.0
     rescan_s: float = 2.0
     backoff_s: float = 0.5

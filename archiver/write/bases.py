@@ -20,6 +20,7 @@ from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.rowfile import read_index, read_rowfile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born, born_facts, read_born
 
 PART_BYTES = 32 << 20
 """Bytes per rows object, the last one less. One is held in memory at a time."""
@@ -66,6 +67,7 @@ async def upload_base(
     total: Total,
     origin: BaseOrigin | None = None,
     prove: bool = False,
+    born: Born | None = None,
 ) -> BaseManifest:
     """Put the row file at `path` into the archive as a base; its manifest goes last. Every object is read back and compared before the next step, and a base
     counts only when its manifest did. May be run again: parts already there are compared, not sent.
@@ -89,6 +91,7 @@ async def upload_base(
             manifest = BaseManifest(
                 cluster=writer.cluster, table=table, partition=partition, table_name=table_name, schema=schema, lo=lo, hi=hi, lsn=lsn, stamp=stamp,
                 chain=chain, total=total, file=sums, parts=parts, generation=generation, epoch=writer.epoch, owner=writer.owner, origin=origin, supersedes=supersedes,
+                born=born,
             )  # fmt: skip
             bad = await _upload(store, file, manifest)
             if bad is None:
@@ -148,10 +151,11 @@ async def upload(
     total: Total,
     origin: BaseOrigin | None = None,
     prove: bool = False,
+    born: Born | None = None,
 ) -> str:
     """`upload_base` in a worker process; the object key of the base's manifest. An equal one that is there already is fine.
 
-    url: of the archive, as the workers open it. rows: the row file, below the data folder. prove: read every row of it before. Raises what `upload_base` does.
+    url: of the archive, as the workers open it. rows: the row file, below the data folder. prove: read every row of it before. born: how the partition began. Raises what `upload_base` does.
     """
     facts = facts_of(ClusterId(writer.cluster), table, info)
     arguments: dict[str, Any] = {
@@ -171,6 +175,7 @@ async def upload(
         "chain": chain.hex(),
         "total": {"sum": total.hex, "rows": total.rows},
         "prove": prove,
+        "born": born and born_facts(born),
         "origin": origin
         and {"cluster": origin.cluster, "table": origin.table, "partitions": list(origin.partitions), "at_us": origin.at_us},
     }
@@ -181,11 +186,12 @@ async def upload(
 async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`upload_base` in a worker.
 
-    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, prove, and origin:
+    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, prove, born (as manifests say it, or None), and origin:
     None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.
     """
     one = dict(arguments)
     store, path, origin, total = context.store(one.pop("url")), one.pop("rows"), one.pop("origin"), one.pop("total")
+    born = one.pop("born")
     writer = Attached(one.pop("cluster"), one.pop("epoch"), one.pop("owner"))
     manifest = await upload_base(
         store,
@@ -195,6 +201,7 @@ async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dic
         **{**one, "chain": bytes.fromhex(one["chain"])},
         total=Total(int(total["sum"], 16), total["rows"]),
         origin=None if origin is None else BaseOrigin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
+        born=None if born is None else read_born(born),
     )
     return {"object": build(manifest.key())}
 

@@ -21,6 +21,8 @@ from scrubjay.storage.archive_port import Attestation, LogSource, SealedSegment
 from scrubjay.storage.log import chain as chains
 
 PREPARE_JOB = "scrubjay.archiver.write.outgoing:prepare_job"
+PREPARE_LATE_JOB = "scrubjay.archiver.write.outgoing:prepare_late_job"
+"""The same, of a segment that waits already: it gives way to nobody."""
 
 
 class Settler:
@@ -81,7 +83,7 @@ class Settler:
         raw = raw if raw is not None else await self._own(segment, age_us)
         if raw is None:
             return None
-        return await self._place(segment, raw, before, refuted)
+        return await self._place(segment, raw, before, refuted, late=age_us >= self.options.late_after_s * 1e6)
 
     async def _own(self, segment: SealedSegment, age_us: int) -> bytes | None:
         """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded.
@@ -147,7 +149,9 @@ class Settler:
                 found=segment.chain_before.hex(),
             )
 
-    async def _place(self, segment: SealedSegment, raw: bytes, before: SealedSegment | None, refuted: dict[int, str]) -> Attestation:
+    async def _place(
+        self, segment: SealedSegment, raw: bytes, before: SealedSegment | None, refuted: dict[int, str], *, late: bool
+    ) -> Attestation:
         follows = before is not None and before.last + 1 == segment.first
         after_stamp = before.last_stamp if before is not None and follows else 0
         facts = self._source.facts(segment.partition)
@@ -155,7 +159,7 @@ class Settler:
         async def checked(generation: int) -> Outgoing:
             asked = request(segment, facts, raw, generation=generation, after_stamp=after_stamp)
             if self._jobs is not None:
-                return from_job(await self._jobs.run(PREPARE_JOB, asked))
+                return from_job(await self._jobs.run(PREPARE_LATE_JOB if late else PREPARE_JOB, asked))
             return await self._env.tasks.blocking(lambda: prepare(asked))
 
         placed = await self._placer.place(segment, facts, checked, refuted=refuted)

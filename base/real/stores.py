@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from scrubjay.base.archive_url import url_fault
 from scrubjay.base.errors import Corrupt, Invalid, NoKey
 from scrubjay.base.real.aws import settings_from
 from scrubjay.base.real.clock import RealClock
@@ -19,9 +19,6 @@ from scrubjay.base.real.s3_versions import OBJECT_LOCK, OBJECT_LOCK_US
 from scrubjay.base.sealed import Keyring, ring_of, true_name, unseal
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.paired import Judging, PairedStore
-
-_PREFIX = re.compile(r"[A-Za-z0-9._=/-]*")
-
 
 HANDED_ON = "SCRUBJAY_STORE_SETTINGS"
 """Variable by which a process tells its workers what its configuration says of the store (JSON). Not for users: workers are started with it."""
@@ -119,18 +116,11 @@ def bare_store(
     tool does, and kept current (`base.real.aws`). environment: AWS variables that are not this process's own, taken as settings. Raises Invalid for a URL
     that is none of ours, and for settings that can never work. create: a folder that is not there may become a new archive; else it is missing.
     """
+    if fault := url_fault(url):
+        raise Invalid(fault, url=url)
     parts = urlsplit(url)
-    if parts.query or parts.fragment:
-        raise Invalid("an archive URL has no query and no fragment", url=url)
     if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise Invalid("a file archive needs an absolute path: file:///path", url=url)
         return LocalStore(Path(unquote(parts.path)), create=create)
-    if parts.scheme == "s3":
-        prefix = parts.path.strip("/")
-        if not parts.netloc or not _PREFIX.fullmatch(prefix) or "//" in prefix or any(name.startswith(".") for name in prefix.split("/")):
-            raise Invalid("an S3 archive is s3://bucket/prefix with letters, digits and ._=- in the prefix", url=url)
-        merged = settings_from(environment) if environment is not None else {}
-        merged.update({name: value for name, value in (settings or {}).items() if value})
-        return S3Store(parts.netloc, prefix, merged)
-    raise Invalid("an archive URL begins with file:// or s3://", url=url)
+    merged = settings_from(environment) if environment is not None else {}
+    merged.update({name: value for name, value in (settings or {}).items() if value})
+    return S3Store(parts.netloc, parts.path.strip("/"), merged)

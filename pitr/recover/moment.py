@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from scrubjay.archiver.facts import Coverage, Hole, RestorableRun
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta, parent_of
 
 YOUNG_US = 60_000_000
 """A table of which nothing is in the archive, made so shortly before the end: its log was on its way. An older one was archived, and that is gone."""
@@ -45,11 +45,12 @@ def why_left_out(table: TableMeta) -> str | None:
 
 
 def highest(piece: NeededPart, at_us: int) -> int | None:
-    """The last moment at or before `at_us` at which this piece stands in nobody's way: proven, or, of a table, in front of its creation. None: there is none."""
+    """The last moment at or before `at_us` at which this piece stands in nobody's way: proven, or in front of its beginning: a child's of a split, where its parent counts, a table's at its creation. None:
+    there is none."""
     best = max((min(at_us, run.high_us) for run in _runs(piece) if run.low_us <= at_us), default=None)
     if best is not None or piece.table.name == METADATA_TABLE:
         return best
-    return min(at_us, piece.table.created_at - 1)
+    return min(at_us, _begins_us(piece) - 1)
 
 
 def blocking(pieces: Iterable[NeededPart], at_us: int) -> list[NeededPart]:
@@ -87,6 +88,12 @@ def lost_next(piece: NeededPart, at_us: int) -> list[Lost]:
     ]
 
 
+def _begins_us(piece: NeededPart) -> int:
+    """The first moment at which its partition was there."""
+    parent = parent_of(piece.table, piece.info.partition_id)
+    return piece.table.created_at if parent is None else parent.closed_us + 1
+
+
 def _runs(piece: NeededPart) -> Sequence[RestorableRun]:
     return [] if piece.found is None else [run for run in piece.found.runs if run.low_us <= run.high_us]
 
@@ -95,6 +102,6 @@ def _holes(piece: NeededPart, at_us: int) -> Sequence[Hole]:
     if piece.found is not None and piece.found.end > 0:
         return piece.found.window.holes
     # Nothing of it ever arrived, as far as anybody says: a closed point, or a base with no log on it, proves no moment.
-    if at_us - piece.table.created_at < YOUNG_US:
+    if at_us - _begins_us(piece) < YOUNG_US:
         return ()
     return (Hole(piece.info.partition_id, 1, 1, None, None),)

@@ -32,7 +32,7 @@ from scrubjay.pitr.source import history_of
 from scrubjay.pitr.window import LIST_KEY
 from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.rowfile import read_rowfile
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, FinalSeal, PartitionInfo, TableMeta, coming, with_children
 from scrubjay.storage.control.metadata import metadata_item, metadata_table, table_from
 
 ROWS, WORK = "catalogue.rows", "catalogue.base"
@@ -136,9 +136,23 @@ class Parent:
         finally:
             file.close()
             self._disk.remove(ROWS)
-        tables = [table_from(name, text) for name, text in items if name.startswith("table/")]
+        tables = [self._split_by(table_from(name, text), at_us) for name, text in items if name.startswith("table/")]
         jobs = {name.removeprefix("job/"): _note(name, text) for name, text in items if name.startswith("job/")}
         return Catalogue(at_us, tuple(sorted(tables, key=lambda table: table.name)), jobs)
+
+    def _split_by(self, table: TableMeta, at_us: int) -> TableMeta:
+        """A table of the catalogue as of a moment at which a split of it was under way: with the children if the parent's log had ended by then, which the catalogue was told a little later. The children
+        say so: of one that was never begun nothing is there."""
+        known = [self.index.partitions.get((table.table_id, info.partition_id)) for info in coming(table)]
+        born = next((one.born for one in known if one is not None and one.born is not None), None)
+        if (
+            born is None
+            or isinstance(table.split, msgspec.UnsetType)
+            or born.parent != table.split.parent
+            or stamp_micros(born.stamp) >= at_us
+        ):
+            return table
+        return with_children(table, FinalSeal(born.parent, born.lsn, born.stamp, born.chain.hex(), born.total.hex, born.total.rows))
 
     # ------------------------------------------------------------------ what a log says it is
 
@@ -175,9 +189,10 @@ class Parent:
         return said | whose
 
     async def _schema_of(self, index: PartitionIndex) -> dict[str, Any] | None:
-        """What the SCHEMA record at LSN 1 says; None if that part of the log is not there, or cannot be read: nobody goes by it any more then, and who needs it
+        """What the SCHEMA record says with which the log begins; None if that part of the log is not there, or cannot be read: nobody goes by it any more then, and who needs it
         fails by it. A base behind it is as good as ever. Raises Corrupt (it is sound, and no beginning of a log), Unavailable."""
-        first = next((row for row in index.rows_of(index.coverage().thread) if row.first == 1), None)
+        begins = 1 if index.born is None else index.born.lsn + 1
+        first = next((row for row in index.rows_of(index.coverage().thread) if row.first == begins), None)
         if first is None:
             return None
         key = first.key(index.cluster, index.table, index.partition)
@@ -192,7 +207,7 @@ class Parent:
         span = check_records(piece, partition=index.partition, first=part.first, last=part.last, where=where)
         check_against(span, part, where=where)
         if not span.schema:
-            raise Corrupt("the log does not begin with a SCHEMA record", kind=FORGED, what="segment", where=where, lsn=1)
+            raise Corrupt("the log does not begin with a SCHEMA record", kind=FORGED, what="segment", where=where, lsn=begins)
         said: dict[str, Any] = json.loads(span.schema)  # check_against has seen that it is an object
         return said
 

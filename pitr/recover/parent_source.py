@@ -75,7 +75,7 @@ class RecoverySource:
             total = Total(int(found.sum, 16), found.rows)
             return RestoredRows(path, total, found.raw, 0, Lsn(found.proven), treeless="" if self.trees is None else REUSED)
         self.discard(path)
-        await self._parent.check_schema(table, info, None if plan.base is None else plan.base.object)
+        await self._parent.check_schema(table, info, None if plan.base is None else plan.base.object or None)
         rows = await self._archive.rebuild(table, info, plan, cut=cut, path=path, part=None, progress=progress)
         made = _Made(1, made_from, rows.total.hex, rows.total.rows, rows.raw, rows.bytes, rows.proven)
         self._disk.write_file(_beside(path), msgspec.json.encode(made))
@@ -133,7 +133,8 @@ def _beside(path: str) -> str:
 
 
 def _hash(plan: PartitionPlan, cut: Stamp) -> str:
-    objects = [*([] if plan.base is None else [plan.base.object]), *plan.objects()]
+    base = [] if plan.base is None else [plan.base.object] if plan.base.made is None else plan.base.made.objects()
+    objects = [*base, *plan.objects()]
     return hashlib.sha256("\n".join([str(int(cut)), *objects]).encode()).hexdigest()
 
 

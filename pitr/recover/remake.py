@@ -38,7 +38,7 @@ class ParentRows:
         table, info = place
         cut = last_stamp_at(base.at_us)
         plan = plan_partition(history_of(info, parent.index.partitions.get((table.table_id, info.partition_id))), cut)
-        await parent.check_schema(table, info, None if plan.base is None else plan.base.object)
+        await parent.check_schema(table, info, None if plan.base is None else plan.base.object or None)
         source = ArchiveSource(self._env, self._jobs, self._disk, parent.index, url=self._url, writer=Writer(parent.cluster))
         source.discard(path)
         await source.rebuild(table, info, plan, cut=cut, path=path, part=None, progress=None)

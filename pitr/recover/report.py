@@ -24,7 +24,9 @@ def plans_of(parent: Parent, choice: Choice, *, rates: Rates, workers: int) -> d
     """What each table with content reads, by its id. Raises Missing, Unavailable."""
     cut = last_stamp_at(choice.at_us)
     return {
-        table.table_id: plan_table(seen_of(parent.index, table).histories, at_us=choice.at_us, cut=cut, rates=rates, workers=workers)
+        table.table_id: plan_table(
+            seen_of(parent.index, table).of(table.partitions), at_us=choice.at_us, cut=cut, rates=rates, workers=workers
+        )
         for table in choice.tables
         if table not in choice.empty
     }

@@ -23,7 +23,7 @@ from scrubjay.pitr.pace import Work, seconds_left
 from scrubjay.pitr.recover.choose import Choice
 from scrubjay.pitr.recover.schedules import carried
 from scrubjay.pitr.restore import Restore
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta, definition_anew
 from scrubjay.storage.service_port import ServicePort
 
 MADE_POLL_S = 0.05
@@ -125,7 +125,7 @@ class Recovery:
             await self._make(job)
         else:
             # Of the new cluster's making it is not: none of its leaders can be asked, and no scrub of it will tell of the parent's damage.
-            gone = msgspec.structs.replace(source, status="DROPPED", dropped_at=self._choice.at_us)
+            gone = msgspec.structs.replace(source, status="DROPPED", dropped_at=self._choice.at_us, split=msgspec.UNSET)
             restore = Restore(self._env, self._port, self._archive, self._options, job, gone, log=self._log)
             self._running[source.table_id] = restore
             await restore.run()
@@ -159,7 +159,7 @@ class Recovery:
         rand = self._env.rand
         empty = source in self._choice.empty
         return msgspec.structs.replace(
-            source,
+            definition_anew(source),
             table_id=TableId(rand.uuid()),
             status="CREATING",
             partitions=tuple(
@@ -171,6 +171,7 @@ class Recovery:
             archived_at=None,
             absent=(),
             ttl=msgspec.UNSET,
+            streams=msgspec.UNSET,
             version=1,
         )
 

@@ -15,9 +15,10 @@ from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.read.inherited import InheritedBase, start_of
 from scrubjay.archiver.read.net_changes import NetChange, Runs
 from scrubjay.archiver.read.objects import fetch_base, fetch_manifest, read_segment, row_of_base
-from scrubjay.archiver.read.rebuild import Sink, base_blocks, no_collector, segment_keys
+from scrubjay.archiver.read.rebuild import Sink, base_blocks, made_of_parent, no_collector, segment_keys
 from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Cut
 from scrubjay.archiver.read.touched import fetch_touched
 from scrubjay.base.env import Disk, JobContext, ObjectStore
@@ -111,7 +112,7 @@ class _Side:
 async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """What differs in one partition between two moments.
 
-    arguments: url; partition; before, after: {base (key of its manifest, or None), segments (object keys), cut (stamp)}; shared: both from one base, and the
+    arguments: url; before, after: {partition, base (key of its manifest, `Inheritance.argument`, or None), segments (object keys), cut (stamp)}; shared: both from one base, and the
     later one's segments are the earlier one's and more; low, high (hex storage keys, high None: to the end); names (key attributes); form: SHOWN | KEPT; output (path);
     work (scratch path). Answer: totals {added, removed, changed, same}; bytes of the output; raw_bytes, spoilt. Raises Missing, Corrupt, Unavailable.
     """
@@ -119,9 +120,7 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
     low, high = bytes.fromhex(arguments["low"]), arguments["high"]
     selection = Selection(low, None if high is None else bytes.fromhex(high))
     work: str = arguments["work"]
-    before, after = [
-        await _side(store, arguments["partition"], arguments[name], disk=disk, work=f"{work}.{name}") for name in ("before", "after")
-    ]
+    before, after = [await _side(store, arguments[name], disk=disk, work=f"{work}.{name}") for name in ("before", "after")]
     paths = (work + ".before", work + ".before" if arguments["shared"] else work + ".after")
     counted = Counted()
 
@@ -139,7 +138,13 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
                 spoilt += await before.feed(store, earlier, (), context)
             spoilt += await after.feed(store, later, (before,) if arguments["shared"] else (), context)
             size = None
-            if arguments["shared"] and after.base is not None and TOUCHED_PER_ROW * after.replay.records < after.base.total.rows:
+            inherits = isinstance(after.base, InheritedBase)
+            if (
+                arguments["shared"]
+                and after.base is not None
+                and not inherits
+                and TOUCHED_PER_ROW * after.replay.records < after.base.total.rows
+            ):
                 try:
                     touched = await fetch_touched(
                         store, after.base, after.replay.touched, disk, paths[0], low=selection.low, high=selection.high
@@ -150,7 +155,9 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
                     counted = Counted()
             if size is None:
                 for side, path in {paths[0]: (before, paths[0]), paths[1]: (after, paths[1])}.values():
-                    if side.base is not None:
+                    if isinstance(side.base, InheritedBase):
+                        spoilt += (await made_of_parent(store, disk, side.base, path, held_bytes_max=HELD_BYTES)).spoilt
+                    elif side.base is not None:
                         await fetch_base(store, side.base, disk, path)
                 size = written(touched_only=False)
         finally:
@@ -167,9 +174,9 @@ async def diff_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
     }
 
 
-async def _side(store: ObjectStore, partition: str, asked: dict[str, Any], *, disk: Disk, work: str) -> _Side:
-    base = decode_base(await store.get(asked["base"]), where=asked["base"]) if asked["base"] else None
-    return _Side(partition, base, asked["cut"], disk=disk, work=work)
+async def _side(store: ObjectStore, asked: dict[str, Any], *, disk: Disk, work: str) -> _Side:
+    base = await start_of(store, asked["base"])
+    return _Side(asked["partition"], base, asked["cut"], disk=disk, work=work)
 
 
 def _write(disk: Disk, path: str, found: Iterator[Altered], *, form: str, names: Sequence[str]) -> int:

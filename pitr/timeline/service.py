@@ -9,18 +9,18 @@ import msgspec
 
 from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import BaseKey, parse
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, parse
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import last_stamp_at
-from scrubjay.base.ids import Stamp
+from scrubjay.base.ids import PartitionId, Stamp
 from scrubjay.base.times import utc_text
 from scrubjay.base.together import in_parallel
-from scrubjay.pitr.archive import Progress, TimelineArchive
+from scrubjay.pitr.archive import Progress, TableArchive, TimelineArchive
 from scrubjay.pitr.job import WindowNote
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.plan import PartitionPlan, Plan, PlannedSegment, distinct
+from scrubjay.pitr.plan import PartitionHistory, PartitionPlan, Plan, PlannedSegment, distinct, plan_partition
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
@@ -31,7 +31,7 @@ from scrubjay.pitr.timeline.undo import LiveTable, Undo
 from scrubjay.pitr.timeline.what_to_read import TwoPaths, forks_in, holes_in, newest_first, two_paths, unproven
 from scrubjay.pitr.window import in_a_hole, reach_in, window_note, window_text
 from scrubjay.storage.btree.rowfile import read_rowfile
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, as_of, parent_of
 from scrubjay.storage.items.keys import key_attributes
 from scrubjay.storage.items.wire import item_bytes_to_json
 from scrubjay.storage.service_port import ServicePort
@@ -121,7 +121,7 @@ class TimelineService:
         shown = window_note(seen)
         _check_order(from_us or 0, end_us, shown)
         end = reach_in(end_us, bounds, shown, now_us=self._env.clock.wall_us())
-        (info,) = selection.among(source.partitions)
+        (info,) = selection.among(as_of(source, end_us).partitions)
         planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=end_us, only={info.partition_id})
         begin_us = from_us or 0
         missing: list[dict[str, Any]] = []
@@ -137,14 +137,19 @@ class TimelineService:
             except Missing:  # a hole: named below
                 if end.beyond_latest:  # and nobody has seen to what came after it
                     missing.append(unproven("archive_lags", info.partition_id, from_us=seen.window.latest_us, to_us=end_us))
-            seen = await self._archive.look(planning.source)
-            history = next(one for one in seen.histories if one.partition == info.partition_id)
-            missing += forks_in(history)
-            missing += holes_in(history, seen.window.holes, from_us=begin_us, to_us=end_us)
+            seen = await self._archive.look(source)
+            line = _line(source, seen, info.partition_id)
+            for one in line:
+                missing += forks_in(one)
+                missing += holes_in(one, seen.window.holes, from_us=begin_us, to_us=end_us)
             earliest = seen.window.earliest_us
-            if from_us is not None and history.facts.expired and earliest is not None and from_us < earliest:
-                missing.append(unproven("expired", info.partition_id, from_us=from_us, to_us=earliest))
-            sources = newest_first(history, from_us=begin_us, upto_lsn=upto, to_cut=last_stamp_at(end_us))
+            if from_us is not None and line[-1].facts.expired and earliest is not None and from_us < earliest:
+                missing.append(unproven("expired", line[-1].partition, from_us=from_us, to_us=earliest))
+            sources = newest_first(line[0], from_us=begin_us, upto_lsn=upto, to_cut=last_stamp_at(end_us))
+            for one in line[1:]:  # all of what it came of lies in front of it
+                sources += newest_first(
+                    one, from_us=begin_us, upto_lsn=one.segments[-1].last if one.segments else None, to_cut=last_stamp_at(end_us)
+                )
             objects = distinct(sources)
             answer = await self._archive.read(
                 HISTORY,
@@ -165,7 +170,7 @@ class TimelineService:
         for bad in map(_fault, answer["bad"]):
             missing.append(unproven("damaged", info.partition_id, from_us=None, to_us=None, object=bad.object))
         told = answer["versions"]
-        versions = await self._env.tasks.blocking(lambda: [_version(one, info.partition_id) for one in told])
+        versions = await self._env.tasks.blocking(lambda: [_version(one) for one in told])
         return {
             "exit": 3 if missing else 0,
             "error": None,
@@ -268,21 +273,25 @@ class TimelineService:
         now_us = self._env.clock.wall_us()
         reach_in(from_us, bounds, shown, now_us=now_us)
         end = reach_in(to_us, bounds, shown, now_us=now_us)
-        wanted = {info.partition_id for info in selection.among(source.partitions)}
+        later, earlier = as_of(source, to_us).partitions, as_of(source, from_us).partitions
+        infos = selection.among(later)
+        wanted = {info.partition_id for info in infos}
         planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=to_us, only=wanted)
         at_us = to_us
         try:
             plan = await (planning.beyond() if end.beyond_latest else planning.once({}))
-            seen = await self._archive.look(planning.source)
+            seen = await self._archive.look(source)
             at_us = from_us
             paths = tuple(
-                two_paths(history, _of(plan, history.partition), before_cut=last_stamp_at(from_us), after_cut=Stamp(last_stamp_at(to_us)))
-                for history in sorted(seen.histories, key=lambda one: one.lo)
-                if history.partition in wanted
+                _two_paths(
+                    seen, info, earlier, _of(plan, info.partition_id), before_cut=last_stamp_at(from_us), after_cut=last_stamp_at(to_us)
+                )
+                for info in infos
             )
         except Missing as error:
             raise in_a_hole(error, shown, at_us=at_us) from None
-        forks = [one for history in seen.histories if history.partition in wanted for one in forks_in(history)]
+        read = {one for path in paths for one in (path.partition, path.before.partition)}
+        forks = [one for history in seen.histories if history.partition in read for one in forks_in(history)]
         return Ends(from_us, to_us, window_note(seen), paths, forks)
 
     async def _compare(
@@ -294,18 +303,23 @@ class TimelineService:
         async def one(number: int) -> dict[str, Any]:
             path = between.paths[number]
             sides = [
-                {"base": None if plan.base is None else plan.base.object, "segments": plan.objects(), "cut": cut}
+                {
+                    "partition": plan.partition,
+                    "base": None if plan.base is None else plan.base.asked,
+                    "segments": plan.objects(),
+                    "cut": cut,
+                }
                 for plan, cut in zip((path.before, path.after), cuts, strict=True)
             ]
+            chosen = selection if path.within is None else selection.within(path.within)
             return await self._archive.read(
                 DIFF,
                 {
-                    "partition": path.partition,
                     "before": sides[0],
                     "after": sides[1],
                     "shared": path.shared,
-                    "low": selection.low.hex(),
-                    "high": None if selection.high is None else selection.high.hex(),
+                    "low": chosen.low.hex(),
+                    "high": None if chosen.high is None else chosen.high.hex(),
                     "names": names,
                     "form": form,
                     "output": f"{folder_of(ident)}/{number:06d}",
@@ -403,13 +417,35 @@ def _end(asked_us: int | None, bounds: Bounds, received_us: int) -> int:
     return received_us if bounds.ends_us is None else bounds.ends_us
 
 
+def _two_paths(
+    seen: TableArchive, info: PartitionInfo, earlier: Sequence[PartitionInfo], after: PartitionPlan, *, before_cut: Stamp, after_cut: Stamp
+) -> TwoPaths:
+    """earlier: the table's partitions at the earlier moment: where a split lies between, of the one that was split only the range that this one got. Raises Missing, Unavailable. Pure."""
+    (history,) = seen.of([info])
+    if info in earlier:
+        return two_paths(history, after, before_cut=before_cut, after_cut=after_cut)
+    (parent,) = seen.of([one for one in earlier if one.lo <= info.lo and (not one.hi or info.lo < one.hi)])
+    return TwoPaths(info.partition_id, plan_partition(parent, before_cut), after, False, info)
+
+
 def _of(plan: Plan, partition: str) -> PartitionPlan:
     return next(one for one in plan.partitions if one.partition == partition)
 
 
-def _version(told: Sequence[Any], partition: str) -> Report:
+def _line(table: TableMeta, seen: TableArchive, partition: PartitionId) -> list[PartitionHistory]:
+    """A partition and what it came of at splits, the newest first, as far back as its log goes without a gap. Pure."""
+    found = {one.partition: one for one in seen.histories}
+    line = [found[partition]]
+    while (parent := parent_of(table, line[-1].partition)) is not None and line[-1].facts.expired <= parent.final.lsn:
+        line.append(found[parent.info.partition_id])
+    return line
+
+
+def _version(told: Sequence[Any]) -> Report:
     """A version as `jobs.history_job` tells it, as INTERFACE has it. Raises Corrupt (the item)."""
     lsn, at_us, op, item, object_ = told
+    key = parse(object_)
+    partition = key.partition if isinstance(key, SegmentKey | BaseKey) else None
     shown = None if item is None else item_bytes_to_json(item)
     return {"lsn": lsn, "at": utc_text(at_us), "op": op, "item": shown, "partition": partition, "object": object_}
 

@@ -8,11 +8,10 @@ from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.format.records import check_against, check_records, walk
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.storage.log import record as records
-from scrubjay.storage.log.record import Op, RecordKind
+from scrubjay.storage.log.record import Op
 
 PUT, DELETE, TTL, BASE = "put", "delete", "ttl", "base"
 _WORDS = {Op.PUT: PUT, Op.DELETE: DELETE, Op.EXPIRE: TTL}
-_HOLDING = (int(RecordKind.DATA), int(RecordKind.COMMIT))
 
 
 class Version(NamedTuple):
@@ -33,7 +32,7 @@ def versions_in(manifest: SegmentManifest, raw: bytes, key: bytes, *, where: str
     check_against(walked, manifest, where=where)
     found = []
     for lsn, _, effective, kind, _, start, end in walk(raw, partition=manifest.partition, first=manifest.first, after_stamp=0, where=where):
-        if kind not in _HOLDING or raw.find(key, start, end) < 0:
+        if not records.carries_effects(kind) or raw.find(key, start, end) < 0:
             continue
         last = None
         for effect in records.effects(records.decode(raw, start)):

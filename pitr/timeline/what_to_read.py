@@ -12,15 +12,18 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment, distinct, plan_partition, with_closed
+from scrubjay.storage.catalogue import PartitionInfo
 
 
 class TwoPaths(NamedTuple):
-    """How a partition is rebuilt as of both moments. shared: both from one base, so that every object is read once and the log between is seen whole."""
+    """How a partition is rebuilt as of both moments. shared: both from one base, so that every object is read once and the log between is seen whole. within: the earlier state is of what it came of at
+    a split since, of which only this one's range counts; None: of the partition itself."""
 
     partition: str
     before: PartitionPlan
     after: PartitionPlan
     shared: bool
+    within: PartitionInfo | None = None
 
     @property
     def bytes(self) -> int:
@@ -72,13 +75,13 @@ def newest_first(history: PartitionHistory, *, from_us: int, upto_lsn: int | Non
     for one in history.segments:
         base = bases.get(one.span.first - 1) if one.span.first != expected or one.span.first == 1 else None
         expected = one.span.last + 1
-        if base is not None and base.stamp <= to_cut and stamp_micros(one.last_stamp) >= from_us:
+        if base is not None and base.made is None and base.stamp <= to_cut and stamp_micros(one.last_stamp) >= from_us:
             found.append(base)
         if (one.first > upto_lsn) if upto_lsn is not None else (one.first_stamp > to_cut):
             break
         if stamp_micros(one.last_stamp) >= from_us:
             found.append(one)
-    if not history.segments and history.bases and history.bases[-1].stamp <= to_cut:
+    if not history.segments and history.bases and history.bases[-1].made is None and history.bases[-1].stamp <= to_cut:
         found.append(history.bases[-1])
     return found[::-1]
 

@@ -183,10 +183,11 @@ class Exports:
                     expected=f"{rows.total.rows} rows, {rows.total.hex}", found=f"{found.rows} rows, {found.hex}",
                 )  # fmt: skip
             done += 1
-            progress.update({"phase": "export", "done": done, "total": len(source.partitions), "unit": "partitions"})
+            progress.update({"phase": "export", "done": done, "total": len(partitions), "unit": "partitions"})
             return files, found
 
-        return _added(await in_parallel(self._env.tasks, one, source.partitions, lanes=self._options.lanes, name="export"))
+        partitions = planning.source.partitions
+        return _added(await in_parallel(self._env.tasks, one, partitions, lanes=self._options.lanes, name="export"))
 
     async def _changes(self, job: ExportJob, source: TableMeta, progress: dict[str, Any]) -> tuple[list[DataFile], Total]:
         assert job.asked.from_us is not None

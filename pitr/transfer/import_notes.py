@@ -8,15 +8,15 @@ import msgspec
 
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.transfer.running import COMPLETED, RUNNING, TransferJob
-from scrubjay.storage.catalogue import TableMeta, Throughput
+from scrubjay.storage.catalogue import GlobalIndex, TableMeta, Throughput
 from scrubjay.storage.log.digest import Total
 
 
 class ImportAsked(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for. key: [name, type] of the partition key, then of the sort key; type None: as the source has it. Empty: as the export says.
 
-    format: None: the export's own, of plain objects DynamoDB JSON. compression, delimiter, header: as `Dialect` has them. attributes to on_demand: of the new table.
-    token, echo: of the API's call, to be said again.
+    format: None: the export's own, of plain objects DynamoDB JSON. compression, delimiter, header: as `Dialect` has them. billing to attributes: of the new table; the last two only of
+    one with global indexes, whose attributes are more than those of its key. token, echo: of the API's call, to be said again.
     """
 
     url: str
@@ -29,6 +29,8 @@ class ImportAsked(msgspec.Struct, frozen=True, kw_only=True):
     billing: str = "PAY_PER_REQUEST"
     throughput: Throughput = Throughput()
     on_demand: Throughput | None = None
+    global_indexes: tuple[GlobalIndex, ...] | msgspec.UnsetType = msgspec.UNSET
+    attributes: tuple[tuple[str, str], ...] | msgspec.UnsetType = msgspec.UNSET
     token: str | None = None
     echo: dict[str, Any] = msgspec.field(default_factory=dict)
 

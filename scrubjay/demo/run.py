@@ -21,6 +21,7 @@ from scrubjay.drills.model import Key, Model, canonical, compare, decode, key_it
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure
 from scrubjay.scratch import client
+from scrubjay.scratch.processes import NODES, Processes
 from scrubjay.scratch.server import Server
 from scrubjay.units import human_size
 from scrubjay.verb import Result, VerbCall
@@ -58,7 +59,8 @@ def run_demo(call: VerbCall) -> Result:
             next_step=f"give at least {ROWS_MIN}, or none",
         )
     folder = _folder(given)
-    demo = Demo(story, folder, archive=call.option("archive"), rows=rows)
+    archive = call.option("archive")
+    demo = (DemoOnProcesses if call.option("cluster") else Demo)(story, folder, archive=archive, rows=rows)
     try:
         demo.run()
     except CheckFailed:
@@ -77,7 +79,7 @@ def run_demo(call: VerbCall) -> Result:
         "at": demo.noted,
         "seconds": round(story.seconds, 3),
         "data": str(folder) if kept else None,
-        "archive": call.option("archive") or (folder / "data" / "archive").as_uri(),
+        "archive": demo.server.archive_url,
     }
 
 
@@ -104,8 +106,7 @@ class Demo:
     def __init__(self, story: Story, folder: Path, *, archive: str | None, rows: int | None) -> None:
         self.story = story
         self.folder = folder
-        self.server = Server(folder, archive=archive, settings=SETTINGS)
-        self.archive = archive
+        self.server = self.cluster(folder, archive)
         self.rows: int | None = None
         self.noted: str | None = None
         self.model: Model = {}
@@ -118,10 +119,18 @@ class Demo:
         self._reader = ThreadPoolExecutor(1)
         self._cities = self._reader.submit(load_cities, rows)
 
+    def cluster(self, folder: Path, archive: str | None) -> Server | Processes:
+        """What it runs on, not started yet."""
+        return Server(folder, archive=archive, settings=SETTINGS)
+
     def run(self) -> None:
         self.start()
         self.load()
         self.change()
+        self.rest()
+
+    def rest(self) -> None:
+        """From a table that is right and noted, to the end."""
         self.break_table()
         self.rot_a_replica()
         self.verify_archive()
@@ -135,7 +144,7 @@ class Demo:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._reader.shutdown(wait=False, cancel_futures=True)
-        self.server.stop()
+        self.server.close()
 
     # -- the steps -------------------------------------------------------------------------------------------------------------------
 
@@ -206,7 +215,9 @@ class Demo:
     def rot_a_replica(self) -> None:
         with self.story.step("bit rot", "A disk rots: flip one bit of a live value in one replica's B-tree file") as step:
             remark = decode(self.model[self.victim])["remark"]["S"].encode()
-            self.flip = _until(30.0, lambda: flip_live_bit(self.server.data, remark))
+            self.flip = _until(
+                30.0, lambda: next(filter(None, (flip_live_bit(folder, remark) for folder in self.server.node_folders)), None)
+            )
             step.expect(self.flip is not None, "no checkpoint brought the value into a B-tree file within 30 s", exit_code=FAILED)
             assert self.flip is not None
             right = self.model[self.victim]
@@ -227,7 +238,7 @@ class Demo:
         with self.story.step("verify", "Verify the archive, and a copy of it with a flipped bit and a lost segment") as step:
             self._wait_archived(step)
             copy = self.folder / "damaged-copy"
-            objects = copy_archive(self.archive or (self.server.data / "archive").as_uri(), copy)
+            objects = copy_archive(self.server.archive_url, copy)
             damage = damage_archive(copy, self.table_id)
             code, bad = self._verb(step, "verify", "--archive", copy.as_uri())
             step.expect(code == MISMATCH, f"verify of the damaged copy ended with {code}, not 2: {bad['error'] or bad['verdict']}")
@@ -349,6 +360,58 @@ class Demo:
                     yield future.result()
         for future in waiting:
             yield future.result()
+
+
+class DemoOnProcesses(Demo):
+    """The same claims on a cluster of four processes, of which one is killed on the way."""
+
+    server: Processes
+
+    def __init__(self, story: Story, folder: Path, *, archive: str | None, rows: int | None) -> None:
+        super().__init__(story, folder, archive=archive, rows=rows)
+        self.killed = ""
+
+    def cluster(self, folder: Path, archive: str | None) -> Processes:
+        return Processes(folder, archive=archive, settings=SETTINGS)
+
+    def run(self) -> None:
+        self.start()
+        self.load()
+        self.kill_a_node()
+        self.change()
+        self.bring_back()
+        self.rest()
+
+    def kill_a_node(self) -> None:
+        with self.story.step("a node dies", "Kill the node that leads most of the table (SIGKILL), and go on writing and reading") as step:
+            leader = self.server.leader_of(TABLE)
+            step.expect(leader in NODES, f"the table is led by {leader}", exit_code=FAILED)
+            assert leader is not None
+            self.killed = leader
+            dynamodb = client.dynamodb(self.server.endpoint)
+            began = monotonic_s()
+            self.server.kill(leader)
+            asked = self.largest[:UNTOUCHED_READS]
+            for key in asked:
+                dynamodb.put_item(TableName=TABLE, Item=decode(self.model[key]))
+                item = dynamodb.get_item(TableName=TABLE, Key=key_item(key), ConsistentRead=True)["Item"]
+                step.expect(canonical(item) == self.model[key], f"without {leader} a strong read gave something else for {key}")
+            seconds = monotonic_s() - began
+            step.proven(
+                f"{leader} is dead: {len(asked)} writes acknowledged and read back strongly, the last {seconds:.1f} s after the kill; no error",
+                node=leader,
+                seconds=round(seconds, 3),
+            )
+
+    def bring_back(self) -> None:
+        with self.story.step("it comes back", "Start it again, with its folder") as step:
+            began = monotonic_s()
+            self.server.start_again(self.killed)
+            step.expect(_until(60.0, self.server.whole) is True, f"{self.killed} was not whole again within 60 s", exit_code=INCOMPLETE)
+            seconds = monotonic_s() - began
+            step.proven(
+                f"{self.killed} has again what the others have, what was written without it too; {seconds:.1f} s", seconds=round(seconds, 3)
+            )
 
 
 def _open_pool() -> ProcessPoolExecutor:

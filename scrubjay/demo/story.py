@@ -116,7 +116,7 @@ class Story:
             "message": f"{step.title}: {step.failure}",
             "asked": f"scrubjay demo, step {step.name}",
             "found": step.failure,
-            "next": "the folder is kept: its server.log says more",
+            "next": "the folder is kept: the log of each process in it says more",
         }
 
 

@@ -63,29 +63,18 @@ def _left_with(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-class Server:
-    """One `serve --dev`. folder: holds `data/` and the server's two output files. data: elsewhere, or under another name. environment: variables of its own."""
+class Served:
+    """One process of `scrubjay serve`. folder: where its output files lie, `NAME.out` and `NAME.log`. command: what stands behind `scrubjay`. environment: variables of
+    its own. endpoint: where it answers, once it is ready."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        archive: str | None,
-        settings: Sequence[str],
-        data: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], *, name: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.command = list(command)
         self._environment = environment
-        self.data = data or folder / "data"
         self.endpoint = ""
-        self.command = ["serve", "--dev", "--data", str(self.data), "--port", "0"]
-        self.command += ["--archive", archive] if archive else []
-        for setting in settings:
-            self.command += ["--set", setting]
-        name = "server" if data is None else f"{data.name}-server"
         self._out, self.log = folder / f"{name}.out", folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._asked = False
 
     def start(self) -> None:
         """Start and wait for `ready`. Raises Unavailable with the end of its log; its field `exit`: how it left."""
@@ -93,6 +82,7 @@ class Server:
         self.ready()
 
     def begin(self) -> None:
+        self._asked = False
         with self._out.open("wb") as out, self.log.open("ab") as log:
             self.process = start(self.command, environment=clean_environment(self._environment), out=out, log=log, folder=self.folder)
 
@@ -113,13 +103,19 @@ class Server:
             pause(0.05)
         raise Unavailable(f"the server was not ready within {READY_S:.0f} s: {self.tail()}", exit=None)
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, once in its life: a second one is the order to leave without archiving."""
+        if self.process is not None and not self._asked:
+            self._asked = True
+            self.process.terminate()
+
     def stop(self) -> int | None:
         """SIGTERM and wait; its exit code, None if it never ran. SIGKILL if it does not leave."""
+        self.ask_to_stop()
         process, self.process = self.process, None
         if process is None:
             return None
         if process.poll() is None:
-            process.terminate()
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
@@ -134,11 +130,41 @@ class Server:
             process.kill()
             process.wait()
 
-    def verb(self, *words: str, within_s: float = VERB_S) -> tuple[int, dict[str, Any]]:
-        """Run `scrubjay WORDS --json` against the server. Raises Unavailable."""
-        return verb(self.folder, words, environment=clean_environment({"SCRUBJAY_ENDPOINT": self.endpoint}), timeout_s=within_s)
-
     def tail(self) -> str:
         """The end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         return " | ".join(lines[-3:]) or "(no log)"
+
+
+class Server(Served):
+    """One `serve --dev`: a whole cluster. folder: holds `data/` and the server's two output files. data: elsewhere, or under another name."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        archive: str | None,
+        settings: Sequence[str],
+        data: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = data or folder / "data"
+        self.archive_url = archive or (self.data / "archive").as_uri()
+        command = ["serve", "--dev", "--data", str(self.data), "--port", "0"]
+        command += ["--archive", archive] if archive else []
+        for setting in settings:
+            command += ["--set", setting]
+        super().__init__(folder, command, name="server" if data is None else f"{data.name}-server", environment=environment)
+
+    def close(self) -> None:
+        """`stop`, however it leaves."""
+        self.stop()
+
+    @property
+    def node_folders(self) -> Sequence[Path]:
+        """Data folders of nodes."""
+        return (self.data,)
+
+    def verb(self, *words: str, within_s: float = VERB_S) -> tuple[int, dict[str, Any]]:
+        """Run `scrubjay WORDS --json` against the server. Raises Unavailable."""
+        return verb(self.folder, words, environment=clean_environment({"SCRUBJAY_ENDPOINT": self.endpoint}), timeout_s=within_s)

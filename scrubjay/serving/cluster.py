@@ -39,13 +39,13 @@ from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.beside import FOLDER as TREES
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import INCARNATION_FIRST, TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service
 from scrubjay.storage.control.store import Store
 from scrubjay.storage.node.archive_source import NodeLogSource
-from scrubjay.storage.node.identity import INCARNATION_FIRST, Members
+from scrubjay.storage.node.identity import Members
 from scrubjay.storage.node.port import NodePort, error_of
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.service_port import Finding
@@ -141,6 +141,7 @@ def storage_options(config: Config) -> StorageOptions:
         checkpoint_interval_us=config.storage.checkpoint_age_us,
         checkpoint_bytes=config.storage.checkpoint_bytes,
         keep_log_us=config.storage.keep_log_us,
+        item_collection_bytes_max=config.storage.item_collection_limit_bytes,
         seal_bytes=config.archive.segment_bytes,
         seal_age_us=config.archive.seal_age_us,
         seal_age_max_us=config.archive.seal_age_max_us,
@@ -259,9 +260,9 @@ def open_nodes(
     return nodes
 
 
-def system_table(cluster: ClusterFile, names: Mapping[int, NodeName]) -> TableMeta:
-    """The metadata group as the cluster was founded: a copy on each node."""
-    members = tuple(Member(number, INCARNATION_FIRST) for number in names)
+def system_table(cluster: ClusterFile, founders: Collection[int]) -> TableMeta:
+    """The metadata group as the cluster was founded: a copy on each founding node. founders: their numbers."""
+    members = tuple(Member(number, INCARNATION_FIRST) for number in founders)
     return metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
 
 
@@ -273,36 +274,43 @@ def control_over(
     names: Mapping[int, NodeName],
     ports: Mapping[NodeName, NodePort],
     *,
+    founders: Collection[int],
+    zones: Mapping[NodeName, str],
     alone: bool,
     here: NodePort | None = None,
 ) -> Control:
-    """The control part over all nodes. home: the data folder. alone, here: see server.control.open_control."""
+    """The control part over all nodes. home: the data folder. names: of every node of the configuration by its number. founders: numbers of those that found the cluster. alone, here, zones: see
+    server.control.open_control."""
     return open_control(
         env,
         ports={name: ports[name] for name in names.values()},
-        system=system_table(cluster, names),
-        members=tuple(Member(number, INCARNATION_FIRST) for number in names),
+        system=system_table(cluster, founders),
         disk=home,
         scratch=home,
         initial_partitions=config.tables.initial_partitions,
         pitr_default=config.pitr.default,
         alone=alone,
         here=here,
+        zones=zones,
+        log=_log.info,
     )
 
 
-async def bring_up(env: Env, nodes: Nodes, control: Control, peers: Sequence[NodePort], start: ServerStart) -> None:
-    """Keep what the nodes find, load the catalogue, have it hosted, and note from then on how far every node has come. peers: nodes of other processes."""
+async def bring_up(env: Env, nodes: Nodes, control: Control, peers: Sequence[NodePort], start: ServerStart) -> bool:
+    """Keep what the nodes find, load the catalogue, have it hosted, and note from then on how far every node has come. peers: nodes of other processes. True: it is up
+    (`start.unless_stopped` has None for a stop)."""
     nodes.keepers.append(control.service)
     nodes.findings.hand_over()
     if control.service.found.trouble is not None:
         _log.warning("findings", trouble=control.service.found.trouble)
+    control.told = lambda line: _log.warning("transactions", told=line)
     await control.up(start.waits)
     start.done("catalogue")
     running = [one.node for one in nodes.running.values()]
     for node in running:
         join(env, nodes.members, node)
     keep_noting(env, nodes.members, running, peers)
+    return True
 
 
 async def open_cluster(
@@ -325,7 +333,9 @@ async def open_cluster(
         nodes.close()
         step = "put right what is said of each node: with two of the three it serves (runbooks/node-out-of-service.md)"
         raise Unavailable("too few nodes came up to serve", **bad, next=step)
-    control = control_over(env, RealDisk(folder, post=tasks.post), config, cluster, names, nodes.ports, alone=True)
+    control = control_over(
+        env, RealDisk(folder, post=tasks.post), config, cluster, names, nodes.ports, founders=tuple(names), zones=ZONES, alone=True
+    )
     await bring_up(env, nodes, control, (), start)
     return Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, folder, ZONES)
 

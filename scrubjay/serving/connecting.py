@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
@@ -16,12 +17,25 @@ from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.real.peer_tls import tls_files
 from scrubjay.config import Config
-from scrubjay.server.admission import Admission
+from scrubjay.server.admission import DURABILITY, Admission
 from scrubjay.server.founding import Founder
 from scrubjay.server.news import NodeNews
-from scrubjay.server.process_talk import AskFounded, AskNews, AskNode, Found, Founded, NodeTold, decode_question, encode
+from scrubjay.server.process_talk import (
+    AskFounded,
+    AskIdentity,
+    AskNews,
+    AskNode,
+    Found,
+    Founded,
+    IdentityTold,
+    NodeTold,
+    Renew,
+    decode_question,
+    encode,
+)
 from scrubjay.serving.folder import ClusterFile, write_cluster
 from scrubjay.serving.plan import ClusterPlan
+from scrubjay.serving.start import unless_stopped
 
 _log = structlog.get_logger(part="peers")
 
@@ -66,8 +80,16 @@ async def connect(
     return net
 
 
+def refused_by(peer: NodeName, error: ScrubjayError) -> None:
+    """Says which node does not let this process in, and why."""
+    _log.error("a node does not let this process in", node=peer, why=str(error))
+
+
 def replies(
-    founder: Founder, news: Callable[[], NodeNews | None], node: Callable[[], NodeTold | None] = lambda: None
+    founder: Founder,
+    news: Callable[[], NodeNews | None],
+    node: Callable[[], NodeTold | None] = lambda: None,
+    identity: Callable[[Renew | None], IdentityTold] | None = None,
 ) -> Callable[[Hello, bytes, Callable[[bytes | ScrubjayError], None]], None]:
     """What this process answers when others ask it."""
 
@@ -86,6 +108,12 @@ def replies(
                 back(encode(state))
             elif isinstance(question, Found) and asker.role != "node":
                 raise Unavailable("only a founding node founds", process=asker.name)
+            elif isinstance(question, AskIdentity | Renew):
+                if identity is None:
+                    raise Unavailable("no node runs in this process")
+                if isinstance(question, Renew) and asker.role != DURABILITY:
+                    raise Unavailable("only the durability process makes a node another member", process=asker.name)
+                back(encode(identity(question if isinstance(question, Renew) else None)))
             else:
                 assert isinstance(question, AskFounded | Found)
                 back(encode(founder.answer(question)))
@@ -97,10 +125,34 @@ def replies(
     return reply
 
 
+async def learnt(
+    env: Env,
+    stop: Future[Any],
+    disk: RealDisk,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    role: str,
+    refused: Callable[[NodeName, ScrubjayError], None],
+) -> ClusterFile | None:
+    """The cluster that a process without nodes belongs to, from those that found it, however long that takes; its folder has it then. None: stopped first."""
+    admission = Admission(cluster=None, plan=plan.note, names=plan.names, members=None)
+    net = await connect(
+        env, config, plan, name, hello=lambda: stranger(role, name, plan), admission=admission, refused=refused, listens=False
+    )
+    founder = founder_in(env, net, disk, plan, name, None)
+    _log.info("it waits for the cluster to be founded: scrubjay cluster init")
+    try:
+        founded = await unless_stopped(env.tasks, stop, founder.follow())
+    finally:
+        await net.close()
+    return None if founded is None else file_of(founded)
+
+
 def founded_of(file: ClusterFile | None, plan: ClusterPlan) -> Founded | None:
     if file is None:
         return None
-    return Founded(file.cluster_id, file.metadata_table_id, file.metadata_partition_id, file.created_at, tuple(plan.names.values()))
+    return Founded(file.cluster_id, file.metadata_table_id, file.metadata_partition_id, file.created_at, plan.founding)
 
 
 def file_of(founded: Founded) -> ClusterFile:
@@ -120,7 +172,7 @@ def founder_in(env: Env, net: PeerNet, disk: RealDisk, plan: ClusterPlan, name: 
         env,
         net,
         me=name,
-        nodes=tuple(plan.names.values()),
+        nodes=plan.founding,
         known=founded_of(known, plan),
         keep=keep,
         empty=empty,

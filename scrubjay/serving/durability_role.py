@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
@@ -22,14 +22,13 @@ from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.rand import RealRand
 from scrubjay.config import Config
 from scrubjay.server.admission import DURABILITY, Admission
-from scrubjay.server.control import Control
 from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Heard
 from scrubjay.server.news import NewsReader
 from scrubjay.server.peer_nodes import PeerNodes
 from scrubjay.serving.archive import open_archive
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, heard_line, wal_sizes
-from scrubjay.serving.connecting import connect, file_of, founder_in, replies, stranger
+from scrubjay.serving.connecting import connect, founder_in, learnt, refused_by, replies
 from scrubjay.serving.folder import empty_tmp, read_cluster, read_takeover, refuse_unfinished
 from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.plan import ClusterPlan
@@ -54,23 +53,11 @@ async def serve_durability(
     empty_tmp(folder)
     disk = RealDisk(folder, post=tasks.post)
     refuse_unfinished(disk)
-    known = read_cluster(disk)
+    known = read_cluster(disk) or await learnt(env, stop, disk, config, plan, NAME, DURABILITY, refused_by)
     if known is None:
-        admission = Admission(cluster=None, plan=plan.note, names=plan.names, members=None)
-        net = await connect(
-            env, config, plan, NAME, hello=lambda: stranger(DURABILITY, NAME, plan), admission=admission, refused=_refused, listens=False
-        )
-        founder = founder_in(env, net, disk, plan, NAME, None)
-        _log.info("it waits for the cluster to be founded: scrubjay cluster init")
-        try:
-            founded = await unless_stopped(tasks, stop, founder.follow())
-        finally:
-            await net.close()
-        if founded is None:
-            _log.info("stopped while it waited for the cluster to be founded")
-            return 0
-        known = file_of(founded)
-        start.done("founding")
+        _log.info("stopped while it waited for the cluster to be founded")
+        return 0
+    start.done("founding")
     members = Members(disk, known.cluster_id)
     admission = Admission(cluster=known.cluster_id, plan=plan.note, names=plan.names, members=members)
     cluster_id = known.cluster_id
@@ -81,7 +68,7 @@ async def serve_durability(
         NAME,
         hello=lambda: Hello(cluster_id, DURABILITY, NAME, note=plan.note),
         admission=admission,
-        refused=_refused,
+        refused=refused_by,
         listens=False,
     )
     founder = founder_in(env, net, disk, plan, NAME, known)
@@ -96,8 +83,8 @@ async def serve_durability(
         heard = HeardOf(ports)
         findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=heard_line)
         nodes = Nodes({}, {}, {}, members, heard, findings, keepers, wal_sizes(config, descriptors))
-        control = control_over(env, disk, config, file, plan.names, ports, alone=False)
-        if await unless_stopped(tasks, stop, _up(env, nodes, control, list(ports.values()), start)) is None:
+        control = control_over(env, disk, config, file, plan.names, ports, founders=plan.founders, zones=plan.zones, alone=False)
+        if await unless_stopped(tasks, stop, bring_up(env, nodes, control, list(ports.values()), start)) is None:
             _log.info("stopped while it started", waited_for="the catalogue")
             return 0
         cluster = Cluster({}, control, heard, nodes.sizes, {}, folder, plan.zones)
@@ -136,15 +123,6 @@ async def serve_durability(
         peers.close()
         await net.close()
     return 0
-
-
-async def _up(env: Env, nodes: Nodes, control: Control, peers: list[NodePort], start: ServerStart) -> bool:
-    await bring_up(env, nodes, control, peers, start)
-    return True
-
-
-def _refused(peer: NodeName, error: ScrubjayError) -> None:
-    _log.error("a node does not let this process in", node=peer, why=str(error))
 
 
 class HeardOf(Heard):

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from scrubjay.base.latency import Latency
+from scrubjay.storage.control.indexing.feeds import IndexFeeds
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 TABLES_MAX = 500
@@ -90,6 +91,20 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         ),
         Family("scrubjay_ttl_behind_seconds", GAUGE, "How long an item whose time to live is over may have stayed, at most", ("table",)),
         Family("scrubjay_ttl_late", GAUGE, "1 while that is a problem", ("table",)),
+        Family("scrubjay_index_lag_seconds", GAUGE, "Age of the newest change that a global index may lack", ("table", "index")),
+        Family("scrubjay_index_backfilling", GAUGE, "1 while items are put into a global index, or it is built anew", ("table", "index")),
+        Family("scrubjay_index_backfilled_items", COUNTER, "Items looked at for that since the start", ("table", "index")),
+        Family(
+            "scrubjay_transactions",
+            COUNTER,
+            "Transactions by how they ended, of those that this process coordinated or resolved",
+            ("outcome",),
+        ),
+        Family("scrubjay_transactions_stalled", GAUGE, "Transactions that stay pending in partitions led here: their coordinator was lost"),
+        Family("scrubjay_transactions_stalled_seconds", GAUGE, "For how long the oldest of them has; 0: there is none"),
+        Family("scrubjay_stand_ins", GAUGE, "Partitions in which a log replica votes in the place of a member whose node is lost"),
+        Family("scrubjay_partitions_short", GAUGE, "Partitions of which fewer than three members vote and answer"),
+        Family("scrubjay_transactions_noted", COUNTER, "Decisions noted as done that a coordinator had left without that note"),
         Family("scrubjay_tables_by_verdict", GAUGE, "Tables by the verdict of their last scrub", ("verdict",)),
         Family("scrubjay_tables_untold", GAUGE, f"Tables without series of their own: there are more than {TABLES_MAX}"),
     ),
@@ -241,3 +256,11 @@ def metrics_page() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def tell_indexes(out: Exposition, feeds: IndexFeeds | None) -> None:
+    """Of the global indexes that this process feeds; of those of the first tables by name. feeds None: it feeds none."""
+    for state in ([] if feeds is None else feeds.states())[:TABLES_MAX]:
+        out.tell("scrubjay_index_lag_seconds", state.lag_us / 1e6, state.table.name, state.named)
+        out.tell("scrubjay_index_backfilling", int(state.backfilling), state.table.name, state.named)
+        out.tell("scrubjay_index_backfilled_items", state.rows, state.table.name, state.named)

@@ -12,6 +12,7 @@ from scrubjay.archiver.format.layout import ClosedKey, EpochKey, build, parse
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import CHECK_JOB
 from scrubjay.archiver.write.bases import UPLOAD
+from scrubjay.archiver.write.settling import PREPARE_JOB
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
@@ -40,10 +41,12 @@ TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
 """Jobs that a fleet does: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
 
 
-UNHURRIED = (ANEW_JOB, CHECK_JOB, MAKE_JOB, REFERENCE, TRACE)
-"""Those that a night is made of: they keep to a share of a core while requests are served (server/courtesy.py). Somebody waits for the others, at 2 a.m."""
-GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD, SAMPLE)
-"""All that gives way here: packs and bases too, for which no log is kept, and what a restore is foreseen by, which must be as slow as that will be. A segment on its way to the archive does not: its log is kept until it is there."""
+UNHURRIED = (ANEW_JOB, CHECK_JOB, MAKE_JOB, PREPARE_JOB, REFERENCE, TRACE)
+"""Those that a night is made of, and the check of a segment on its way to the archive: they keep to a share of a core while requests are served (server/courtesy.py). Somebody
+waits for the others, at 2 a.m."""
+GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, PREPARE_JOB, UPLOAD, SAMPLE)
+"""All that gives way here: packs and bases too, for which no log is kept, and what a restore is foreseen by, which must be as slow as that will be. The check of a segment that is late
+(`PREPARE_LATE_JOB`) does not: its log is kept until it is in the archive."""
 
 
 FORESEE_S = 5.0

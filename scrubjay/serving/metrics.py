@@ -18,7 +18,9 @@ from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.drills.runs import Drills
 from scrubjay.pitr.job import CANCELLED, DIFFERS, FAILED, PUBLISHED
 from scrubjay.pitr.transfer.running import COMPLETED
+from scrubjay.server.cluster_status import stand_in, voters_up
 from scrubjay.server.compaction import COMPACT_WORDS
+from scrubjay.server.control import Control
 from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
@@ -26,11 +28,12 @@ from scrubjay.server.pairing import PairKeeper
 from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES, HalfHealth
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
-from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped
+from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped, tell_indexes
 from scrubjay.serving.folder import RecoverFile
 from scrubjay.serving.links import tell_links
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.catalogue import METADATA_TABLE
+from scrubjay.storage.control.placement import COPIES
 
 _VERDICTS = {"match": 0, "mismatch": 2, "unverified": 3}
 """As exit codes."""
@@ -75,6 +78,9 @@ class Metrics(Scraped):
         if self._net is not None:
             tell_links(out, self._net)
         self._tables(out, view)
+        tell_indexes(out, self._cluster.control.feeds)
+        tell_voters(out, self._cluster.control)
+        tell_transactions(out, self._cluster.control)
         self._archive(out, view)
         if self._pair is not None:
             tell_pair(out, self._pair, view.facts.pair)
@@ -195,6 +201,23 @@ class Metrics(Scraped):
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])
             if job["last"] is not None:
                 out.tell("scrubjay_job_left", job["last"]["left"], job["job"])
+
+
+def tell_voters(out: Exposition, control: Control) -> None:
+    """Of all partitions, as this process knows them."""
+    infos = [info for table in (control.system, *control.metadata.tables.values()) if table.status == "ACTIVE" for info in table.partitions]
+    out.tell("scrubjay_stand_ins", sum(stand_in(control, info) is not None for info in infos))
+    out.tell("scrubjay_partitions_short", sum(voters_up(control, info) < COPIES for info in infos))
+
+
+def tell_transactions(out: Exposition, control: Control) -> None:
+    for outcome, count in sorted(control.store.transactions.counts.items()):
+        out.tell("scrubjay_transactions", count, outcome)
+    resolver, sweep = control.resolver, control.sweep
+    if resolver is not None and sweep is not None:
+        out.tell("scrubjay_transactions_stalled", resolver.stalled)
+        out.tell("scrubjay_transactions_stalled_seconds", round(resolver.oldest_us / 1e6, 3))
+        out.tell("scrubjay_transactions_noted", sweep.noted)
 
 
 def tell_recovery(out: Exposition, recovered: RecoverFile | None) -> None:

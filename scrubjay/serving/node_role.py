@@ -14,11 +14,12 @@ from typing import Any
 
 import structlog
 
+from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.claim_followed import FollowedClaim
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future
-from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.errors import ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
@@ -31,11 +32,13 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store
 from scrubjay.base.versioned import decode_versioned
 from scrubjay.config import Config
-from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out
+from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out, why_out
 from scrubjay.server.archive import start_agents, wrapped
+from scrubjay.server.control import Control
+from scrubjay.server.health import late_indexes
 from scrubjay.server.news import NodeNews
 from scrubjay.server.peer_nodes import PeerNodes
-from scrubjay.server.process_talk import NodeTold
+from scrubjay.server.process_talk import IdentityTold, NodeTold, NodeToldLate, Renew
 from scrubjay.server.stop import hand_over, others_go_on
 from scrubjay.serving.archive import archive_line, settings_of
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, open_nodes
@@ -44,13 +47,14 @@ from scrubjay.serving.folder import ClusterFile, empty_tmp, read_cluster
 from scrubjay.serving.jobs import open_jobs
 from scrubjay.serving.links import links_down
 from scrubjay.serving.listening import announce, listen, settle, stop_signal
-from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeView, NotFounded, founding_routes, node_routes
+from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeView, founding_routes, node_routes, not_founded, not_routing
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import keys_of
 from scrubjay.serving.working_parts import agent_options, unexpected
 from scrubjay.storage.api.api import DynamoApi
-from scrubjay.storage.node.identity import IDENTITY_FILE, Identity
+from scrubjay.storage.node.identity import IDENTITY_FILE, Identity, identify, renew
+from scrubjay.storage.node.port import error_of
 
 JOB_WORKERS = 1
 """For the compression of what the agent uploads."""
@@ -60,9 +64,17 @@ _log = structlog.get_logger(part="serve")
 
 
 async def serve_node(
-    tasks: AsyncTasks, folder: Path, config: Config, plan: ClusterPlan, name: NodeName, descriptors: Descriptors, start: ServerStart
+    tasks: AsyncTasks,
+    folder: Path,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    descriptors: Descriptors,
+    start: ServerStart,
+    *,
+    routes: bool = True,
 ) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+    """Run until SIGTERM or SIGINT. routes: it answers the DynamoDB API, too. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
@@ -71,13 +83,20 @@ async def serve_node(
     if file is None:
         _log.info("stopped while it waited to be founded")
         return 0
-    life = NodeLife(env, tasks, folder, disk, config, plan, name, file, descriptors, start)
-    up = await unless_stopped(tasks, stop, life.up())
+    while True:
+        life = NodeLife(env, tasks, folder, disk, config, plan, name, file, descriptors, start, routes=routes)
+        over = _either(tasks, stop, life.renewed)
+        up = await unless_stopped(tasks, over, life.up())
+        if up is not None:
+            await over
+        if stop.done():
+            break
+        _log.info("this node is another member from now on, and starts as such", node=name)
+        await life.end()
     if up is None:
         _log.info("stopped while it started")
         await life.close()
         return 0
-    await stop
     _log.info("stopping")
     left = await life.leave()
     if left:
@@ -87,6 +106,19 @@ async def serve_node(
             )
         return 3
     return 0
+
+
+def _either(tasks: AsyncTasks, one: Future[Any], other: Future[Any]) -> Future[Any]:
+    """Resolves with whichever is first."""
+    either: Future[Any] = tasks.future()
+
+    def over(_: Any) -> None:
+        if not either.done():
+            either.set_result(None)
+
+    one.add_done_callback(over)
+    other.add_done_callback(over)
+    return either
 
 
 async def _founded(
@@ -118,7 +150,7 @@ async def _founded(
     founder = founder_in(env, net, disk, plan, name, None)
     net.answer(replies(founder, lambda: None))
     door = NodeDoor(env, config, cluster_id=lambda: "", forward=None, log=unexpected)
-    server = await listen(config, NotFounded(), founding_routes(founder, door), descriptors)
+    server = await listen(config, not_founded(), founding_routes(founder, door), descriptors)
     _log.info("this node is not initialised; it waits for scrubjay cluster init", node=name)
     try:
         founded = await unless_stopped(tasks, stop, founder.follow())
@@ -149,7 +181,10 @@ class NodeLife:
         file: ClusterFile,
         descriptors: Descriptors,
         start: ServerStart,
+        *,
+        routes: bool,
     ) -> None:
+        self._routes = routes
         self._env, self._tasks, self._folder, self._disk, self._config = env, tasks, folder, disk, config
         self._plan, self._name, self._file, self._descriptors, self._start = plan, name, file, descriptors, start
         self._number = next(number for number, one in plan.names.items() if one == name)
@@ -160,9 +195,12 @@ class NodeLife:
         self._news: NodeNews | None = None
         self._server: Any = None
         self._cluster: Cluster | None = None
+        self._control: Control | None = None
         self._writer: Writer | None = None
         self._agents: list[ArchiveAgent] = []
         self._net: PeerNet | None = None
+        self.renewed: Future[Any] = tasks.future()
+        """Resolved when this folder was made another member: it starts anew as that."""
 
     async def up(self) -> bool:
         env, config, plan, start = self._env, self._config, self._plan, self._start
@@ -187,7 +225,7 @@ class NodeLife:
         self._closing.append(net.close)
         network.now(net)
         founder = founder_in(env, net, self._disk, plan, self._name, self._file)
-        net.answer(replies(founder, lambda: self._news, self._state))
+        net.answer(replies(founder, lambda: self._news, self._state, self._identity_told))
         peers = PeerNodes(env, self._name, net)
         self._closing.append(peers.close)
         others = {other: peers.node(other, number) for number, other in plan.names.items() if other != self._name}
@@ -197,12 +235,26 @@ class NodeLife:
         await nodes.boot(self._tasks)
         start.done("boot")
         here = nodes.ports[self._name]
-        control = control_over(env, self._disk, config, self._file, plan.names, {**others, self._name: here}, alone=False, here=here)
+        control = control_over(
+            env,
+            self._disk,
+            config,
+            self._file,
+            plan.names,
+            {**others, self._name: here},
+            founders=plan.founders,
+            zones=plan.zones,
+            alone=False,
+            here=here,
+        )
+        control.store.tables.may_host = self._may_host
+        self._control = control
         await bring_up(env, nodes, control, list(others.values()), start)
         cluster = self._cluster = Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, self._folder, plan.zones)
         if control.following is not None:
             self._closing.append(control.following.stop)
         store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
+        control.store.changes.archive = ListedLog(store, self._file.cluster_id, env.tasks)
         writer = self._writer = Writer(self._file.cluster_id)
         jobs = open_jobs(self._folder, config, self._file.cluster_id, workers=JOB_WORKERS, settings=settings_of(config))
         self._closing.append(jobs.close)
@@ -218,14 +270,15 @@ class NodeLife:
         news = self._news = NodeNews(env.rand.uuid(), findings=kept.all, forget=kept.forget)
         for agent in agents:
             agent.published, agent.moved = news.published, news.moved
-        api = DynamoApi(cluster.store, env, keys=keys_of(config), log=unexpected)
+        api = DynamoApi(cluster.store, env, keys=keys_of(config), body_bytes_max=config.limits.request_bytes, log=unexpected)
         view = NodeView(env, config, cluster, here, writer, meter)
         forward = HttpForward(self._name, plan.durability.host, plan.durability.port, addresses=net.addresses)
         door = NodeDoor(env, config, cluster_id=lambda: self._file.cluster_id, forward=forward, log=unexpected)
         routes = node_routes(
-            view, NodeMetrics(view, cluster, api, net), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()]
+            view, NodeMetrics(view, cluster, api, net), cluster, plan, founder, door, lambda: [asdict(one) for one in net.links()], forward
         )
-        self._server = await listen(config, NodeApi(env, api, forward, unexpected), routes, self._descriptors)
+        served = NodeApi(env, api, forward, unexpected) if self._routes else not_routing(self._name)
+        self._server = await listen(config, served, routes, self._descriptors)
         settle()
         start.done("services")
         self._tasks.spawn(announce(self._tasks, cluster.store, self._server.port, config.serve.listen, start), name="ready")
@@ -250,6 +303,13 @@ class NodeLife:
         await hand_over(self._env, [here])
         await self.close()
         return left
+
+    async def end(self) -> None:
+        """It led nothing and stored nothing: a node that stays out."""
+        if self._server is not None:
+            self._server.closing = True
+            await self._server.stop()
+        await self.close()
 
     async def close(self) -> None:
         for close in reversed(self._closing):
@@ -280,12 +340,57 @@ class NodeLife:
             note=self._plan.note,
         )
 
+    def _identity_told(self, renewed: Renew | None) -> IdentityTold:
+        """Which folder this is; and what becomes of it, if the catalogue made it another member. Raises Unsafe, Corrupt, DiskFull."""
+        if self._nodes is None:
+            raise Unavailable("this node has not been read yet", node=self._name)
+        disk = RealDisk(self._folder / "nodes" / self._name, post=self._tasks.post)
+        running = self._nodes.running.get(self._name)
+        failed = self._nodes.ports[self._name].status().failed
+        identity = identify(
+            disk,
+            cluster_id=self._file.cluster_id,
+            node=self._name,
+            number=self._number,
+            mint=self._env.rand.uuid(),
+            now_us=self._env.clock.wall_us(),
+        )
+        if identity is None:
+            return IdentityTold("", 0, False, "" if failed is None else failed.message)
+        fresh = failed is not None and (running is None or not running.node.hosting.begun)
+        if running is None:
+            fresh = not disk.listdir("wal")
+        told = IdentityTold(identity.id, identity.incarnation, fresh, "" if failed is None else str(error_of(failed)))
+        if renewed is None or renewed.incarnation == identity.incarnation:
+            return told
+        if (renewed.id, fresh) != (identity.id, True) or renewed.incarnation < identity.incarnation:
+            raise Unsafe(
+                "this folder is not the one that was made a member", node=self._name, asked=renewed.id, found=identity.id, fresh=fresh
+            )
+        renew(disk, identity, renewed.incarnation)
+        if not self.renewed.done():
+            self.renewed.set_result(None)
+        return told
+
+    def _may_host(self) -> bool:
+        """This folder is the member that the catalogue, just read, has in its name. If the catalogue knows better who the node is, the node stops: it stays out."""
+        running = None if self._nodes is None else self._nodes.running.get(self._name)
+        if running is None or self._identity is None or self._control is None or running.node.failed is not None:
+            return False
+        why = why_out(self._control.metadata.standing(self._name, self._number), self._identity)
+        if why is not None:
+            _log.error("this node stays out", node=self._name, says="the catalogue", why=str(why))
+            running.node.fail(why)
+        return why is None
+
     def _state(self) -> NodeTold | None:
         """How this machine is, for whoever works for the cluster."""
         if self._cluster is None or self._net is None:
             return None
         trouble = next((state.trouble.error for state in (agent.state() for agent in self._agents) if state.trouble is not None), "")
-        return NodeTold(self._cluster.free_bytes(self._name), trouble, links_down(self._net))
+        late = late_indexes(self._cluster.control.feeds)
+        told = self._cluster.free_bytes(self._name), trouble, links_down(self._net)
+        return NodeToldLate(*told, late) if late else NodeTold(*told)
 
     def _refused(self, peer: NodeName, error: ScrubjayError) -> None:
         """Another process does not let this one in. If it knows better who this node is, the node stops."""
@@ -295,13 +400,14 @@ class NodeLife:
             running.node.fail(error)
 
     async def _met_by_all(self, net: PeerNet, nodes: Nodes) -> None:
-        """A node that never spoke waits until every other member has let it in: one of them may know another under its name."""
+        """A founding node that never spoke waits until every other one has let it in: one of them may know another under its name. One that is to join speaks for nobody until the catalogue
+        has its folder as the member's."""
         node = nodes.running[self._name].node
-        if not node.joining or node.boot_count > 1:
+        if not node.joining or not node.fresh or self._number not in self._plan.founders:
             return
         while node.failed is None:
             met = {one.name for one in net.links() if one.up and one.outward}
-            missing = [name for name in self._plan.names.values() if name != self._name and name not in met]
+            missing = [name for name in self._plan.founding if name != self._name and name not in met]
             if not missing:
                 return
             self._start.waits(f"{', '.join(missing)}: a new node is let in by all members")

@@ -27,7 +27,7 @@ from scrubjay.server.founding import Founder
 from scrubjay.server.ports import Report
 from scrubjay.server.problems import DEGRADED, DOWN, OK
 from scrubjay.serving.cluster import Cluster
-from scrubjay.serving.families import Exposition, Scraped
+from scrubjay.serving.families import Exposition, Scraped, tell_indexes
 from scrubjay.serving.links import tell_links
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.surface import keys_of
@@ -117,17 +117,31 @@ class NodeApi:
         respond(found.status, found.headers, found.body)
 
 
-class NotFounded:
-    """Answers for the DynamoDB API while the cluster is not founded: ask again, later."""
+class NotServed:
+    """Answers for the DynamoDB API where that is not served, always the same: status, the error's type and message."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        self._status, self._kind, self._message = status, kind, message
 
     def handle(self, request: Request, respond: Respond) -> None:
         del request
-        said = self.error(503, f"this cluster is {NOT_FOUNDED} (scrubjay cluster init)")
+        said = self.error(self._status, self._message)
         respond(said.status, said.headers, said.body)
 
     def error(self, status: int, message: str) -> Response:
-        body = '{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"' + message.replace('"', "'") + '"}'
+        body = '{"__type":"' + self._kind + '","message":"' + message.replace('"', "'") + '"}'
         return Response(status, (("Content-Type", "application/x-amz-json-1.0"),), body.encode())
+
+
+def not_founded() -> NotServed:
+    """Ask again, later."""
+    return NotServed(503, "com.amazonaws.dynamodb.v20120810#InternalServerError", f"this cluster is {NOT_FOUNDED} (scrubjay cluster init)")
+
+
+def not_routing(name: str) -> NotServed:
+    """Ask somebody else: an SDK does not try again."""
+    said = f"node {name} does not route (--no-router): ask a router, or a node that does"
+    return NotServed(400, "com.amazon.coral.service#UnknownOperationException", said)
 
 
 def founding_routes(founder: Founder, door: AdminDoor) -> Mapping[str, Handler]:
@@ -148,9 +162,11 @@ def founding_routes(founder: Founder, door: AdminDoor) -> Mapping[str, Handler]:
 
 
 class NodeView:
-    """A node's process as it is now. here: its own node."""
+    """A process that routes, as it is now. here: its own node, writer: under which that archives; None: it has none."""
 
-    def __init__(self, env: Env, config: Config, cluster: Cluster, here: NodePort, writer: Writer, meter: MeteredStore) -> None:
+    def __init__(
+        self, env: Env, config: Config, cluster: Cluster, here: NodePort | None, writer: Writer | None, meter: MeteredStore
+    ) -> None:
         self._env, self._config, self._cluster, self._here, self._writer, self._meter = env, config, cluster, here, writer, meter
 
     @property
@@ -159,8 +175,10 @@ class NodeView:
         return serves(self._cluster.control, self._env.clock.wall_us())
 
     @property
-    def durable(self) -> bool:
-        """And what is written is being archived, as far as this node sees."""
+    def durable(self) -> bool | None:
+        """And what is written is being archived, as far as this node sees; None: there is no node here."""
+        if self._writer is None:
+            return None
         state = self._meter.state()
         away_us = 0 if state.reachable or state.since_us is None else self._env.clock.wall_us() - state.since_us
         return self.serves and self._writer.stopped is None and not self._writer.blocked and away_us < self._config.archive.lag_alarm_us
@@ -169,6 +187,8 @@ class NodeView:
     def health(self) -> str:
         if not self.serves:
             return DOWN
+        if self._here is None or self._writer is None:
+            return OK
         status = self._here.status()
         return DEGRADED if status.failed is not None or status.full or self._writer.stopped is not None or self._writer.blocked else OK
 
@@ -185,7 +205,8 @@ class NodeMetrics(Scraped):
         out.tell("scrubjay_build_info", 1, __version__, platform.python_version())
         out.tell("scrubjay_health", (OK, DEGRADED, DOWN).index(view.health))
         out.tell("scrubjay_serving", int(view.serves))
-        out.tell("scrubjay_durable", int(view.durable))
+        if view.durable is not None:
+            out.tell("scrubjay_durable", int(view.durable))
         for (operation, status), count in sorted(self._api.counts.items()):
             out.tell("scrubjay_requests", count, operation or "none", str(status))
         for operation, latency in sorted(self._api.latency.items()):
@@ -207,6 +228,7 @@ class NodeMetrics(Scraped):
             out.tell("scrubjay_quarantine_trees", quarantine.trees, name)
             out.tell("scrubjay_quarantine_bytes", quarantine.bytes, name)
         tell_links(out, self._net)
+        tell_indexes(out, self._cluster.control.feeds)
         return [metric for metric in out.families() if metric.samples]
 
 
@@ -218,8 +240,9 @@ def node_routes(
     founder: Founder,
     door: AdminDoor,
     links: Callable[[], list[Any]],
+    forward: HttpForward,
 ) -> Mapping[str, Handler]:
-    """links: connections to the other processes, as facts."""
+    """links: connections to the other processes, as facts. forward: to the durability process, which is asked whether what is written is archived where there is no node here."""
 
     async def init(request: Request) -> Report:
         del request
@@ -248,6 +271,11 @@ def node_routes(
         asked = parse_qs(request.query, keep_blank_values=True)
         if "live" in asked:
             return Response(200, _TEXT, b"live\n")
+        if "durable" in asked and view.durable is None:
+            try:
+                return await forward.send(request)
+            except Unavailable:
+                return Response(503, _TEXT, b"the durability process cannot be asked\n")
         good = view.durable if "durable" in asked else view.serves
         return Response(200 if good else 503, _TEXT, f"{view.health}\n".encode())
 

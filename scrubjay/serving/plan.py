@@ -10,11 +10,11 @@ import msgspec
 from scrubjay.base.errors import Invalid
 from scrubjay.base.ids import NodeName
 from scrubjay.config import Config
-from scrubjay.config_cluster import Address, address_of
+from scrubjay.config_cluster import Address, address_of, node_number
 
 
 class ClusterPlan(NamedTuple):
-    """names: the nodes by number, in the order of their names. api, peers: where each answers clients, and the other nodes. durability: where that process answers."""
+    """names: the nodes by number: those that found the cluster in the order of their names, the others with numbers of their own (`node_number`). founders: numbers of the founding ones. api, peers: where each answers clients, and the other nodes. durability: where that process answers. routers: folder and API address of each."""
 
     name: str
     names: Mapping[int, NodeName]
@@ -24,11 +24,18 @@ class ClusterPlan(NamedTuple):
     peers: Mapping[NodeName, Address]
     durability: Address
     durability_data: str
+    founders: tuple[int, ...]
+    routers: Mapping[NodeName, tuple[str, Address]]
+
+    @property
+    def founding(self) -> tuple[NodeName, ...]:
+        """The nodes that found the cluster, by number."""
+        return tuple([self.names[number] for number in self.founders])
 
     @property
     def note(self) -> bytes:
-        """What every process of the cluster must agree on; said when two of them meet."""
-        return msgspec.json.encode({"cluster": self.name, "nodes": list(self.names.values())})
+        """What every process of the cluster must agree on; said when two of them meet. Nodes that join later are not in it: not every process need know of them at once."""
+        return msgspec.json.encode({"cluster": self.name, "nodes": list(self.founding)})
 
 
 def plan_of(config: Config) -> ClusterPlan:
@@ -62,8 +69,10 @@ def plan_of(config: Config) -> ClusterPlan:
             found=config.second.url,
             next="leave second.url out: two archives are kept by --dev alone",
         )
-    names = dict(enumerate(sorted(config.cluster.metadata), 1))
     nodes = dict(config.nodes.all)
+    names = dict(enumerate(sorted(config.cluster.metadata), 1))
+    founders = tuple(names)
+    names.update({node_number(name, one): name for name, one in config.nodes.all if name not in config.cluster.metadata})
 
     def addresses(key: str) -> dict[NodeName, Address]:
         found = {name: address_of(getattr(nodes[name], key)) for name in names.values()}
@@ -78,6 +87,8 @@ def plan_of(config: Config) -> ClusterPlan:
         addresses("peer"),
         durability,
         config.durability.data,
+        founders,
+        {name: (one.data, address) for name, one in config.routers.all if (address := address_of(one.listen)) is not None},
     )
 
 
@@ -88,6 +99,21 @@ def node_of(plan: ClusterPlan, name: str | None) -> NodeName:
         raise Invalid("say which node this is", asked="--role node", found="no --name", next=f"one of {known}")
     if name not in plan.names.values():
         raise Invalid("there is no such node", asked=f"--name {name}", found=f"the nodes of the file are {known}", next="give one of them")
+    return NodeName(name)
+
+
+def router_of(plan: ClusterPlan, name: str | None) -> NodeName:
+    """Which router a process is. Raises Invalid."""
+    known = ", ".join(plan.routers) or "none"
+    if name is None:
+        raise Invalid("say which router this is", asked="--role router", found="no --name", next=f"one of [routers] of the file: {known}")
+    if name not in plan.routers:
+        raise Invalid(
+            "there is no such router",
+            asked=f"--name {name}",
+            found=f"the routers of the file: {known}",
+            next=f"give one of them, or write [routers.{name}] with listen and data",
+        )
     return NodeName(name)
 
 

@@ -16,19 +16,21 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.config import Config
 from scrubjay.secrets_out import Cleaner
+from scrubjay.server.admission import NODE, ROUTER
 from scrubjay.serving.durability_role import serve_durability
 from scrubjay.serving.folder import LOG
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.node_role import serve_node
 from scrubjay.serving.plan import plan_of
+from scrubjay.serving.router_role import serve_router
 from scrubjay.serving.start import ServerStart
 from scrubjay.store_settings import keyring_of
 
 _log = structlog.get_logger(part="serve")
 
 
-def serve_role(config: Config, lock: FolderLock, role: str, name: str | None) -> int:
-    """Run until SIGTERM or SIGINT. role: node | durability. name: of the node. Returns the exit code. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
+def serve_role(config: Config, lock: FolderLock, role: str, name: str | None, routes: bool) -> int:
+    """Run until SIGTERM or SIGINT. role: node | router | durability. name: of the node or router. routes: a node answers the DynamoDB API, too. Returns the exit code. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "info", kept=KeptLines(lock.folder / LOG), clean=Cleaner(config, os.environ).clean)
     start = ServerStart(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
@@ -40,7 +42,9 @@ def serve_role(config: Config, lock: FolderLock, role: str, name: str | None) ->
     def main(tasks: AsyncTasks) -> Coroutine[Any, Any, int]:
         if name is None:
             return serve_durability(tasks, lock.folder, config, plan, descriptors, start, place=lock.place)
-        return serve_node(tasks, lock.folder, config, plan, NodeName(name), descriptors, start)
+        if role == ROUTER:
+            return serve_router(tasks, lock.folder, config, plan, NodeName(name), descriptors, start)
+        return serve_node(tasks, lock.folder, config, plan, NodeName(name), descriptors, start, routes=routes)
 
-    assert (role == "node") == (name is not None)
+    assert (role in (NODE, ROUTER)) == (name is not None)
     return run(main)

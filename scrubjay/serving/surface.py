@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from scrubjay import __version__
-from scrubjay.admin import AdminApi
+from scrubjay.admin import AdminApi, NodeVerb
 from scrubjay.admin_door import PREFIX
 from scrubjay.base.env import Env
 from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
@@ -21,6 +21,7 @@ from scrubjay.server.cluster_status import cluster_report
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
 from scrubjay.server.moving import Moves
+from scrubjay.server.ports import SplitPort
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
@@ -62,6 +63,8 @@ def surface(
     metrics: Metrics,
     webhooks: Webhooks,
     unexpected: Callable[[str, BaseException], None],
+    nodes: Mapping[str, NodeVerb] | None = None,
+    splits: SplitPort | None = None,
 ) -> Mapping[str, Handler]:
     """Routes by path prefix."""
     keys, configured = keys_of(config), shown(config)
@@ -103,6 +106,8 @@ def surface(
         cluster=facts,
         status=health.status,
         members=lambda: cluster_report(cluster.control, dict(cluster.zones)),
+        nodes=nodes,
+        splits=splits,
         alerts=webhooks.test,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,
         log=unexpected,

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from scrubjay import __version__
+from scrubjay.admin import NodeVerb
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Claiming
@@ -35,6 +36,9 @@ from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
+from scrubjay.server.relocating import Relocating
+from scrubjay.server.replacing import Replacing
+from scrubjay.server.table_splits import TableSplits
 from scrubjay.server.ttl.walker import TtlOptions
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.archive import START_PATIENCE_S, Archive, archive_line, settings_of
@@ -72,9 +76,14 @@ class WorkingParts:
     courtesy: Courtesy
     api: DynamoApi
     routes: Mapping[str, Handler]
+    replacing: Replacing | None = None
+    relocating: Relocating | None = None
 
     def quiet(self) -> None:
         """What looks on and tells ends, before a stop."""
+        for part in (self.replacing, self.relocating):
+            if part is not None:
+                part.stop()
         self.health.stop()
         self.courtesy.stop()
         self.webhooks.stop()
@@ -228,7 +237,7 @@ async def open_services(
         ttl=durability.ttl,
     )
     health.start()
-    api = DynamoApi(cluster.store, env, keys=keys_of(config), log=unexpected)
+    api = DynamoApi(cluster.store, env, keys=keys_of(config), body_bytes_max=config.limits.request_bytes, log=unexpected)
 
     def share(share: float) -> None:
         jobs.share(share)
@@ -238,6 +247,30 @@ async def open_services(
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()
+    replacing = relocating = None
+    node_verbs: dict[str, NodeVerb] = {}
+    if net is not None:
+
+        def works() -> bool:
+            return durability.duty.state == WORKS
+
+        replacing = Replacing(env, net, cluster.control, works=works, log=_durability_log.info)
+        replacing.start()
+        relocating = Relocating(
+            env,
+            net,
+            cluster.control,
+            works=works,
+            log=_durability_log.info,
+            stand_in_us=config.cluster.stand_in_after_us,
+        )
+        relocating.start()
+        node_verbs = {
+            "replace": replacing.replace,
+            "join": relocating.join,
+            "drain": relocating.drain,
+            "remove": relocating.remove,
+        }
     metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk), archive.pair, net)
     routes = surface(
         env,
@@ -253,8 +286,12 @@ async def open_services(
         metrics,
         webhooks,
         unexpected,
+        node_verbs,
+        TableSplits(env, cluster.control, works=lambda: net is None or durability.duty.state == WORKS),
     )
-    return WorkingParts(cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes)
+    return WorkingParts(
+        cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes, replacing, relocating
+    )
 
 
 async def _once_at_work(env: Env, duty: Duty, claim: Callable[[], Awaitable[None]]) -> None:

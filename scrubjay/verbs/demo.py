@@ -14,6 +14,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--archive", metavar="URL", help="archive to use (default: a folder); s3://bucket/prefix needs the usual AWS variables"
     )
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="on a cluster of four processes, one of which is killed on the way; default: on `serve --dev`, one process with everything",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
     parser.add_argument(
         "--rows", metavar="N", type=int, help="load only so many cities, the largest first (default: all that fit the time)"
@@ -35,7 +40,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 VERB = Verb(
     words=("demo",),
     summary="load real data, break things, and see every promise kept: verify, scrub, heal, restore, compare",
-    example=("scrubjay demo", "scrubjay demo --json"),
+    example=("scrubjay demo", "scrubjay demo --cluster", "scrubjay demo --json"),
     exits={
         0: "everything it claims was checked",
         1: "a step failed",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scrubjay.config import Config
 
 
-ROLES = ("node", "durability")
+ROLES = ("node", "router", "durability")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,14 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--dev", action="store_true", help="everything in one process: three storage nodes in three zones, metadata, router, durability"
     )
     parser.add_argument(
-        "--role", metavar="ROLE", help="one process of the cluster that --config describes: `node` (each routes, too) or `durability`"
+        "--role",
+        metavar="ROLE",
+        help="one process of the cluster that --config describes: `node` (each routes, too), `router` or `durability`",
     )
-    parser.add_argument("--name", metavar="NAME", help="with --role node: which of [nodes]")
+    parser.add_argument("--name", metavar="NAME", help="with --role node or router: which of [nodes] or [routers]")
+    parser.add_argument(
+        "--no-router", action="store_true", default=None, help="with --role node: it stores and does not answer the DynamoDB API"
+    )
     parser.add_argument("--data", metavar="DIR", help="data folder (default: ./scrubjay-data)")
     parser.add_argument("--port", metavar="N", help="port (default: 8000; 0: a free one)")
     parser.add_argument("--archive", metavar="URL", help="file:///path or s3://bucket/prefix (default: file://DIR/archive)")
@@ -58,6 +63,15 @@ def _run(call: VerbCall) -> Result:
         raise VerbFailure("say how to serve", code="Usage", exit_code=USAGE, asked="scrubjay serve", found=found, next_step=step)
     if role is not None:
         return _run_role(call, str(role))
+    if call.option("no_router"):
+        raise VerbFailure(
+            "only a node of several processes can leave routing to others",
+            code="Usage",
+            exit_code=USAGE,
+            asked="--no-router with --dev",
+            found="one process, which everybody asks",
+            next_step="leave it out",
+        )
     options = {
         name: call.option(name.partition(".")[2])
         for name in ("serve.data", "serve.port", "serve.listen", "serve.auth", "serve.insecure_listen", "serve.stop_timeout")
@@ -76,26 +90,43 @@ def _run(call: VerbCall) -> Result:
 
 def _run_role(call: VerbCall, role: str) -> Result:
     """One process of a cluster: its folder and addresses are the file's. Raises Invalid."""
-    from scrubjay.serving.plan import node_of, placed, plan_of
+    from scrubjay.serving.plan import node_of, placed, plan_of, router_of
 
     if role not in ROLES:
         asked, step = f"--role {role}", f"one of {', '.join(ROLES)}"
         raise VerbFailure("there is no such role", code="Usage", exit_code=USAGE, asked=asked, found="no such role", next_step=step)
     for name in ("data", "port", "listen", "archive"):
         if call.option(name) is not None:
-            asked, step = f"--{name} with --role", f"write it into the file: nodes.NAME.{name}, durability.{name} or archive.url"
+            asked, step = (
+                f"--{name} with --role",
+                f"write it into the file: nodes.NAME.{name}, routers.NAME.{name}, durability.{name} or archive.url",
+            )
             raise VerbFailure("the file says so", code="Usage", exit_code=USAGE, asked=asked, found=str(call.option(name)), next_step=step)
+    if call.option("no_router") and role != "node":
+        raise VerbFailure(
+            "only a node can leave routing to others",
+            code="Usage",
+            exit_code=USAGE,
+            asked=f"--no-router with --role {role}",
+            found="no storage node",
+            next_step="leave it out",
+        )
     options = {name: call.option(name.partition(".")[2]) for name in ("serve.auth", "serve.insecure_listen", "serve.stop_timeout")}
     config = call.config(options)
     plan = plan_of(config)
     if role == "node":
         node = node_of(plan, call.option("name"))
         config = placed(config, data=plan.data[node], listen=plan.api[node])
-        served: tuple[str, str | None] = role, node
+        served: tuple[str, str | None, bool] = role, node, not call.option("no_router")
+    elif role == "router":
+        router = router_of(plan, call.option("name"))
+        data, listen = plan.routers[router]
+        config = placed(config, data=data, listen=listen)
+        served = role, router, True
     else:
         if call.option("name") is not None:
             raise VerbFailure(
-                "only nodes have a name",
+                "only nodes and routers have a name",
                 code="Usage",
                 exit_code=USAGE,
                 asked=f"--name {call.option('name')}",
@@ -103,7 +134,7 @@ def _run_role(call: VerbCall, role: str) -> Result:
                 next_step="leave it out",
             )
         config = placed(config, data=plan.durability_data, listen=plan.durability)
-        served = role, None
+        served = role, None, True
     with told_in_a_folder_at_rest_of(config):
         _check(config)
     if not call.json:
@@ -140,7 +171,7 @@ def _check(config: Config) -> None:
         )
 
 
-def _serve(config: Config, role: tuple[str, str | None] | None = None) -> int:
+def _serve(config: Config, role: tuple[str, str | None, bool] | None = None) -> int:
     """The lock first: a restarted node keeps quiet for a while from when it is alone, and what takes long (imports, replay) had better happen meanwhile."""
     from scrubjay.base.real.platform import check_platform
     from scrubjay.serving.lock import FolderLock, data_folder
@@ -190,6 +221,7 @@ VERB = Verb(
         "scrubjay serve --dev --data ./scrubjay-data --port 8000",
         "scrubjay serve --dev --archive s3://bucket/prefix --set archive.seal_age=5s",
         "scrubjay serve --config cluster.toml --role node --name n1",
+        "scrubjay serve --config cluster.toml --role router --name r1",
     ),
     exits={
         0: "stopped by SIGTERM or SIGINT; everything acknowledged is archived",

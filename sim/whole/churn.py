@@ -19,8 +19,10 @@ ASK_S = 15.0
 KEYS = 4
 
 
-def spec_of(name: str) -> TableSpec:
-    return TableSpec(name=name, key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())
+def spec_of(name: str, *, stream_view: str = "") -> TableSpec:
+    return TableSpec(
+        name=name, key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput(), stream_view=stream_view
+    )
 
 
 class Churn:

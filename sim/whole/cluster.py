@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Claiming
@@ -26,6 +27,7 @@ from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.server.admission import why_out
 from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
@@ -43,17 +45,20 @@ from scrubjay.server.node import (
     open_node,
     start_node,
 )
+from scrubjay.server.relocating import Relocating
+from scrubjay.server.replacing import Replacing
 from scrubjay.sim.clock import WALL_START_US, SimClock
 from scrubjay.sim.disk import SimDisk
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.door import Door, Wire
+from scrubjay.sim.whole.folders import Folders
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from scrubjay.storage.btree.memory_treefile import MAKER
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, index_remains, index_tables
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.router import Router
@@ -61,7 +66,7 @@ from scrubjay.storage.control.service import Service
 from scrubjay.storage.control.store import Store
 from scrubjay.storage.node import Node
 from scrubjay.storage.node.archive_source import NodeLogSource
-from scrubjay.storage.node.identity import Members
+from scrubjay.storage.node.identity import Members, identity_in
 from scrubjay.storage.node.port_local import AbsentNode
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
@@ -70,6 +75,7 @@ from scrubjay.storage.service_port import Finding
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))
 CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
+_OPERATOR_S = 1.0
 _POLL_S = 0.05
 _CLAIM_S = 5.0
 """How long a start of the control part waits for the archive, before it comes up without it."""
@@ -86,6 +92,8 @@ class ControlLife:
     up: bool = False
     durability: Durability | None = None
     health: Health | None = None
+    replacing: Replacing | None = None
+    relocating: Relocating | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class WholeCluster:
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
     Without: storage alone. on_node: called with each new life of a node once it may speak. log_node: number of the node whose member of every new partition
     keeps the log alone (nobody in production places log replicas yet); None: there is none. ring: the keys that the archive is encrypted with, None: it is not.
-    second: there is another control part, with durability services, a folder and a ledger of its own, over the same metadata group and archive (`others`).
+    replaces: whoever runs the cluster replaces a node whose folder is empty, as soon as that may be. spares: nodes that run and have not joined. stand_in_us: as `Relocating` has it. second: there is another control part, with durability services, a folder and a ledger of its own, over the same metadata group and archive (`others`).
 
     More than 15 fields, more than 25 methods: a whole cluster with its machines, wired once.
     """
@@ -128,8 +136,13 @@ class WholeCluster:
         log_node: int | None = None,
         ring: Keyring | None = None,
         second: bool = False,
+        replaces: bool = False,
+        spares: int = 0,
+        stand_in_us: int = 0,
     ) -> None:
         self.world = world
+        self.names = (*NAMES, *(NodeName(f"n{number}") for number in range(len(NAMES) + 1, len(NAMES) + spares + 1)))
+        """Of the nodes, by number; the founding ones first."""
         self._ring, self._seals = ring, world.stream("seals")
         self.log_node = log_node
         self.wire = wire or Wire()
@@ -139,7 +152,7 @@ class WholeCluster:
         self._agent = agent
         self._wal = WalSizes(wal_file_bytes, wal_limit_bytes, wal_file_bytes)
         self._initial_partitions, self._checkpoint_s, self._archive_wait_s = initial_partitions, checkpoint_s, archive_wait_s
-        self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in NAMES}
+        self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in self.names}
         self.archive = SimStore(world)
         self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
@@ -148,6 +161,7 @@ class WholeCluster:
         self._sink = FindingSink(keeper=lambda: None if self.control.process is None else self.service.note, heard=self._heard_finding)
         self.states: list[tuple[int, str, str, str, str]] = []
         self._heard = Heard()
+        self._replaces, self._stand_in_us = replaces, stand_in_us
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self._running_agents: list[ArchiveAgent] = []
         self.on_node: list[Callable[[WorldHost, RunningNode], None]] = []
@@ -167,10 +181,11 @@ class WholeCluster:
         """The archive as that machine sees it."""
         clocks = clocks or {}
         made = {name: SimClock(world, rate_ppm=one.rate_ppm, offset_us=one.offset_us) for name, one in clocks.items()}
-        self.hosts = [world.add_host(name, build=self._build, clock=made.get(name)) for name in NAMES]
+        self.hosts = [world.add_host(name, build=self._build, clock=made.get(name)) for name in self.names]
         self.control = world.add_host(NodeName("control"), build=self._build_control, clock=made.get("control"))
         self.others = [world.add_host(NodeName("other"), build=self._build_control)] if second else []
         self._alone = not second
+        self.folders = Folders(CLUSTER, self.hosts, self.absent)
         self.system = metadata_table(
             TableId("00000000-0000-4000-8000-000000000001"),
             PartitionId("00000000-0000-4000-8000-000000000002"),
@@ -270,7 +285,7 @@ class WholeCluster:
         try:
             life = self._open(host, told)
         except ScrubjayError as error:
-            number = NAMES.index(host.name) + 1
+            number = self.names.index(host.name) + 1
             self.absent[host.name] = absent_node(name=host.name, number=number, told=told, failed=error)
             if isinstance(error, ClockFault):
                 self.world.after(_CLOCK_TRY_US, partial(self._again, host))
@@ -285,7 +300,7 @@ class WholeCluster:
         )
         return open_node(
             name=host.name,
-            names=dict(enumerate(NAMES, 1)),
+            names=dict(enumerate(self.names, 1)),
             env=host.env,
             disk=host.disk,
             network=host.network,
@@ -304,7 +319,10 @@ class WholeCluster:
 
     def _booted(self, host: WorldHost, life: RunningNode) -> None:
         up = self.control.process is not None
-        _host_known(life.node, self.system, self.metadata.tables if up else {})
+        if up and (why := self._why_out(host)) is not None:
+            life.node.fail(why)
+            return
+        _host_known(life.node, self.metadata.system if up else self.system, self.metadata.tables if up else {})
         join(host.env, self.members, life.node)
         self._sources[host.name] = life.source
         if self._agent is not None:
@@ -325,6 +343,12 @@ class WholeCluster:
         for listener in self.on_node:
             listener(host, life)
 
+    def _why_out(self, host: WorldHost) -> ScrubjayError | None:
+        """What a node's process finds out when it has read the catalogue (`serving.node_role`)."""
+        identity = identity_in(host.disk)
+        assert identity is not None
+        return why_out(self.metadata.standing(host.name, identity.number), identity)
+
     def seen_as(self, key: str) -> str:
         """The name by which readers know an object of the archive. key: as it lies there."""
         return key if self._ring is None else true_name(self._ring, key)
@@ -339,20 +363,32 @@ class WholeCluster:
             host.env,
             ports=doors,
             system=self.system,
-            members=MEMBERS,
             disk=host.disk,
             scratch=self._folder_of(host),
             initial_partitions=self._initial_partitions,
             pitr_default=True,
             tree_timeout_s=10.0,
             alone=self._alone,
+            log=self._told,
         )
         if self.log_node is not None:
             tables = parts.store.tables
             tables.new_partitions = partial(_with_logs, tables.new_partitions, (self.log_node,))  # type: ignore[method-assign]
         life = ControlLife(parts, wrapped(self.client(host.env), host.env))
+        parts.store.changes.archive = ListedLog(life.archive.store, CLUSTER, host.env.tasks)
         host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host, life), name="control"))
         return life
+
+    async def _operator(self, replacing: Replacing, env: Env) -> None:
+        """Replaces what has to be; what is refused now is asked for again."""
+        while True:
+            await env.tasks.sleep(_OPERATOR_S)
+            for host in self.hosts:
+                if self.folders.fresh(host):
+                    try:
+                        await replacing.replace(host.name, lambda _: None)
+                    except ScrubjayError as error:
+                        self._told(f"{host.name} cannot be replaced now: {error}")
 
     async def _control_up(self, host: WorldHost, life: ControlLife) -> None:
         env, folder, told = host.env, self._folder_of(host), self._told if host is self.control else partial(self._told_by, host)
@@ -402,6 +438,14 @@ class WholeCluster:
             log=told,
             agents=self._running_agents,
         )
+        if len(self.names) > len(NAMES):
+            life.relocating = Relocating(env, self.folders, life.parts, works=lambda: True, log=told, stand_in_us=self._stand_in_us)
+            life.relocating.start()
+        if self._replaces or len(self.names) > len(NAMES):  # it tells a folder that joined which member it is
+            life.replacing = Replacing(env, self.folders, life.parts, works=lambda: True, log=told)
+            life.replacing.start()
+        if self._replaces and life.replacing is not None:
+            env.tasks.spawn(self._operator(life.replacing, env), name="operator")
         if not self._alone:
             env.tasks.spawn(self._once_at_work(env, life.durability.duty, claim), name="claim")
         life.health = Health(
@@ -417,7 +461,7 @@ class WholeCluster:
             options=HealthOptions(
                 url=self.archive.url,
                 version="sim",
-                zones={name: name for name in NAMES},
+                zones={name: name for name in self.names},
                 wal_file=self._wal.file,
                 wal_limit=self._wal.limit,
                 lag_alarm_us=LAG_ALARM_US,
@@ -496,8 +540,21 @@ class WholeCluster:
 
 def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
     """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known, and until they
-    are archived to their end."""
+    are archived to their end; and what went to other nodes, to forget."""
+
+    def host(table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> None:
+        if node.number in info.nodes:
+            node.hosting.host(table, info, awaits_base=awaits_base)
+        elif node.hosting.known(info.partition_id):
+            node.hosting.forget(info.partition_id)
+
     for table in (system, *(tables[key] for key in sorted(tables))):
+        for index in index_tables(table):
+            for info in index.partitions:
+                host(index, info)
+        for info in index_remains(table):
+            if node.hosting.known(info.partition_id):
+                node.hosting.forget(info.partition_id)
         awaits = table.restore_of is not None and table.restore_of.in_progress
         if table.archived_at is not None:
             for info in table.partitions:
@@ -505,4 +562,4 @@ def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) 
                     node.hosting.forget(info.partition_id)
         elif table.status != "DROPPED" or any(node.hosting.known(info.partition_id) for info in table.partitions):
             for info in table.partitions:
-                node.hosting.host(table, info, awaits_base=awaits)
+                host(table, info, awaits_base=awaits)

@@ -20,7 +20,11 @@ from scrubjay.storage.archive_port import Attestation
 from scrubjay.storage.btree import memory_engine
 from scrubjay.storage.btree.engine import Change, Row
 from scrubjay.storage.btree.row import HEADER_SIZE, lsn_of
+from scrubjay.storage.commands.values import FeedCommand
 from scrubjay.storage.control import router
+from scrubjay.storage.indexes import feed
+from scrubjay.storage.indexes.kept_rows import Fed
+from scrubjay.storage.items.global_index import GlobalRows
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.replica import Replica
@@ -102,6 +106,26 @@ async def _manifest_first(self: Placer, segment: Any, facts: Any, generation: in
 
 _place = Placer._place
 
+
+def _last_change_dropped(command: FeedCommand, fed: Fed) -> Any:
+    taken = _changes_taken(command, fed)
+    if isinstance(taken, feed.FeedStep) and len(command.rows) > 1:
+        last = command.rows[-1]
+        return taken._replace(rows={key: value for key, value in taken.rows.items() if key != last[1]})
+    return taken
+
+
+_changes_taken = feed._changes
+
+
+def _old_rows_stay(self: GlobalRows, key: bytes, old: bytes | None, new: bytes | None) -> Any:
+    gone, come = _rows_changed(self, key, old, new)
+    return ({}, come) if come else (gone, come)
+
+
+_rows_changed = GlobalRows.change
+
+
 WHOLE = tuple(
     Mutant(name, rule, plant, "whole")
     for name, rule, plant in (
@@ -148,6 +172,8 @@ WHOLE = tuple(
             _planted(restore, "last_stamp_at", lambda micros: last_stamp_at(micros + 2_500_000)),
         ),
         ("sealed-forgotten", "a restart forgets which segments wait for the archive", _planted(Replica, "extra", _forgets_sealed)),
+        ("index-row-dropped", "the last row of what an index is fed is lost", _planted(feed, "_changes", _last_change_dropped)),
+        ("index-row-stays", "the row of the item before stays in an index", _planted(GlobalRows, "change", _old_rows_stay)),
     )
 )
 
@@ -155,19 +181,20 @@ WHOLE = tuple(
 MUTANT_SECONDS = 15
 
 KILLERS: dict[str, int] = {
-    "read-without-lease": 207,
     "answer-before-applied": 6,
     "evaluate-on-applied": 1,
-    "digest-keeps-removed": 1,
+    "digest-keeps-removed": 17,
     "overlay-oldest-first": 1,
     "row-hash-unchecked": 17,
     "wal-trimmed-before-archived": 1,
     "retried-unknown": 6,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,
-    "closed-over-nothing": 1,
+    "closed-over-nothing": 17,
     "restore-cut-early": 2,
     "restore-cut-late": 4,
+    "index-row-dropped": 9001,
+    "index-row-stays": 9001,
 }
 """A seed that kills each mutant, as found by `python -m scrubjay.sim mutants`; tests try it first. Those that only a story brings to light (sim.whole.stories) have none."""
 

@@ -30,11 +30,14 @@ from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, LIMIT, STRANGERS, Clie
 from scrubjay.sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
 from scrubjay.sim.whole.commands import number_of, value_of
 from scrubjay.sim.whole.door import Rough
+from scrubjay.sim.whole.indexed import IndexCheck, draw_indexed, indexed
+from scrubjay.sim.whole.members_operator import STAND_IN_US, MembersOperator, draw_operator
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.whole.packing import Packing, draw_packing
 from scrubjay.sim.whole.spoiler import Spoiler, draw_spoiler
+from scrubjay.sim.whole.streaming import VIEW, StreamFollower, draw_streamed
 from scrubjay.sim.world import World
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, index_tables
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.node import Node
@@ -82,6 +85,14 @@ SEALED, SEALED_FROM = 0.5, 2_000
 
 KEPT, KEPT_FROM = 0.5, 6_000
 """In how many of the seeds, of those from KEPT_FROM on, nodes keep some seconds of the log for a member that is away."""
+
+
+REPLACED, REPLACED_FROM = 0.7, 7_000
+"""In how many of the seeds, of those from REPLACED_FROM on, nodes whose disk is lost are replaced; where no node keeps the log alone."""
+
+
+DURABLE_LOSSES = ("rot", "wal-rot", "amnesia", "empty-disk")
+"""Faults that take from a node what was durable."""
 
 
 def draw_storage(seed: int, draw: Stream) -> StorageOptions:
@@ -169,6 +180,9 @@ class WholeRun:
         draw = self.world.stream("lines")
         self.wire = Rough(draw) if not calm and draw.chance(ROUGH) else None
         """Between control part and nodes, where it loses and delays frames."""
+        members = draw_operator(seed, self.world)
+        log_node = draw_log_node(seed, self.world.stream("logs")) if members is None else None
+        self._replaces = seed >= REPLACED_FROM and members is None and log_node is None and self.world.stream("operator").chance(REPLACED)
         self.cluster = WholeCluster(
             self.world,
             storage=draw_storage(seed, self.world.stream("kept")),
@@ -179,13 +193,22 @@ class WholeRun:
             wal_file_bytes=1 << 15,
             checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
             wire=self.wire,
-            log_node=draw_log_node(seed, self.world.stream("logs")),
+            log_node=log_node,
             ring=draw_ring(seed, self.world.stream("keys")),
+            replaces=self._replaces,
+            spares=0 if members is None else 1,
+            stand_in_us=STAND_IN_US,
         )
         self.env = self.cluster.env
         self.clients = Clients(self.world, self.cluster, TABLE)
         self.churn = Churn(self.cluster, self.clients, self.world.stream("churn"))
+        self.indexes = IndexCheck(self.cluster, self.clients) if draw_indexed(seed, self.world.stream("indexes")) else None
         self.nemesis = Nemesis(self.world, self.cluster, self.clients, clocks, self._count, self._not_archived)
+        self.operator = None
+        if members is not None and not calm:
+            self.operator = MembersOperator(self.world, self.cluster, members, self._count)
+            # A node that is away, or leaves, is a fault until its copies are elsewhere: no other one loses what was durable meanwhile.
+            self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         if clocks:
             self.result.faults["skew"] = len(clocks)
         self.snapshots: list[WorldSnapshot] = []
@@ -196,6 +219,8 @@ class WholeRun:
         self.spoiler = None if calm or spoils is None else Spoiler(self.cluster.archive, spoils, self._count)
         packs = draw_packing(seed, self.world.stream("packs"))
         self.packing = None if calm or packs is None else Packing(self.world, self.cluster, packs, self._count)
+        streamed = draw_streamed(seed, self.world.stream("streamed"))
+        self.follower = None if streamed is None else StreamFollower(self.cluster, self.clients, streamed, self._count)
         self.cluster.archive.on_put = self._object_made
 
     def run(self) -> WholeResult:
@@ -203,7 +228,7 @@ class WholeRun:
         result = self.result
         main = self.env.tasks.spawn(self._main(), name="whole")
         try:
-            self.world.run(until_us=(self._seconds + 500) * SECOND, stop=main.done)
+            self.world.run(until_us=(self._seconds + (500 if self.indexes is None else 1_000)) * SECOND, stop=main.done)
             if not main.done():
                 raise WholeViolation("the run did not come to its end: " + self._where())
             main.result()
@@ -221,6 +246,7 @@ class WholeRun:
             "tables made": self.churn.made,
             "tables dropped": self.churn.dropped,
             "weak reads": self.clients.weak,
+            "nodes replaced": self.cluster.folders.renewed,
         }.items():
             if count:
                 result.faults[name] = count
@@ -269,8 +295,9 @@ class WholeRun:
 
     def _step(self) -> None:
         self._events += 1
-        if self._broken or self.nemesis.broken:
-            raise WholeViolation(self._broken or self.nemesis.broken)
+        broken = self._broken or self.nemesis.broken or (self.follower.broken if self.follower is not None else "")
+        if broken:
+            raise WholeViolation(broken)
         if self._events % 64 == 0:
             self.cluster.check_invariants()
 
@@ -288,22 +315,28 @@ class WholeRun:
         await attach(self.cluster.look, self.env, cluster_id=CLUSTER, folder_is_new=True)
         self.cluster.start()
         await self.cluster.up()
-        await self.cluster.ask(self.cluster.store.create_table(spec_of(TABLE)), seconds=60.0)
+        spec = spec_of(TABLE, stream_view=VIEW if self.follower else "")
+        await self.cluster.ask(self.cluster.store.create_table(spec if self.indexes is None else indexed(spec)), seconds=60.0)
         while self.clients.table() is None:
             await tasks.sleep(0.05)
         watch = tasks.spawn(self._watch_window(), name="window")
         mending = tasks.spawn(self.nemesis.mend_failed(), name="mending")
         clients = [tasks.spawn(self.clients.run(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         churn = tasks.spawn(self.churn.run(), name="churn")
+        operating = [] if self.operator is None else [tasks.spawn(self.operator.run(), name="operator")]
+        following = [] if self.follower is None else [tasks.spawn(self.follower.run(), name="follower")]
         await self._faults()
         self.clients.done = True
+        if self.operator is not None:
+            self.operator.over = True
         await self._calm_down()
-        for one in (*clients, churn, mending):
+        for one in (*clients, churn, mending, *following, *operating):
             await one
         await self._judge_history()
         await self._converged()
         if self.packing is not None and (why := await self.packing.run()):
             raise WholeViolation(why)
+        await self._indexes_hold(TABLE)
         await self._scrub()
         await self._copies_hold()
         await self._logs_hold()
@@ -372,6 +405,7 @@ class WholeRun:
             "reads": clients.ledger.check(found),
             **self.judge(),
             "tables": await self.churn.check(),
+            "stream": [] if self.follower is None else await self.follower.judge(),
         }
         bad = {checker: findings for checker, findings in verdicts.items() if findings}
         if bad:
@@ -389,11 +423,21 @@ class WholeRun:
 
     async def _converged(self) -> None:
         """Every copy serves again, unless its tree rotted (that waits for the scrub) or its node lost what it must not lose."""
+        deadline = self.world.now + (60 if self.operator is None else 240) * SECOND
+        while self.operator is not None and (left := self.operator.left(self._infos())):
+            if self.world.now > deadline:
+                raise WholeViolation(f"what the operator asked for is not done 240 s after the faults ended: {left}: " + self._where())
+            await self.env.tasks.sleep(0.2)
         deadline = self.world.now + 60 * SECOND
         while self._unsettled():
             if self.world.now > deadline:
                 raise WholeViolation("not all copies serve 60 s after the faults ended: " + self._where())
             await self.env.tasks.sleep(0.2)
+
+    def _infos(self) -> list[PartitionInfo]:
+        """Of every table that is there, and of the metadata group."""
+        tables = [one for one in self.cluster.metadata.tables.values() if one.status == "ACTIVE"]
+        return [info for one in (self.cluster.metadata.system, *tables) for table in (one, *index_tables(one)) for info in table.partitions]
 
     def _unsettled(self) -> bool:
         live = [one for one in self.cluster.service.tables() if one.dropped_at is None]
@@ -401,7 +445,7 @@ class WholeRun:
         return any(copy.state not in ("ok", "suspect") and not self._lost_its_log(copy.node) for copy in copies)
 
     def _lost_its_log(self, node: NodeName) -> bool:
-        struck = ("wal-rot", "amnesia", "empty-disk")
+        struck = ("wal-rot", "amnesia") if self._replaces else ("wal-rot", "amnesia", "empty-disk")
         return node == self.nemesis.victim and any(self.result.faults.get(kind) for kind in struck)
 
     async def _scrub(self) -> None:
@@ -409,11 +453,19 @@ class WholeRun:
         self.result.scrub = str(first["verdict"])
         if first["verdict"] == "unverified" and not self._but_for_the_victim(first):
             raise WholeViolation(f"the scrub could not compare everything: {first}")
+        await self._indexes_hold(TABLE)  # one may have been built anew
         second = await self.cluster.ask(self.cluster.durability.scrub.run(), seconds=200.0)
         if second["verdict"] != "match" and not self._but_for_the_victim(second):
             raise WholeViolation(f"the second scrub does not match: {second}")
         if first["verdict"] == "mismatch" and self.nemesis.victim is None and not self._but_for_uploads(first):
             raise WholeViolation(f"a scrub found a difference though nothing rotted: {first}")
+
+    async def _indexes_hold(self, name: str) -> None:
+        if self.indexes is not None:
+            why = await self.indexes.wrong(name)
+            if why:
+                raise WholeViolation(f"table {name}, {why}: " + self._where())
+            self._count("indexes compared")
 
     def _but_for_uploads(self, report: dict[str, Any]) -> bool:
         """All that it found are objects of the archive that were spoilt when they came."""
@@ -436,7 +488,7 @@ class WholeRun:
             least = (await self._leader_of(PartitionId(info.partition_id))).applied
             mine = {key: may for key, may in allowed.items() if self.clients.partition(table, key) == info.partition_id}
             for node in self.cluster.nodes():
-                if node.number in info.logs:
+                if node.number in info.logs or node.number not in info.nodes:
                     continue
                 while (rows := await self._copy_rows(node, PartitionId(info.partition_id), least)) is None:
                     if self._lost_its_log(node.name):
@@ -467,7 +519,8 @@ class WholeRun:
                     if self.world.now > deadline:
                         raise WholeViolation(f"the log on {node.name} does not follow: " + self._where())
                     await self.env.tasks.sleep(0.2)
-                if (log.state, log.status.vote, log.damaged) != ("log", "votes", False):
+                # One that stands by, as an operator's cluster may have, does not vote.
+                if (log.state, log.status.vote, log.damaged) != ("log", "votes" if self.operator is None else "learner", False):
                     raise WholeViolation(f"the log on {node.name} is no whole log: " + self._where())
                 assert log.group is not None
                 assert leader.group is not None
@@ -526,3 +579,4 @@ class WholeRun:
         findings = compare(snapshot.values, found)
         if findings:
             raise WholeViolation(f"restored to {snapshot.at_us}: {findings[0]} ({len(findings)} in all)")
+        await self._indexes_hold(RESTORED)

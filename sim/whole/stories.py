@@ -155,7 +155,35 @@ def what_was_acknowledged_outlasts_a_blackout(
     return ""
 
 
+def a_strong_read_asks_whoever_leads_now(seed: int, *, storage: StorageOptions, consensus: ConsensusOptions, agent: AgentOptions) -> str:
+    """The leader is cut off from the other nodes, not from the router, which knows no other. Those elect another, a write is acknowledged there, and whoever reads
+    through the router sees it."""
+    told = _Told(seed, storage=storage, consensus=consensus, agent=agent)
+    told.begin()
+    told.put(1, 1)
+    router, network = told.cluster.router, told.world.net
+    old = router.leader(told.partition)
+    assert old is not None
+    for name in told.cluster.names:
+        if name != old:
+            network.cut_link(old, name)
+            network.cut_link(name, old)
+    others = [router.nodes[name] for name in told.cluster.names if name != old]
+
+    def acknowledged() -> bool:
+        answers: list[Any] = []
+        for node in others:
+            node.write(told.partition, put(1, 2, blind=True), answers.append)
+        assert told.until(lambda: len(answers) == len(others)), "the write was not answered"
+        return any(isinstance(answer, WriteAnswer) for answer in answers)
+
+    assert told.until(acknowledged), "the others elected nobody"
+    found = told.get(1)
+    return "" if found == 2 else f"value 2 is acknowledged, and a strong read answers {found}: a leader that was replaced"
+
+
 STORIES: Mapping[str, Callable[..., str]] = {
+    "read-without-lease": a_strong_read_asks_whoever_leads_now,
     "sealed-forgotten": waiting_segments_outlast_a_blackout,
     "messages-before-sync": what_was_acknowledged_outlasts_a_blackout,
 }

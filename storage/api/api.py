@@ -13,7 +13,7 @@ import msgspec
 
 from scrubjay.base.env import Env
 from scrubjay.base.latency import Latency
-from scrubjay.storage.api import aws_chunked, errors, limits
+from scrubjay.storage.api import aws_chunked, errors, guard, limits
 from scrubjay.storage.api.call import Call, encode_json
 from scrubjay.storage.api.describe import ACCOUNT, REGION, table_arn
 from scrubjay.storage.api.errors import ApiError
@@ -27,17 +27,23 @@ from scrubjay.storage.api.http import (
     RequestIds,
     Respond,
     Response,
+    TooLong,
+    Undecodable,
+    coded,
+    coding_of,
     content_type_of,
     cors_headers,
-    gzip,
-    wants_gzip,
+    request_coding,
+    unpacked,
 )
-from scrubjay.storage.api.operations import OPERATIONS
+from scrubjay.storage.api.operations import OPERATIONS, STREAM_OPERATIONS, Operation
 from scrubjay.storage.api.sigv4 import AccessKey, SignatureVerifier, is_chunked
 from scrubjay.storage.backend import Backend
+from scrubjay.storage.items.partiql.parse import prepare
 
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
+_STREAMS_API = "DynamoDBStreams_20120810"
 DEEP_BRACES = 62
 """What ARNs say by default, as those of DynamoDB's own local version do."""
 _CONTENT_TYPES = (JSON_1_0, PLAIN_JSON, JSON_1_1)
@@ -48,7 +54,7 @@ def _ignore(operation: str, error: BaseException) -> None:
 
 
 class DynamoApi:
-    """backend: the store. keys: id to Key, or None for "signed by anybody". region, account: what ARNs say.
+    """backend: the store. keys: id to Key, or None for "signed by anybody". region, account: what ARNs say. body_bytes_max: of a request, once it is unpacked.
 
     log(operation, error): told of every error that became a 500 without being foreseen.
     """
@@ -62,6 +68,7 @@ class DynamoApi:
         region: str = REGION,
         account: str = ACCOUNT,
         endpoint: str = "",
+        body_bytes_max: int = limits.BODY_BYTES_MAX,
         log: Callable[[str, BaseException], None] = _ignore,
     ) -> None:
         self.backend = backend
@@ -70,13 +77,17 @@ class DynamoApi:
         self.account = account
         self.endpoint = endpoint
         self.log_unexpected = log
+        self._body_bytes_max = body_bytes_max
         self.in_flight = 0
         self.counts: dict[tuple[str, int], int] = {}
         """Answers by (operation, status), for /metrics."""
         self.latency: dict[str, Latency] = {}
         """Of each operation, from the request's body being there to its answer."""
+        self.users = None if keys is None else frozenset(keys)
+        """Ids of the access keys; None: signatures are not checked."""
         self._verifier = SignatureVerifier(env.clock, keys)
         self._ids = RequestIds(env.rand)
+        prepare()
 
     def answered(self) -> int:
         """Requests so far that got an answer."""
@@ -140,18 +151,23 @@ class DynamoApi:
             if body and request.headers.get("content-type") != JSON_1_0 and content_type_of(request.headers) not in _CONTENT_TYPES:
                 respond(*self._not_found(request, request_id))
                 return
-            raw = self._parse(_plain(request) if is_chunked(request.headers) else body) if body else None
-            operation = self._operation_of(request)
+            packed = request_coding(request.headers) if "content-encoding" in request.headers else ""
+            raw = self._parse(_plain(request) if is_chunked(request.headers) else body) if body and not packed else None
+            operation, handler = self._operation_of(request)
             identity = self._verifier.verify("POST", request.path, request.query, request.headers, body)
+            if packed:  # only now: nobody else's body is unpacked
+                body = self._unpacked(request, packed)
+                raw = self._parse(body)
             if type(raw) is not dict:
                 raise errors.serialization(_why_not_an_object(raw, operation) if body else None)
-            handler = OPERATIONS[operation]
             if self.in_flight >= limits.REQUESTS_IN_FLIGHT_MAX:
                 raise errors.throttling()
             deep = body.count(b"{") > DEEP_BRACES or body.count(b"[") > DEEP_BRACES
             call = Call(
                 self, operation, handler.shape, raw, identity, send, host=request.headers.get("host", ""), deep=deep, size=len(body)
             )
+            if identity.role is not None:
+                guard.check_unnamed(call, operation)
             self.in_flight += 1
             counted = True
         except ApiError as error:
@@ -170,18 +186,29 @@ class DynamoApi:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise errors.serialization() from None
 
-    def _operation_of(self, request: Request) -> str:
+    def _unpacked(self, request: Request, coding: str) -> bytes:
+        """The body with its `Content-Encoding` undone. Raises ApiError: InternalServerError for a coding that is wrong, as AWS."""
+        try:
+            return unpacked(_plain(request) if is_chunked(request.headers) else request.body, coding, bytes_max=self._body_bytes_max)
+        except Undecodable:
+            raise errors.internal("The request body is not what its Content-Encoding says.") from None
+        except TooLong:
+            raise errors.request_entity_too_large() from None
+
+    def _operation_of(self, request: Request) -> tuple[str, Operation]:
         service, _, operation = request.headers.get("x-amz-target", "").partition(".")
-        if service not in _APIS or operation not in OPERATIONS:
+        known = OPERATIONS if service in _APIS else STREAM_OPERATIONS if service == _STREAMS_API else {}
+        handler = known.get(operation)
+        if handler is None:
             raise errors.unknown_operation()
-        return operation
+        return operation, handler
 
     def _other_method(self, request: Request, request_id: str) -> Response:
         if request.method == "OPTIONS" and "origin" in request.headers:
             return Response(200, [("x-amzn-RequestId", request_id), *cors_headers(request)], b"")
         if request.method in ("GET", "HEAD") and request.path == "/":
             page = f"healthy: {request.headers.get('host') or f'dynamodb.{self.region}.amazonaws.com'} ".encode()
-            return Response(200, [("x-amzn-RequestId", request_id), ("x-amz-crc32", str(zlib.crc32(page)))], page)
+            return Response(200, [("x-amzn-RequestId", request_id), ("x-amz-crc32", str(zlib.crc32(page))), *cors_headers(request)], page)
         return self._not_found(request, request_id)
 
     def _not_found(self, request: Request, request_id: str) -> Response:
@@ -195,9 +222,11 @@ class DynamoApi:
             media = content_type_of(request_headers)
             content_type = media if media in _CONTENT_TYPES else PLAIN_JSON if not media and request_headers else JSON_1_0
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type), *extra]
-        if "accept-encoding" in request_headers and len(body) >= limits.GZIP_BYTES_MIN and wants_gzip(request_headers["accept-encoding"]):
-            body = gzip(body)
-            headers.append(("Content-Encoding", "gzip"))
+        if len(body) >= limits.CODED_BYTES_MIN and "accept-encoding" in request_headers:
+            coding = coding_of(request_headers["accept-encoding"])
+            if coding:
+                body = coded(body, coding)
+                headers.append(("Content-Encoding", coding))
         headers.append(("x-amz-crc32", str(zlib.crc32(body))))
         if "origin" in request_headers:
             headers += cors_headers(request)

@@ -10,13 +10,14 @@ import msgspec
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Internal, ScrubjayError
 from scrubjay.base.times import utc_text
-from scrubjay.storage.api import errors
+from scrubjay.storage.api import errors, guard
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.shapes import Struct
 from scrubjay.storage.api.sigv4 import Signer
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.values import Item
 
 encode_json = msgspec.json.Encoder().encode
 Body = dict[str, Any]
@@ -33,7 +34,7 @@ class Trace(NamedTuple):
 class Api(Protocol):
     """What an operation is given of the API that it came through (`storage/api/api.py`).
 
-    region, account: what ARNs say. endpoint: how clients name this server, "" for as they call it. log_unexpected(operation, error): of what became a 500.
+    region, account: what ARNs say. users: ids of the access keys, None: signatures are not checked. endpoint: how clients name this server, "" for as they call it. log_unexpected(operation, error): of what became a 500.
     """
 
     backend: Backend
@@ -41,6 +42,7 @@ class Api(Protocol):
     region: str
     account: str
     endpoint: str
+    users: frozenset[str] | None
     log_unexpected: Callable[[str, BaseException], None]
 
     def table_arn(self, name: str) -> str: ...
@@ -55,12 +57,12 @@ Send = Callable[[int, bytes, Sequence[tuple[str, str]]], None]
 
 
 class Call:
-    """input: the request's members, read by the operation's shape. raw: as they came. send: gives the answer. host: as the client names this server.
+    """input: the request's members, read by the operation's shape. raw: as they came. role: of the key that signed, None: it is not known. send: gives the answer. host: as the client names this server.
 
     size: bytes of the request's text. deep: the text has so many braces that values may be nested beyond reason.
     """
 
-    __slots__ = ("answered", "api", "deep", "host", "input", "key_id", "operation", "raw", "region", "send", "shape", "size")
+    __slots__ = ("answered", "api", "deep", "host", "input", "key_id", "operation", "raw", "region", "role", "send", "shape", "size")
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Call:
         self.raw = raw
         self.input: Body = {}
         self.key_id = identity.key_id
+        self.role = identity.role
         self.region = identity.region
         self.host = host
         self.deep = deep
@@ -94,7 +97,7 @@ class Call:
 
     def fail(self, error: BaseException, traces: Sequence[Trace] = ()) -> None:
         """The answer to whatever went wrong; an error nobody foresaw is logged and becomes a 500."""
-        answer = self._answer_to(error)
+        answer = self.answer_to(error)
         self._send(answer.status, encode_json(answer.body()), trace_headers(traces) if traces else ())
 
     def _send(self, status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
@@ -102,7 +105,8 @@ class Call:
             self.answered = True
             self.send(status, body, headers)
 
-    def _answer_to(self, error: BaseException) -> ApiError:
+    def answer_to(self, error: BaseException) -> ApiError:
+        """`error` as the API says it; one that nobody foresaw is logged and becomes a 500."""
         if isinstance(error, ItemError):
             error = errors.serialization(error.message) if isinstance(error, SerializationError) else errors.validation(error.message)
         if isinstance(error, ApiError):
@@ -136,12 +140,34 @@ class Call:
 
         return guarded
 
-    def data_table(self, name: str) -> TableMeta:
-        """The table for an item operation. Raises ApiError: it does not exist, or cannot be read or written now."""
+    @property
+    def account(self) -> str:
+        return self.api.account
+
+    def data_table(self, name: str, action: str, items: Sequence[Item] | None, *, index: str | None = None, within: str = "") -> TableMeta:
+        """The table for an item operation. action: what of it a policy would have to allow. items, index, within: as of `guard.item_context`. Raises ApiError: it does not exist, or cannot be read or
+        written now, or not by this caller."""
         table = self.api.backend.table(self.api.table_name(name, self.operation))
         if table is None or table.status not in ("ACTIVE", "UPDATING") or (table.restore_of is not None and table.restore_of.in_progress):
+            if self.role is not None:
+                guard.check_absent(self, action, name if name.startswith("arn:") else self.api.table_arn(name))
             raise errors.resource_not_found()
+        if self.role is not None:
+            arn = self.api.table_arn(table.name)
+            context = guard.item_context(table, index, items, within)
+            guard.check(self, table, action, arn if index is None else f"{arn}/index/{index}", context=context)
         return table
+
+    def check_policy(self, table: TableMeta) -> TableMeta:
+        """The table, for an operation on it as a whole. Raises AccessDeniedException."""
+        if self.role is not None:
+            guard.check(self, table, self.operation, self.api.table_arn(table.name))
+        return table
+
+    def check_absent(self, name: str) -> None:
+        """Of a table that is not there. Raises AccessDeniedException for who may not know."""
+        if self.role is not None:
+            guard.check_absent(self, self.operation, name if name.startswith("arn:") else self.api.table_arn(name))
 
 
 def trace_headers(traces: Sequence[Trace]) -> list[tuple[str, str]]:

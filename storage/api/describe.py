@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from scrubjay.storage.api.call import Body
-from scrubjay.storage.catalogue import KeySchema, LocalIndex, TableMeta, TableStats
+from scrubjay.storage.api.streams import latest_members
+from scrubjay.storage.api.throughput import least_warm
+from scrubjay.storage.catalogue import GlobalIndex, KeySchema, LocalIndex, TableMeta, TableStats, Throughput
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 """In every ARN, as DynamoDB's own local version has them."""
@@ -16,10 +19,18 @@ def seconds(micros: int) -> float:
     return round(micros / 1_000_000, 3)
 
 
-def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: str | None = None, *, status: str | None = None) -> Body:
-    """The TableDescription. source_arn: of the table this one was restored from. status: instead of the table's own."""
+def table_description(
+    meta: TableMeta,
+    stats: TableStats,
+    arn: str,
+    source_arn: str | None = None,
+    *,
+    status: str | None = None,
+    index_stats: Sequence[TableStats] = (),
+) -> Body:
+    """The TableDescription. source_arn: of the table this one was restored from. status: instead of the table's own. index_stats: of each global index."""
     result: Body = {
-        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in meta.attributes],
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in meta.shown_attributes],
         "TableName": meta.name,
         "KeySchema": key_schema(meta),
         "TableStatus": _status(meta) if status is None else status,
@@ -44,13 +55,68 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
             class_summary["LastUpdateDateTime"] = seconds(meta.table_class_changed_at)
         result["TableClassSummary"] = class_summary
     if meta.on_demand is not None:
-        result["OnDemandThroughput"] = {"MaxReadRequestUnits": meta.on_demand.read, "MaxWriteRequestUnits": meta.on_demand.write}
+        result["OnDemandThroughput"] = on_demand_member(meta.on_demand)
     if meta.restore_of is not None and meta.restore_of.imported is None:
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
+    result |= latest_members(meta, arn)
     if meta.local_indexes:
         result["LocalSecondaryIndexes"] = _local_indexes(meta, stats, arn)
+    if meta.global_indexes:
+        result["GlobalSecondaryIndexes"] = [
+            _global_index(meta, index, one, f"{arn}/index/{index.name}")
+            for index, one in zip(meta.global_indexes, index_stats, strict=True)
+        ]
     result["DeletionProtectionEnabled"] = meta.deletion_protection
+    result["WarmThroughput"] = warm_description(meta.billing, meta.throughput, meta.warm or None, status=result["TableStatus"])
     return result
+
+
+def _global_index(meta: TableMeta, index: GlobalIndex, stats: TableStats, arn: str) -> Body:
+    shown: Body = {
+        **global_index_info(index),
+        "IndexStatus": index.status,
+        **throughput_member(meta.billing, index.throughput, index.throughput_changed_at),
+        "IndexSizeBytes": stats.bytes,
+        "ItemCount": stats.rows,
+        "IndexArn": arn,
+        "WarmThroughput": warm_description(meta.billing, index.throughput, index.warm, status=index.status),
+    }
+    if index.status == "CREATING" and meta.status != "CREATING":
+        shown["Backfilling"] = index.backfilling
+    if index.on_demand is not None:
+        shown["OnDemandThroughput"] = on_demand_member(index.on_demand)
+    return shown
+
+
+def global_index_info(index: GlobalIndex) -> Body:
+    """Name, KeySchema and Projection of a global index."""
+    return {
+        "IndexName": index.name,
+        "KeySchema": [
+            *[{"AttributeName": one.name, "KeyType": "HASH"} for one in index.hash],
+            *[{"AttributeName": one.name, "KeyType": "RANGE"} for one in index.sort],
+        ],
+        "Projection": _projection(index.projection, index.attributes),
+    }
+
+
+def on_demand_member(ceilings: Throughput) -> Body:
+    """The member OnDemandThroughput."""
+    return {"MaxReadRequestUnits": ceilings.read, "MaxWriteRequestUnits": ceilings.write}
+
+
+def warm_description(billing: str, throughput: Throughput, asked: Throughput | None, *, status: str) -> Body:
+    """The member WarmThroughput: what was asked for, and at least what every table or index of this kind has."""
+    least = least_warm(billing, throughput)
+    warm = least if asked is None else Throughput(max(asked.read, least.read), max(asked.write, least.write))
+    return {"ReadUnitsPerSecond": warm.read, "WriteUnitsPerSecond": warm.write, "Status": "UPDATING" if status == "UPDATING" else "ACTIVE"}
+
+
+def _projection(kind: str, attributes: Sequence[str]) -> Body:
+    projection: Body = {"ProjectionType": kind}
+    if kind == "INCLUDE":
+        projection["NonKeyAttributes"] = list(attributes)
+    return projection
 
 
 def _local_indexes(meta: TableMeta, stats: TableStats, arn: str) -> list[Body]:
@@ -64,16 +130,13 @@ def _local_indexes(meta: TableMeta, stats: TableStats, arn: str) -> list[Body]:
 
 def index_info(key: KeySchema, index: LocalIndex) -> Body:
     """The LocalSecondaryIndexInfo of an index."""
-    projection: Body = {"ProjectionType": index.projection}
-    if index.projection == "INCLUDE":
-        projection["NonKeyAttributes"] = list(index.attributes)
     return {
         "IndexName": index.name,
         "KeySchema": [
             {"AttributeName": key.partition.name, "KeyType": "HASH"},
             {"AttributeName": index.sort.name, "KeyType": "RANGE"},
         ],
-        "Projection": projection,
+        "Projection": _projection(index.projection, index.attributes),
     }
 
 
@@ -95,11 +158,16 @@ def import_arn(table_arn: str, id_: str) -> str:
 
 def throughput_description(meta: TableMeta) -> Body:
     """The member ProvisionedThroughput alone."""
-    increased, decreased = meta.throughput_changed_at
+    return throughput_member(meta.billing, meta.throughput, meta.throughput_changed_at)
+
+
+def throughput_member(billing: str, units: Throughput, changed_at: tuple[int | None, int | None]) -> Body:
+    """As `throughput_description`, of a table or an index. changed_at: when it was last increased, and decreased."""
+    increased, decreased = changed_at
     throughput: Body = {
         "NumberOfDecreasesToday": 0,
-        "ReadCapacityUnits": meta.throughput.read if meta.billing == "PROVISIONED" else 0,
-        "WriteCapacityUnits": meta.throughput.write if meta.billing == "PROVISIONED" else 0,
+        "ReadCapacityUnits": units.read if billing == "PROVISIONED" else 0,
+        "WriteCapacityUnits": units.write if billing == "PROVISIONED" else 0,
     }
     if increased is not None:
         throughput["LastIncreaseDateTime"] = seconds(increased)
@@ -108,9 +176,12 @@ def throughput_description(meta: TableMeta) -> Body:
     return {"ProvisionedThroughput": throughput}
 
 
+_MADE_OF = ("AttributeDefinitions", "CreationDateTime", "KeySchema", "LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+
+
 def deleted_description(description: Body) -> Body:
     """What DeleteTable shows of `description`: without what the table was made of."""
-    return {name: value for name, value in description.items() if name not in ("AttributeDefinitions", "CreationDateTime", "KeySchema")}
+    return {name: value for name, value in description.items() if name not in _MADE_OF}
 
 
 def _status(meta: TableMeta) -> str:

@@ -76,7 +76,7 @@ def unrecognized_client(message: str = "The security token included in the reque
     return ApiError(_SERVICE + "UnrecognizedClientException", message)
 
 
-def access_denied(message: str) -> ApiError:
+def access_denied(message: str = "Access is denied") -> ApiError:
     return ApiError(_SERVICE + "AccessDeniedException", message, message_member="Message")
 
 
@@ -115,10 +115,57 @@ def not_built(what: str) -> ApiError:
     return validation(f"One or more parameter values were invalid: {what} is not supported")
 
 
+def no_such_kms_key(key: str) -> ApiError:
+    """As the service passes on what its KMS says of a key that is not there."""
+    if not key.startswith("arn:"):
+        key = f"arn:aws:kms:us-east-1:000000000000:{key if key.startswith('alias/') else f'key/{key}'}"
+    what = f"Alias {key} is not found." if ":alias/" in key else f"Key '{key}' does not exist"
+    return validation(
+        f"KMS validation error: com.amazonaws.services.kms.model.NotFoundException: {what} (Service: AWSKMS; Status Code: 400; Error Code: NotFoundException)"
+    )
+
+
 def conditional_check_failed(item: Any | None = None) -> ApiError:
     """item: the item as it was, for ReturnValuesOnConditionCheckFailure=ALL_OLD."""
     return ApiError(
         _DYNAMO + "ConditionalCheckFailedException", "The conditional request failed", extra=None if item is None else {"Item": item}
+    )
+
+
+def duplicate_item() -> ApiError:
+    return ApiError(_DYNAMO + "DuplicateItemException", "Duplicate primary key exists in table")
+
+
+def item_collection_full(message: str) -> ApiError:
+    """Of a write that would bring the items of one partition key, with their rows in local indexes, beyond their limit."""
+    return ApiError(_DYNAMO + "ItemCollectionSizeLimitExceededException", message)
+
+
+TRANSACTION_ONGOING = "Transaction is ongoing for the item"
+
+
+def transaction_conflict() -> ApiError:
+    """Of a single write whose item a transaction holds."""
+    return ApiError(_DYNAMO + "TransactionConflictException", TRANSACTION_ONGOING)
+
+
+def transaction_cancelled(message: str, reasons: list[Any]) -> ApiError:
+    return ApiError(_DYNAMO + "TransactionCanceledException", message, extra={"CancellationReasons": reasons}, message_member="Message")
+
+
+def transaction_in_progress() -> ApiError:
+    return ApiError(
+        _DYNAMO + "TransactionInProgressException",
+        "The transaction with the given request token is already in progress.",
+        message_member="Message",
+    )
+
+
+def idempotent_parameter_mismatch() -> ApiError:
+    return ApiError(
+        _DYNAMO + "IdempotentParameterMismatchException",
+        "DynamoDB rejected the request because you retried a request with a different payload but with an idempotent token that was already used.",
+        message_member="Message",
     )
 
 
@@ -166,11 +213,15 @@ def backup_in_use(message: str) -> ApiError:
 
 
 def export_not_found(arn: str) -> ApiError:
-    return ApiError(_DYNAMO + "ExportNotFoundException", f"Export not found: {arn}")
+    return ApiError(_DYNAMO + "ExportNotFoundException", f"Export not found: Export not found: {arn}")
 
 
-def export_conflict(message: str) -> ApiError:
-    return ApiError(_DYNAMO + "ExportConflictException", message)
+_DUPLICATE = "Duplicate request detected with conflicting parameters"
+
+
+def export_conflict() -> ApiError:
+    """The ClientToken was of another."""
+    return ApiError(_DYNAMO + "ExportConflictException", f"Export conflict: {_DUPLICATE}")
 
 
 def invalid_export_time(message: str) -> ApiError:
@@ -181,8 +232,17 @@ def import_not_found(arn: str) -> ApiError:
     return ApiError(_DYNAMO + "ImportNotFoundException", f"Import not found: {arn}")
 
 
-def import_conflict(message: str) -> ApiError:
-    return ApiError(_DYNAMO + "ImportConflictException", message)
+def import_conflict() -> ApiError:
+    """As `export_conflict`."""
+    return ApiError(_DYNAMO + "ImportConflictException", f"Import conflict: {_DUPLICATE}")
+
+
+def expired_iterator(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "ExpiredIteratorException", message)
+
+
+def trimmed_data_access(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "TrimmedDataAccessException", message)
 
 
 def policy_not_found(message: str) -> ApiError:
@@ -214,18 +274,25 @@ def internal(message: str = "The request processing has failed because of an unk
     return ApiError(_DYNAMO + "InternalServerError", message, status=500)
 
 
+CANNOT_NOW = "The store cannot do this now: "
+"""How the message of a 500 begins that is no fault of ours: what the store lacks follows."""
+
+
 def from_store(error: ScrubjayError) -> ApiError:
     """What a data operation answers when the store could not do it.
 
-    DiskFull (disk or log): ServiceUnavailableException, which says so. Any other Unavailable (leader lost, no quorum): InternalServerError. Every SDK
-    retries both. Missing: the table went away.
+    DiskFull (disk or log): ServiceUnavailableException, which says so. Any other Unavailable (leader lost, no quorum): InternalServerError with what was lacking, and whether the
+    outcome is unknown. Every SDK retries both. Conflict with a transaction: TransactionConflictException. Missing: the table went away.
     """
     if isinstance(error, DiskFull):
         return service_unavailable(f"The store has no room for writes: {error.message}. Reads go on; scrubjay status says what to do.")
     if isinstance(error, Unavailable):
-        return internal()
+        outcome = " What was asked for may have been done, or be done yet." if error.fields.get("unknown") else ""
+        return internal(f"{CANNOT_NOW}{error.message}.{outcome}")
     if isinstance(error, Missing):
         return resource_not_found()
+    if isinstance(error, Conflict) and error.fields.get("what") == "transaction":
+        return transaction_conflict()
     if isinstance(error, Conflict):
         return resource_in_use(error.message)
     if isinstance(error, Invalid | Unsafe):

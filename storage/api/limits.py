@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.base.http_values import HttpLimits
+from scrubjay.storage.items.size import TRANSACTION_SIZE_MAX
 
 # -- HTTP ------------------------------------------------------------------------------------------------------------------------------
 URL_BYTES_MAX = 8 * 1024
@@ -31,8 +32,8 @@ IDLE_TIMEOUT_MS = 60_000
 """Between requests on a kept connection."""
 WRITE_STALL_TIMEOUT_MS = 60_000
 """With a full send buffer from which the peer takes nothing."""
-GZIP_BYTES_MIN = 1
-"""Shortest answer that is compressed when the client asks for gzip."""
+CODED_BYTES_MIN = 4096
+"""Shortest answer that is compressed when the client asks for it."""
 
 HTTP = HttpLimits(
     url_bytes=URL_BYTES_MAX,
@@ -58,6 +59,10 @@ PRESIGN_SECONDS_MAX = 7 * 24 * 3600
 # -- Indexes ---------------------------------------------------------------------------------------------------------------------------
 LOCAL_INDEXES_MAX = 5
 """Of one table."""
+GLOBAL_INDEXES_MAX = 20
+"""Of one table."""
+KEY_PARTS_MAX = 4
+"""Attributes that place a row of a global index, and as many that order it."""
 PROJECTED_ATTRIBUTES_MAX = 100
 """NonKeyAttributes of all indexes of one table together."""
 
@@ -73,6 +78,8 @@ LIST_INSIGHTS_MAX = 100
 TTL_ATTRIBUTE_CHARS_MAX = 255
 POLICY_ARN_CHARS_MAX = 1283
 POLICY_REVISION_CHARS_MAX = 255
+POLICY_BYTES_MAX = 20_480
+"""White space included."""
 STREAM_ARN_CHARS_MIN = 37
 STREAM_ARN_CHARS_MAX = 1024
 BACKUP_ARN_CHARS_MIN = 37
@@ -81,9 +88,11 @@ TRANSFER_ARN_CHARS_MIN = 37
 TRANSFER_ARN_CHARS_MAX = 1024
 """ARN of an export or an import."""
 LIST_TRANSFERS_MAX = 25
-IMPORT_TOKEN_CHARS_MIN = 112
-"""Hex digits of ListImports' NextToken."""
-IMPORT_TOKEN_CHARS_MAX = 1024
+LIST_TRANSFERS_DEFAULT = 10
+"""Exports or imports of a page, when nobody says how many."""
+TRANSFER_TOKEN_CHARS_MIN = 112
+"""Hex digits of the NextToken of their lists."""
+TRANSFER_TOKEN_CHARS_MAX = 1024
 S3_BUCKET_CHARS_MAX = 255
 S3_PREFIX_CHARS_MAX = 1024
 KMS_KEY_CHARS_MAX = 2048
@@ -98,6 +107,9 @@ TAG_VALUE_CHARS_MAX = 256
 CAPACITY_UNITS_MAX = 1_000_000_000_000
 ACCOUNT_CAPACITY_UNITS_MAX = 80_000
 TABLE_CAPACITY_UNITS_MAX = 40_000
+WARM_READ_UNITS = 12_000
+WARM_WRITE_UNITS = 4_000
+"""What every on-demand table and index is warm to, a second."""
 SETTLE_MS_MAX = 2_000
 """How long a description of a table that is being made, changed or deleted waits for that to end: the first poll of a waiter then sees the end, not the way."""
 SETTLE_POLL_MS = 10
@@ -119,8 +131,24 @@ BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
 BATCH_WRITE_REQUESTS_MAX = 25
 AT_ONCE_BYTES_MAX = 1024 * 1024
 """Longest body of a batch whose items are read in one go; of a longer one they are read one by one, with the loop's other work between them."""
+TRANSACT_ITEMS_MAX = 100
+TRANSACT_BYTES_MAX = TRANSACTION_SIZE_MAX
+"""Item bytes of one transaction, by DynamoDB's count."""
+REQUEST_TOKEN_CHARS_MAX = 36
 SCAN_SEGMENTS_MAX = 1_000_000
+STATEMENT_CHARS_MAX = 8192
+"""Of PartiQL."""
+STATEMENT_TOKEN_CHARS_MAX = 32768
+"""NextToken of ExecuteStatement."""
+BATCH_STATEMENTS_MAX = 25
 READ_UNIT_BYTES = 4096
 WRITE_UNIT_BYTES = 1024
 RANGE_READ_ROWS = 1_000
 """Rows asked of a partition in one go."""
+STREAM_RECORDS_MAX = 1000
+STREAM_BYTES_MAX = 1 << 20
+"""Of keys and items in one answer to GetRecords, but for its only record."""
+STREAM_PAGE_BYTES = 128 << 10
+"""Of the log that GetRecords reads at a time."""
+LIST_STREAMS_MAX = 100
+DESCRIBE_STREAM_MAX = 100

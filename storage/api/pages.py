@@ -12,7 +12,7 @@ from typing import NamedTuple
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.call import Body, Trace
-from scrubjay.storage.api.local_indexes import IndexRead
+from scrubjay.storage.api.index_reads import IndexRead
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import IndexRangeAnswer, RangeAnswer, RangeRead
@@ -23,6 +23,7 @@ from scrubjay.storage.items.keys import key_item
 from scrubjay.storage.items.size import item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_bytes_to_json, item_to_json
+from scrubjay.storage.log.split import was_split
 
 
 class KeyRange(NamedTuple):
@@ -33,13 +34,26 @@ class KeyRange(NamedTuple):
     end: bytes | None
 
 
+def ranges_of(table: TableMeta, start: bytes, end: bytes | None) -> list[KeyRange]:
+    """The parts of the partitions that lie in [start, end), in key order."""
+    ranges = []
+    for partition in table.partitions:
+        low = bytes.fromhex(partition.lo)
+        high = bytes.fromhex(partition.hi) if partition.hi else None
+        first = max(low, start)
+        last = high if end is None else end if high is None else min(high, end)
+        if last is None or first < last:
+            ranges.append(KeyRange(partition, first, last))
+    return ranges
+
+
 class Page:
     """Reads ranges one after another and calls `done(self)` or `done(error)` once.
 
     Results: items (JSON, unless only counted), count, scanned, last (the key item to go on from, or None), traces, and, if asked to `measure`, size
     (bytes by DynamoDB's count); of an index whose items were fetched that of the index's rows, and fetched: the sizes of the items.
 
-    view: of a table with local indexes, what of it is read.
+    view: of an index, or of a table with local indexes, what of it is read; it says of which table the ranges are.
 
     Rows are measured only if that is asked for or the page may be full: the encoding of an item is never shorter than its size.
 
@@ -115,23 +129,39 @@ class Page:
                     self._start, self._end, rows, max(1, limits.PAGE_BYTES_MAX - self.size), self._reverse, self._consistent,
                     None if self._view is None else self._view.number, self._view is not None and self._view.fetch,
                 )  # fmt: skip
-                self._backend.read_range(self._meta, self._ranges[self._at].partition, request, self._answered)
+                self._backend.read_range(self._table, self._ranges[self._at].partition, request, self._answered)
         except Exception as error:  # noqa: BLE001 the answer carries it
             self._done(error)
         finally:
             self._running = False
 
+    @property
+    def _table(self) -> TableMeta:
+        """Whose partitions are read."""
+        return self._meta if self._view is None else self._view.table
+
     def _answered(self, answer: RangeAnswer | ScrubjayError) -> None:
-        if isinstance(answer, ScrubjayError):
-            self._done(answer)
-            return
         try:
-            self._take(answer)
+            if isinstance(answer, ScrubjayError):
+                self._go_to_children(answer)
+            else:
+                self._take(answer)
         except Exception as error:  # noqa: BLE001 the answer carries it
             self._done(error)
             return
         self._waiting = False
         self._run()
+
+    def _go_to_children(self, error: ScrubjayError) -> None:
+        """What is left of the range of a partition that was split is in others now. Raises `error` if it is another, or they are not known."""
+        parent = self._ranges[self._at].partition
+        known = self._backend.known(self._table)
+        if not was_split(error) or any(info.partition_id == parent.partition_id for info in known.partitions):
+            raise error
+        high = bytes.fromhex(parent.hi) if parent.hi else None
+        parts = ranges_of(known, self._start, high if self._end is None else self._end)
+        self._ranges[self._at : self._at + 1] = reversed(parts) if self._reverse else parts
+        self._enter(self._at)
 
     def _take(self, answer: RangeAnswer) -> None:
         if self.traces and self.traces[-1].partition == answer.partition:
@@ -147,17 +177,15 @@ class Page:
             else:
                 self._unmeasured += [row for _, row in answer.rows]
         condition, projection = self._condition, self._projection
-        narrowed = self._view is not None and self._view.fetch and self._view.narrow
+        fetched = self._view if self._view is not None and self._view.fetch else None
         for _, row in answer.rows:
             item = decode_item(row) if self._measuring or condition is not None or projection is not None else None
             self.scanned += 1
             if self._measuring and item is not None:
                 self._measure(item)
-            if condition is None or condition.evaluate(item):
+            if condition is None or condition.evaluate(item if fetched is None or item is None else fetched.projected(item)):
                 self.count += 1
-                if narrowed and not self._count_only:
-                    self.items.append(self._narrow(decode_item(row) if item is None else item))
-                elif not self._count_only:
+                if not self._count_only:
                     self.items.append(
                         item_bytes_to_json(row) if projection is None or item is None else item_to_json(projection.project(item))
                     )
@@ -174,14 +202,10 @@ class Page:
         else:
             self._start = reached + b"\x00"
 
-    def _narrow(self, item: Item) -> Body:
-        assert self._view is not None
-        return item_to_json(self._view.local.projected(self._view.number, item))
-
     def _measure(self, item: Item) -> None:
         if self._view is not None and self._view.fetch:
             self.fetched.append(item_size(item))
-            item = self._view.local.projected(self._view.number, item)
+            item = self._view.projected(item)
         self.size += item_size(item)
 
     def _key_of(self, item: Item) -> Item:

@@ -128,6 +128,16 @@ class Int(Shape):
             refuse(self, obj, path, f"Member must have value less than or equal to {self.maximum}", found)
 
 
+class Double(Shape):
+    java = "java.lang.Double"
+
+    def read(self, obj: Any) -> float:
+        if type(obj) is int or type(obj) is float:
+            return float(obj)
+        wire.check_integer_shape(obj, "Double")
+        raise AssertionError
+
+
 class Timestamp(Shape):
     """Seconds since the epoch, as a JSON number; `read` gives microseconds as an int."""
 

@@ -35,6 +35,8 @@ _SIGNING_KEYS_MAX = 1024
 
 ROLE_DATA = "data"
 ROLE_ADMIN = "admin"
+ROLE_POLICY = "policy"
+"""May do what the policies of tables allow, and nothing else."""
 
 
 class AccessKey(NamedTuple):

@@ -15,6 +15,7 @@ import msgspec
 
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.btree.split_point import CutPoint
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.log.digest import RangeDigest, Total
 
@@ -105,8 +106,16 @@ class PinnedTree(Protocol):
         """Items whose time to live is over, from a key on: one page, at that pace."""
         ...
 
-    def dump(self, path: str, done: Done[Total]) -> None:
-        """Write all rows as a row file (storage.btree.rowfile) at `path` below the node's folder. Corrupt if any row is bad."""
+    def index_rows(self, start: bytes, wanted: IndexWanted, done: Done[IndexPage]) -> None:
+        """Rows of a global index for the items from a key on: one page. Corrupt: a row fails its check."""
+        ...
+
+    def cut(self, done: Done[CutPoint | None]) -> None:
+        """Where it is cut in two halves, by bytes, between two partition keys, index rows counted too; None: all is of one, or nothing is there. Corrupt if any row is bad."""
+        ...
+
+    def dump(self, path: str, done: Done[Total], *, start: bytes = b"", end: bytes | None = None) -> None:
+        """Write the items with start <= key < end as a row file (storage.btree.rowfile) at `path` below the node's folder. Corrupt if any row there is bad."""
         ...
 
     def release(self) -> None: ...
@@ -153,6 +162,23 @@ class ExpiredPage(NamedTuple):
     """next: where the next page begins; None: that was the end of the tree. rows: how many were looked at."""
 
     found: tuple[ExpiredItem, ...]
+    next: bytes | None
+    rows: int
+
+
+class IndexWanted(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """definition: `GlobalRows.encode()`. owner: names the partition (`log.record.owner_tag`). rows, size: looked at in one page, their bytes, at most."""
+
+    definition: bytes
+    owner: bytes
+    rows: int
+    size: int
+
+
+class IndexPage(NamedTuple):
+    """found: (LSN that wrote the item, key, value) of rows of the index. next, rows: as of ExpiredPage."""
+
+    found: tuple[tuple[int, bytes, bytes], ...]
     next: bytes | None
     rows: int
 

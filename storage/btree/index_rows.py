@@ -14,11 +14,34 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Corrupt
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.items.keys import HASH_BYTES
-from scrubjay.storage.items.local_index import NUMBER_AT, LocalRows
+from scrubjay.storage.items.local_index import NUMBER_AT, SIZE_NUMBER, LocalRows, collection_bytes, encode_size
 from scrubjay.storage.log.digest import MASK, RangeDigest
 
 Sizes = tuple[tuple[int, int], ...]
 """(rows, bytes of keys and values) of each local index, by number from 1."""
+
+
+class CollectionSizes:
+    """The row that says how large an item collection is, of items that come in key order: due once the last of its items came."""
+
+    def __init__(self, local: LocalRows) -> None:
+        self._local = local
+        self._last: Row | None = None
+        self._size = 0
+
+    def add(self, row: Row, made: Sequence[tuple[bytes, bytes]]) -> Row | None:
+        """The next item, and the index rows made of it. The row of the collection before, if this item begins another."""
+        last = self._last
+        ended = self.finish() if last is not None and last.key[:HASH_BYTES] != row.key[:HASH_BYTES] else None
+        self._last = row
+        self._size += collection_bytes(row.item, [value for _, value in made])
+        return ended
+
+    def finish(self) -> Row | None:
+        """That of the last collection; None: there was no item."""
+        last, size = self._last, self._size
+        self._last, self._size = None, 0
+        return None if last is None else Row(self._local.size_key(last.key), last.lsn, last.stamp, encode_size(size))
 
 
 class IndexTally:
@@ -37,7 +60,10 @@ class IndexTally:
 
     @property
     def sizes(self) -> Sizes:
-        return tuple([(rows, size) for rows, size in (self._sizes.get(one, (0, 0)) for one in range(1, max(self._sizes, default=0) + 1))])
+        first = SIZE_NUMBER + 1
+        return tuple(
+            [(rows, size) for rows, size in (self._sizes.get(one, (0, 0)) for one in range(first, max(self._sizes, default=0) + 1))]
+        )
 
     @property
     def size(self) -> int:
@@ -75,26 +101,29 @@ class Deriving:
         self._apart = local.key.sort is not None and local.key.sort.type != "B"
         self._prefix = b""
         self._held: list[tuple[Row, int]] = []
+        self._collections = CollectionSizes(local)
 
     def add(self, rows: Sequence[Row], hashes: Sequence[int]) -> tuple[list[Row], list[int]]:
         """The next items, their keys rising; what can be given out by now. Raises Corrupt (no item)."""
         out: list[tuple[Row, int]] = []
         for row, hash_ in zip(rows, hashes, strict=True):
+            made = self._local.rows(row.key, row.item)
+            ended = self._collections.add(row, made)
             if row.key[:HASH_BYTES] != self._prefix:
-                out += self._group()
+                out += self._group(ended)
                 self._prefix = row.key[:HASH_BYTES]
             (out if self._apart else self._held).append((row, hash_))
-            self._held += [
-                (Row(key, row.lsn, row.stamp, value), row_hash(key, value)) for key, value in self._local.rows(row.key, row.item)
-            ]
+            self._held += [(Row(key, row.lsn, row.stamp, value), row_hash(key, value)) for key, value in made]
         return [row for row, _ in out], [hash_ for _, hash_ in out]
 
     def finish(self) -> tuple[list[Row], list[int]]:
         """The rest."""
-        out = self._group()
+        out = self._group(self._collections.finish())
         return [row for row, _ in out], [hash_ for _, hash_ in out]
 
-    def _group(self) -> list[tuple[Row, int]]:
+    def _group(self, size: Row | None) -> list[tuple[Row, int]]:
+        if size is not None:
+            self._held.append((size, row_hash(size.key, size.item)))
         out, self._held = sorted(self._held, key=lambda one: one[0].key), []
         return out
 
@@ -113,9 +142,17 @@ def with_index_rows(
 
 
 def index_tally(rows: Iterable[Row], local: LocalRows, lo: bytes, hi: bytes | None) -> IndexTally:
-    """Of the index rows that these items have. Raises Corrupt."""
-    tally = IndexTally(lo, hi)
+    """Of the index rows that these items have, which come in key order. Raises Corrupt."""
+    tally, collections = IndexTally(lo, hi), CollectionSizes(local)
+
+    def add(size: Row | None) -> None:
+        if size is not None:
+            tally.add(size.key, size.item, row_hash(size.key, size.item))
+
     for row in rows:
-        for key, value in local.rows(row.key, row.item):
+        made = local.rows(row.key, row.item)
+        add(collections.add(row, made))
+        for key, value in made:
             tally.add(key, value, row_hash(key, value))
+    add(collections.finish())
     return tally

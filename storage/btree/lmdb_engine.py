@@ -30,6 +30,8 @@ from scrubjay.storage.btree.engine import (
     ExpiredItem,
     ExpiredPage,
     ExpiredWanted,
+    IndexPage,
+    IndexWanted,
     PinnedTree,
     Row,
     RowFact,
@@ -39,6 +41,7 @@ from scrubjay.storage.btree.engine import (
     TreeState,
 )
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeReader, error_of, open_databases, open_environment
+from scrubjay.storage.btree.split_point import CutPoint
 from scrubjay.storage.log.digest import RangeDigest, Total
 
 SPAWNS_WITHOUT_HELLO_MAX = 3
@@ -66,16 +69,19 @@ class SpawnWorker(Protocol):
 
 
 Reply = Callable[[Any | ScrubjayError], None]
+Read = Callable[[Any], Any]
+"""What the value of an answer means to who asked, or the error that it is."""
 
 
 class _Call:
     """A request under way. repeat: times it may be given to another worker yet. deaths: exit statuses of the workers that died serving it."""
 
-    __slots__ = ("deaths", "frame", "repeat", "reply")
+    __slots__ = ("deaths", "frame", "read", "repeat", "reply")
 
-    def __init__(self, frame: bytes, reply: Reply, repeat: int) -> None:
+    def __init__(self, frame: bytes, reply: Reply, read: Read | None, repeat: int) -> None:
         self.frame = frame
         self.reply = reply
+        self.read = read
         self.repeat = repeat
         self.deaths: list[int] = []
 
@@ -101,10 +107,11 @@ class _Worker:
         self._next += 1
         return self._next
 
-    def call(self, request: worker_wire.Request, reply: Reply, *, repeat: int = 0) -> None:
-        """Send; `reply` gets the answer's value or its error. A request that was being served when the worker died is repeated `repeat` times."""
+    def call(self, request: worker_wire.Request, reply: Reply, *, read: Read | None = None, repeat: int = 0) -> None:
+        """Send; `reply` gets what `read` makes of the answer's value (None: the value), or the error. A request that was being served when the worker died is
+        repeated `repeat` times."""
         try:
-            call = _Call(worker_wire.encode(request), reply, repeat)
+            call = _Call(worker_wire.encode(request), reply, read, repeat)
             link = self._started()
         except ScrubjayError as error:
             reply(error)
@@ -129,6 +136,8 @@ class _Worker:
         return self._link
 
     def _data(self, data: bytes) -> None:
+        """Raises the first bug that was met on the way, once all that came has been handed over."""
+        fallen: list[Exception] = []
         for body in self._frames.feed(data):
             answer = worker_wire.decode_answer(body)
             if answer.id == 0:
@@ -137,9 +146,12 @@ class _Worker:
             call = self._calls.pop(answer.id, None)
             if call is not None:
                 error = worker_wire.error_of(answer)
-                call.reply(answer.value if error is None else error)
+                _hand_over(call, answer.value if error is None else error, fallen)
+        if fallen:
+            raise fallen[0]
 
     def _exited(self, status: int) -> None:
+        """Raises as `_data` does."""
         self._link = None
         self.deaths += 1
         self._silent += 1
@@ -166,8 +178,11 @@ class _Worker:
             except ScrubjayError as error:
                 cause, self._calls = error, {}
                 lost += kept.values()
+        fallen: list[Exception] = []
         for call in lost:
-            call.reply(cause or _died(call.deaths or [status]))
+            _hand_over(call, cause or _died(call.deaths or [status]), fallen)
+        if fallen:
+            raise fallen[0]
 
     def close(self) -> None:
         self._closed = True
@@ -175,6 +190,23 @@ class _Worker:
             self._link.close()
             self._link = None
         self._calls = {}
+
+
+def _hand_over(call: _Call, outcome: Any | ScrubjayError, fallen: list[Exception]) -> None:
+    """Tell who asked. A bug in reading the answer is told as an error: without, whoever asked would wait until its time is over, and hear then only that nothing was heard. It and
+    what a reply raises are added to `fallen`: answers to others that came in the same breath still get their turn."""
+    try:
+        if call.read is not None and not isinstance(outcome, ScrubjayError):
+            outcome = call.read(outcome)
+    except ScrubjayError as error:
+        outcome = error
+    except Exception as error:  # noqa: BLE001  raised by whoever calls, when all have been told
+        fallen.append(error)
+        outcome = Internal("a worker's answer could not be read", cause=repr(error))
+    try:
+        call.reply(outcome)
+    except Exception as error:  # noqa: BLE001  as above
+        fallen.append(error)
 
 
 def _died(deaths: list[int]) -> ScrubjayError:
@@ -240,11 +272,7 @@ class LmdbEngine:
         if partition in self._open:
             done(Exists("tree is open", key=partition))
             return
-
-        def built(answer: Any | ScrubjayError) -> None:
-            done(answer if isinstance(answer, ScrubjayError) else self._read(partition, answer))
-
-        self._writer.call(request, built, repeat=REPEATS)
+        self._writer.call(request, done, read=lambda facts: self._read(partition, facts), repeat=REPEATS)
 
     def open(self, partition: PartitionId, done: Done[Tree]) -> None:
         """The worker leaves a marker `opening` while it verifies. One that is there says that the last open was cut short: then it verifies every row.
@@ -264,8 +292,7 @@ class LmdbEngine:
             done(Missing("no such tree", what=partition))
             return
 
-        def verified(answer: Any | ScrubjayError) -> None:
-            result = answer if isinstance(answer, ScrubjayError) else self._read(partition, answer)
+        def verified(result: Any | ScrubjayError) -> None:
             try:
                 self._disk.remove(f"{folder}/{OPENING}")
             except ScrubjayError as error:
@@ -274,15 +301,14 @@ class LmdbEngine:
                     result = error
             done(result)
 
-        self._writer.call(worker_wire.Open(self._writer.next_id(), partition), verified, repeat=REPEATS)
+        request = worker_wire.Open(self._writer.next_id(), partition)
+        self._writer.call(request, verified, read=lambda facts: self._read(partition, facts), repeat=REPEATS)
 
-    def _read(self, partition: PartitionId, facts: Sequence[Any]) -> Tree | ScrubjayError:
+    def _read(self, partition: PartitionId, facts: Sequence[Any]) -> Tree:
+        """Raises what `LmdbTree.wake` raises."""
         path = os.path.join(self._root, self.folder(partition), "btree")  # noqa: PTH118
         tree = LmdbTree(self, partition, path, TreeState(Lsn(facts[0]), Stamp(facts[1]), facts[2]))
-        try:
-            tree.wake()
-        except ScrubjayError as error:
-            return error
+        tree.wake()
         self._open[partition] = tree
         return tree
 
@@ -332,11 +358,7 @@ class LmdbEngine:
         """See Tree.pin."""
         worker = self._checker if hurry else self._scanner
         id_ = worker.next_id()
-
-        def pinned(answer: Any | ScrubjayError) -> None:
-            done(answer if isinstance(answer, ScrubjayError) else LmdbPin(worker, id_))
-
-        worker.call(worker_wire.Pin(id_, partition, applied), pinned)
+        worker.call(worker_wire.Pin(id_, partition, applied), done, read=lambda _: LmdbPin(worker, id_))
 
     def closed(self, partition: PartitionId) -> None:
         """A tree was closed by its owner."""
@@ -567,41 +589,48 @@ class LmdbPin:
         self._pin = pin
 
     def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult], indexed: bool = False) -> None:
-        def scanned(answer: Any | ScrubjayError) -> None:
-            if isinstance(answer, ScrubjayError):
-                done(answer)
-                return
+        def scanned(answer: Any) -> ScanResult:
             encoded, bad, structure, size, index = answer
             digest = RangeDigest(lo, hi)
             digest.load(encoded)
-            done(ScanResult(digest, tuple(bad), tuple(structure), size, index))
+            return ScanResult(digest, tuple(bad), tuple(structure), size, index)
 
-        self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second, indexed), scanned)
+        self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second, indexed), done, read=scanned)
 
     def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
-        def scanned(answer: Any | ScrubjayError) -> None:
-            if isinstance(answer, ScrubjayError):
-                done(answer)
-                return
-            done([RowFact(key, int.from_bytes(hash_, "little"), Lsn(lsn)) for key, hash_, lsn in answer])
+        def scanned(answer: Any) -> list[RowFact]:
+            return [RowFact(key, int.from_bytes(hash_, "little"), Lsn(lsn)) for key, hash_, lsn in answer]
 
-        self._scanner.call(worker_wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), scanned)
+        self._scanner.call(worker_wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), done, read=scanned)
 
     def expired(self, start: bytes, wanted: ExpiredWanted, done: Done[ExpiredPage], *, rows_per_second: int | None) -> None:
+        def scanned(answer: Any) -> ExpiredPage:
+            found, next_, rows = answer
+            return ExpiredPage(tuple([ExpiredItem(*one) for one in found]), next_, rows)
+
+        self._scanner.call(worker_wire.ExpiredRows(self._scanner.next_id(), self._pin, start, wanted, rows_per_second), done, read=scanned)
+
+    def index_rows(self, start: bytes, wanted: IndexWanted, done: Done[IndexPage]) -> None:
         def scanned(answer: Any | ScrubjayError) -> None:
             if isinstance(answer, ScrubjayError):
                 done(answer)
                 return
             found, next_, rows = answer
-            done(ExpiredPage(tuple([ExpiredItem(*one) for one in found]), next_, rows))
+            done(IndexPage(tuple([(lsn, key, value) for lsn, key, value in found]), next_, rows))
 
-        self._scanner.call(worker_wire.ExpiredRows(self._scanner.next_id(), self._pin, start, wanted, rows_per_second), scanned)
+        self._scanner.call(worker_wire.IndexRows(self._scanner.next_id(), self._pin, start, wanted), scanned)
 
-    def dump(self, path: str, done: Done[Total]) -> None:
-        def dumped(answer: Any | ScrubjayError) -> None:
-            done(answer if isinstance(answer, ScrubjayError) else Total(answer[0] << 64 | answer[1], answer[2]))
+    def cut(self, done: Done[CutPoint | None]) -> None:
+        def found(answer: Any) -> CutPoint | None:
+            return None if answer is None else CutPoint(*answer)
 
-        self._scanner.call(worker_wire.Dump(self._scanner.next_id(), self._pin, path), dumped)
+        self._scanner.call(worker_wire.TreeCut(self._scanner.next_id(), self._pin), done, read=found)
+
+    def dump(self, path: str, done: Done[Total], *, start: bytes = b"", end: bytes | None = None) -> None:
+        def dumped(answer: Any) -> Total:
+            return Total(answer[0] << 64 | answer[1], answer[2])
+
+        self._scanner.call(worker_wire.Dump(self._scanner.next_id(), self._pin, path, start, end), done, read=dumped)
 
     def release(self) -> None:
         self._scanner.tell(worker_wire.Release(self._scanner.next_id(), self._pin))

@@ -21,6 +21,8 @@ from scrubjay.storage.btree.engine import (
     Done,
     ExpiredPage,
     ExpiredWanted,
+    IndexPage,
+    IndexWanted,
     PinnedTree,
     Row,
     RowFact,
@@ -29,10 +31,12 @@ from scrubjay.storage.btree.engine import (
     TreeFile,
     TreeState,
 )
+from scrubjay.storage.btree.index_page import index_page
 from scrubjay.storage.btree.index_rows import IndexTally, with_index_rows
 from scrubjay.storage.btree.memory_treefile import rows_taken
 from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
+from scrubjay.storage.btree.split_point import CutPoint, SplitPoint
 from scrubjay.storage.btree.ttl_page import expired_page
 from scrubjay.storage.items.local_index import LocalRows, is_entry
 from scrubjay.storage.log.digest import RangeDigest, Total
@@ -417,10 +421,41 @@ class MemoryPin:
 
         self._engine.later(0, step)
 
-    def dump(self, path: str, done: Done[Total]) -> None:
+    def index_rows(self, start: bytes, wanted: IndexWanted, done: Done[IndexPage]) -> None:
+        content = self._content
+
+        def work() -> None:
+            steps = index_page(((key, content.rows[key]) for key in content.rows.irange(start, None)), wanted)
+            try:
+                while True:
+                    next(steps)
+            except StopIteration as stop:
+                done(stop.value)
+            except ScrubjayError as error:
+                done(error)
+
+        self._engine.later(min(wanted.rows, len(content.rows)), work)
+
+    def cut(self, done: Done[CutPoint | None]) -> None:
+        content = self._content
+
+        def work() -> None:
+            point = SplitPoint()
+            try:
+                for key, value in content.rows.items():
+                    point.add(key, len(key) + len(decode_value(key, value).item))
+            except ScrubjayError as error:
+                done(error)
+                return
+            done(point.nearest())
+
+        self._engine.later(len(content.rows), work)
+
+    def dump(self, path: str, done: Done[Total], *, start: bytes = b"", end: bytes | None = None) -> None:
         def work() -> None:
             try:
-                rows = (decode_value(key, value) for key, value in self._content.rows.items())
+                kept = [(key, value) for key, value in self._content.rows.items() if key >= start and (end is None or key < end)]
+                rows = (decode_value(key, value) for key, value in kept)
                 total = self._engine.write_rows(path, (row for row in rows if not is_entry(row.key, row.item)))
             except ScrubjayError as error:
                 done(error)

@@ -18,6 +18,7 @@ from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.btree.lmdb_tree import TreeReader
 from scrubjay.storage.btree.row import HEADER_SIZE, checked_hashes, decode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter
+from scrubjay.storage.btree.split_point import CutPoint, SplitPoint
 from scrubjay.storage.items.local_index import is_entry
 from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
@@ -211,11 +212,13 @@ def scan_rows(reader: TreeReader, start: bytes, end: bytes | None, limit: int) -
     return facts
 
 
-def scan_dump(reader: TreeReader, sink: Callable[[bytes], None]) -> Generator[int, None, Total]:
-    """All items as a row file, through the checked path. Raises Corrupt if anything is bad."""
+def scan_dump(
+    reader: TreeReader, sink: Callable[[bytes], None], start: bytes = b"", end: bytes | None = None
+) -> Generator[int, None, Total]:
+    """The items with start <= key < end as a row file, through the checked path. Raises Corrupt if anything is bad."""
     writer = RowFileWriter(sink)
     pending = 0
-    for row in reader.range(FIRST_START, None):
+    for row in reader.range(start or FIRST_START, end):
         if not is_entry(row.key, row.item):
             writer.add(row.key, row.lsn, row.stamp, row.item)
         pending += len(row.key) + len(row.item)
@@ -223,3 +226,16 @@ def scan_dump(reader: TreeReader, sink: Callable[[bytes], None]) -> Generator[in
             yield pending
             pending = 0
     return writer.finish()
+
+
+def scan_cut(reader: TreeReader) -> Generator[int, None, CutPoint | None]:
+    """Where the tree is cut in two halves, by bytes. Raises Corrupt if anything is bad."""
+    point, pending = SplitPoint(), 0
+    for row in reader.range(FIRST_START, None):
+        size = len(row.key) + len(row.item)
+        point.add(row.key, size)
+        pending += size
+        if pending >= YIELD_BYTES:
+            yield pending
+            pending = 0
+    return point.nearest()

@@ -31,10 +31,11 @@ from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
 from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.index_page import index_page
 from scrubjay.storage.btree.index_rows import with_index_rows
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from scrubjay.storage.btree.rowfile import read_blocks
-from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
+from scrubjay.storage.btree.scan import scan_cut, scan_digest, scan_dump, scan_rows
 from scrubjay.storage.btree.treefile import copy_of
 from scrubjay.storage.btree.ttl_page import expired_page
 from scrubjay.storage.items.local_index import LocalRows
@@ -235,8 +236,13 @@ class ScanRole:
                 case worker_wire.ExpiredRows():
                     rows = self._reader(request.pin).raw_rows(request.start)
                     self._jobs.append(_Job(request.id, expired_page(rows, request.wanted), request.rows_per_second))
+                case worker_wire.IndexRows():
+                    rows = self._reader(request.pin).raw_rows(request.start)
+                    self._jobs.append(_Job(request.id, index_page(rows, request.wanted), None))
+                case worker_wire.TreeCut():
+                    self._jobs.append(_Job(request.id, scan_cut(self._reader(request.pin)), None))
                 case worker_wire.Dump():
-                    self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
+                    self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request), None))
                 case _:
                     raise Internal("request is for the write worker", request=type(request).__name__)
         except _FAILURES as error:
@@ -303,12 +309,12 @@ class ScanRole:
             del self._environments[path]
             environment.close()
 
-    def _dump(self, reader: TreeReader, path: str) -> Generator[int, None, list[int]]:
-        target = self._root / path
+    def _dump(self, reader: TreeReader, request: worker_wire.Dump) -> Generator[int, None, list[int]]:
+        target = self._root / request.path
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(target, "wb") as file:
-                total = yield from scan_dump(reader, lambda data: (file.write(data), None)[1])
+                total = yield from scan_dump(reader, lambda data: (file.write(data), None)[1], request.start, request.end)
                 file.flush()
                 os.fsync(file.fileno())
             sync_folder(target.parent)

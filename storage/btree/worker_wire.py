@@ -1,6 +1,6 @@
 """What a node and its storage workers say to each other: msgpack arrays in frames (`base/frames.py`).
 
-`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` and `check` worker: Pin, Digest, Rows, Dump, ExpiredRows, Release, answered when done; `scan` gives way, and hears Share.
+`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` and `check` worker: Pin, Digest, Rows, Dump, TreeCut, ExpiredRows, IndexRows, Release, answered when done; `scan` gives way, and hears Share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 from scrubjay.base import errors
 from scrubjay.base.frames import framed
-from scrubjay.storage.btree.engine import ExpiredWanted
+from scrubjay.storage.btree.engine import ExpiredWanted, IndexWanted
 
 FRAME_BYTES_MAX = 1 << 30
 
@@ -93,9 +93,20 @@ class Rows(msgspec.Struct, tag="rows", array_like=True):
 
 
 class Dump(msgspec.Struct, tag="dump", array_like=True):
+    """Items with start <= key < end as a row file."""
+
     id: int
     pin: int
     path: str
+    start: bytes = b""
+    end: bytes | None = None
+
+
+class TreeCut(msgspec.Struct, tag="cut", array_like=True):
+    """Answer: cut, left, total of `storage.btree.split_point.CutPoint`, or None."""
+
+    id: int
+    pin: int
 
 
 class ExpiredRows(msgspec.Struct, tag="expired", array_like=True):
@@ -106,6 +117,15 @@ class ExpiredRows(msgspec.Struct, tag="expired", array_like=True):
     start: bytes
     wanted: ExpiredWanted
     rows_per_second: int | None
+
+
+class IndexRows(msgspec.Struct, tag="index", array_like=True):
+    """One page of the rows that a global index has for the items from `start` on. Answer: found, next, rows of `storage.btree.engine.IndexPage`."""
+
+    id: int
+    pin: int
+    start: bytes
+    wanted: IndexWanted
 
 
 class Release(msgspec.Struct, tag="release", array_like=True):
@@ -122,7 +142,7 @@ class Share(msgspec.Struct, tag="share", array_like=True):
     share: float
 
 
-Request = Build | CopyTree | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | ExpiredRows | Release | Share
+Request = Build | CopyTree | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | TreeCut | ExpiredRows | IndexRows | Release | Share
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):

@@ -6,24 +6,33 @@ own encoding. There is no checksum: what carries these bytes between processes h
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from scrubjay.base.errors import ScrubjayError, from_code
+from scrubjay.base.ids import TRANSACTION_ID_BYTES, TRANSACTION_TOKEN_BYTES_MAX
 from scrubjay.base.packed import malformed, packed, unpacked
 from scrubjay.storage.commands.values import (
+    CheckCommand,
     Decision,
     DeleteCommand,
     ExpireCommand,
     Failure,
+    FeedCommand,
+    FinishCommand,
     IndexRangeAnswer,
+    LookCommand,
+    Outcome,
+    PrepareCommand,
     PutCommand,
     RangeAnswer,
     ReadAnswer,
     Said,
     SwapCommand,
+    TransactAnswer,
+    TransactedCommand,
     UpdateCommand,
     WriteAnswer,
     WriteCommand,
@@ -64,13 +73,17 @@ ANSWER_BYTES_MAX = 32 << 20
 """Bytes. Two images of one item, or a page of 1 MiB and one item more."""
 KEY_BYTES_MAX = HASH_BYTES + SORT_KEY_BYTES_MAX
 """Bytes of a storage key."""
+ROW_KEY_BYTES_MAX = 1978
+"""Bytes of the key of a row of an index: what a tree takes."""
 EXPRESSION_DEPTH_MAX = OPERATORS_MAX + 1
 """Nodes from the root of an expression to a leaf: every other node takes an operator."""
 
 _commands: msgspec.msgpack.Decoder[WriteCommand] = msgspec.msgpack.Decoder(WriteCommand)
-_answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure] = msgspec.msgpack.Decoder(
-    WriteAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure
+_answers: msgspec.msgpack.Decoder[WriteAnswer | TransactAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure] = (
+    msgspec.msgpack.Decoder(WriteAnswer | TransactAnswer | ReadAnswer | RangeAnswer | IndexRangeAnswer | Failure)
 )
+PARTS_MAX = 100
+"""Of one transaction."""
 
 
 # --- commands ------------------------------------------------------------------------------------------------------------------------------
@@ -83,8 +96,18 @@ def encode_command(command: WriteCommand) -> bytes:
 
 def _outward(command: WriteCommand) -> WriteCommand:
     """The command with its constants as bytes. Trees are shared by all requests with the same text: a copy."""
-    if isinstance(command, SwapCommand | ExpireCommand) or (command.condition is None and not isinstance(command, UpdateCommand)):
+    if isinstance(command, PrepareCommand):
+        return msgspec.structs.replace(command, parts=tuple([_part_outward(part) for part in command.parts]))
+    if isinstance(command, SwapCommand | ExpireCommand | FeedCommand) or (
+        command.condition is None and not isinstance(command, UpdateCommand)
+    ):
         return command
+    return _part_outward(command)  # type: ignore[return-value]  # a condition alone comes among parts only
+
+
+def _part_outward(command: TransactedCommand) -> TransactedCommand:
+    if isinstance(command, CheckCommand):
+        return CheckCommand(command.key, command.key_item, Condition(rebuilt(command.condition.tree, _leaf_outward)))
     condition = None if command.condition is None else Condition(rebuilt(command.condition.tree, _leaf_outward))
     if isinstance(command, PutCommand):
         return PutCommand(command.key, command.key_item, command.item, condition, command.blind)
@@ -109,13 +132,46 @@ def decode_command(data: bytes | memoryview) -> WriteCommand:
     command = unpacked(_commands, data, version=VERSION, what="command", limit=COMMAND_BYTES_MAX)
     if not 0 < len(command.key) <= KEY_BYTES_MAX:
         raise malformed("command", "length of the key", len(command.key))
+    if isinstance(command, PrepareCommand | FinishCommand | LookCommand):
+        return _taken(command)
     if isinstance(command, SwapCommand):
         _check_item(command.new)
+        return command
+    if isinstance(command, FeedCommand):
+        if not FeedCommand.BEGIN <= command.kind <= FeedCommand.PAGE or not 0 <= command.after <= command.upto:
+            raise malformed("command", "what is fed", command.kind)
+        if any(not 0 < len(key) <= ROW_KEY_BYTES_MAX for _, key, _ in command.rows):
+            raise malformed("command", "length of a row's key", len(command.rows))
         return command
     if isinstance(command, ExpireCommand):
         if decode_value(command.value)[0] != "N":
             raise malformed("command", "a time that is no number", len(command.value))
         return command
+    _take_part(command)
+    return command
+
+
+def _taken(command: PrepareCommand | FinishCommand | LookCommand) -> WriteCommand:
+    """A command of a transaction, checked."""
+    if isinstance(command, LookCommand):
+        keys: Sequence[bytes] = command.keys
+    else:
+        if len(command.id) != TRANSACTION_ID_BYTES:
+            raise malformed("command", "id of a transaction", len(command.id))
+        keys = () if isinstance(command, FinishCommand) else [part.key for part in command.parts]
+        if isinstance(command, PrepareCommand):
+            if not 0 < len(command.token) <= TRANSACTION_TOKEN_BYTES_MAX:
+                raise malformed("command", "token of a transaction", len(command.token))
+            for part in command.parts:
+                _take_part(part)
+    if not isinstance(command, FinishCommand) and (not 0 < len(keys) <= PARTS_MAX or command.key != keys[0] or len(set(keys)) != len(keys)):
+        raise malformed("command", "keys of a transaction", len(keys))
+    if any(not 0 < len(key) <= KEY_BYTES_MAX for key in keys):
+        raise malformed("command", "length of a key", max(map(len, keys)))
+    return command
+
+
+def _take_part(command: TransactedCommand) -> None:
     if isinstance(command, PutCommand):
         _check_item(command.item)
     condition = command.condition
@@ -126,7 +182,6 @@ def decode_command(data: bytes | memoryview) -> WriteCommand:
     if isinstance(command, UpdateCommand) and command.update is not None:
         for action in command.update.actions:
             _take_action(action)
-    return command
 
 
 def _check_item(item: bytes | None) -> None:
@@ -208,9 +263,18 @@ def decode_answer(data: bytes | memoryview) -> Said:
 def _check_outcome(answer: WriteAnswer) -> None:
     """The parts of an outcome belong together: see the table of decisions."""
     outcome = answer.outcome
+    proposed = outcome.decision in (Decision.PUT, Decision.DELETE)
+    if proposed == (answer.timestamp_us is None) or outcome.decision is Decision.LOCKED:
+        raise malformed("answer", "parts of an outcome", outcome.decision)
+    _check_images(outcome)
+    if isinstance(answer, TransactAnswer):
+        for one in answer.outcomes:
+            _check_images(one)
+
+
+def _check_images(outcome: Outcome) -> None:
     decision = outcome.decision
-    proposed = decision in (Decision.PUT, Decision.DELETE)
-    if proposed == (answer.timestamp_us is None) or (decision is Decision.REFUSED) == (outcome.error is None):
+    if (decision is Decision.REFUSED) == (outcome.error is None):
         raise malformed("answer", "parts of an outcome", decision)
     if (
         outcome.new is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scrubjay.base.errors import Internal, ScrubjayError
 from scrubjay.storage.commands.values import (
+    CheckCommand,
     Decision,
     DeleteCommand,
     ExpireCommand,
@@ -11,22 +12,27 @@ from scrubjay.storage.commands.values import (
     Outcome,
     PutCommand,
     SwapCommand,
+    TransactedCommand,
     UpdateCommand,
-    WriteCommand,
 )
 from scrubjay.storage.items.encoding import decode_item, encode_item, encode_value
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition
-from scrubjay.storage.items.local_index import LocalRows
+from scrubjay.storage.items.index_keys import IndexKeys
 from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
 from scrubjay.storage.items.ttl import has_passed
 
 
 def evaluate(
-    command: WriteCommand, old: bytes | None, *, lsn: int | None = None, now_s: int | None = None, local: LocalRows | None = None
+    command: TransactedCommand | SwapCommand | ExpireCommand,
+    old: bytes | None,
+    *,
+    lsn: int | None = None,
+    now_s: int | None = None,
+    indexes: IndexKeys | None = None,
 ) -> Outcome:
     """old: the item's canonical bytes in the leader's speculative state, None if absent. lsn: of the record that wrote it, where the command asks for one. now_s: seconds since
-    the epoch by the leader's clock, for an ExpireCommand; None: no time has passed. local: of a table with local indexes, which refuse what an update makes of their keys. Never
+    the epoch by the leader's clock, for an ExpireCommand; None: no time has passed. indexes: of a table with indexes, which refuse what an update makes of their keys. Never
     raises: what it finds wrong it returns as REFUSED."""
     try:
         if type(command) is PutCommand:
@@ -34,11 +40,13 @@ def evaluate(
                 return Outcome(Decision.CONDITION_FAILED, old, old)
             return Outcome(Decision.PUT, old, command.item)
         if type(command) is UpdateCommand:
-            return _updated(command, old, local)
+            return _updated(command, old, indexes)
         if type(command) is DeleteCommand:
             if command.condition is not None and not _meets(command.condition, old):
                 return Outcome(Decision.CONDITION_FAILED, old, old)
             return Outcome(Decision.UNCHANGED, None, None) if old is None else Outcome(Decision.DELETE, old, None)
+        if type(command) is CheckCommand:
+            return Outcome(Decision.UNCHANGED if _meets(command.condition, old) else Decision.CONDITION_FAILED, old, old)
         if type(command) is ExpireCommand:
             return _expired(command, old, now_s)
         assert type(command) is SwapCommand, type(command)
@@ -51,7 +59,7 @@ def _meets(condition: Condition, old: bytes | None) -> bool:
     return condition.evaluate(None if old is None else decode_item(old))
 
 
-def _updated(command: UpdateCommand, old: bytes | None, local: LocalRows | None) -> Outcome:
+def _updated(command: UpdateCommand, old: bytes | None, indexes: IndexKeys | None) -> Outcome:
     item = None if old is None else decode_item(old)
     if command.condition is not None and not command.condition.evaluate(item):
         return Outcome(Decision.CONDITION_FAILED, old, old)
@@ -69,8 +77,8 @@ def _updated(command: UpdateCommand, old: bytes | None, local: LocalRows | None)
         check_encoded_size(new, update=True)
     if new == old:
         return Outcome(Decision.UNCHANGED, old, new)
-    if local is not None:
-        local.check_updated(new)
+    if indexes is not None:
+        indexes.check_updated(new)
     return Outcome(Decision.PUT, old, new)
 
 

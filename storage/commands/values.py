@@ -82,8 +82,85 @@ class ExpireCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=
     value: bytes
 
 
-WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand | ExpireCommand
+class FeedCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """What an index's table is fed (`storage.indexes`): the service's own, and all that such a table takes.
+
+    key: where its partition keeps how far the feeding partition has come. kind: BEGIN: at LSN `upto`, unless it has begun. CHANGES: of the records in (`after`, `upto`]. PAGE: of the
+    items from storage key `start` on, in front of `next` (None: to the end), as they were at LSN `upto`. rows: (LSN, key, value or None: it goes), in the order of the log.
+    """
+
+    blind: ClassVar[bool] = False
+    key_item: ClassVar[bytes] = b""
+    BEGIN: ClassVar[int] = 0
+    CHANGES: ClassVar[int] = 1
+    PAGE: ClassVar[int] = 2
+
+    key: bytes
+    kind: int
+    after: int
+    upto: int
+    rows: tuple[tuple[int, bytes, bytes | None], ...] = ()
+    start: bytes = b""
+    next: bytes | None = None
+
+
+class CheckCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
+    """Nothing but a condition, in a transaction."""
+
+    blind: ClassVar[bool] = False
+
+    key: bytes
+    key_item: bytes
+    condition: Condition
+
+
+TransactedCommand = PutCommand | UpdateCommand | DeleteCommand | CheckCommand
+
+
+class PrepareCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """A transaction's part in one partition: evaluated as one, on the state as it is before all of it; locked and logged if every command may be done, else nothing is.
+
+    key: of the first part. id: of this attempt, 16 bytes. token: of the transaction in the ledger. parts: of different keys. whole: there is no other partition and no token: all is done at once,
+    in one record, and nothing is locked.
+    """
+
+    blind: ClassVar[bool] = True
+    condition: ClassVar[None] = None
+
+    key: bytes
+    id: bytes
+    token: bytes
+    parts: tuple[TransactedCommand, ...]
+    whole: bool = False
+
+
+class FinishCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """The decision of a transaction. key: of one of its parts in this partition. effective: stamp that its COMMIT goes by, 0: ABORT. Again: nothing happens."""
+
+    blind: ClassVar[bool] = True
+    condition: ClassVar[None] = None
+
+    key: bytes
+    id: bytes
+    effective: int
+
+
+class LookCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """Strong reads of several items of one partition at one LSN, with the version of each. key: the first of `keys`."""
+
+    blind: ClassVar[bool] = True
+    condition: ClassVar[None] = None
+
+    key: bytes
+    keys: tuple[bytes, ...]
+
+
+TransactCommand = PrepareCommand | FinishCommand | LookCommand
+"""What coordinators of transactions ask (`storage.control.transactions`). Answer: TransactAnswer."""
+ItemCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand | ExpireCommand
 """A conditional write of one item."""
+WriteCommand = ItemCommand | TransactCommand | FeedCommand
+"""What only a leader does."""
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -97,6 +174,8 @@ class Decision(IntEnum):
     UNCHANGED = 3
     CONDITION_FAILED = 4
     REFUSED = 5
+    LOCKED = 6
+    """Of a part of a transaction: another one holds the item."""
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
@@ -127,6 +206,17 @@ class WriteAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1)
     partition: str
     lsn: int
     timestamp_us: int | None
+
+
+class TransactAnswer(WriteAnswer, array_like=True, frozen=True, gc=False, tag=8):
+    """Of a command of a transaction; its own outcome is UNCHANGED. outcomes: of each part, or item looked at (`old`: as it is), in their order; none of a FinishCommand. stamp: of the record
+    that was proposed, 0: none was. busy: nothing can be prepared just now, for none of the parts' fault. versions: of each item looked at, LSN of the record that made it so.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    stamp: int = 0
+    busy: bool = False
+    versions: tuple[int, ...] = ()
 
 
 class ReadAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):

@@ -347,14 +347,16 @@ class Group:
         """The WAL no longer holds records below this LSN."""
         self.log.trim(below)
 
-    def installed(self, lsn: Lsn, stamp: Stamp, now: Now | None = None, *, members: Configuration | None = None) -> None:
+    def installed(
+        self, lsn: Lsn, stamp: Stamp, now: Now | None = None, *, members: Configuration | None = None, members_lsn: Lsn | None = None
+    ) -> None:
         """A snapshot at `lsn` replaced the shell's state: the log restarts at lsn + 1 unless it reaches further. stamp: of the record at `lsn`. members: who is
-        one there, None if no CONFIG up to there says anything else than is known."""
+        one there, or later, by a CONFIG that is chosen; None if no CONFIG up to there says anything else than is known. members_lsn: of that CONFIG, if it lies beyond `lsn`."""
         state = self.state
         now = state.now = now or state.now
         assert state.leadership is None
         state.out.save(wal.Install(self.partition, lsn, state.accepted))
-        state.install(lsn, stamp, members)
+        state.install(lsn, stamp, members, lsn if members_lsn is None else members_lsn)
         if state.unread is not None:
             state.read_members()
         state.clock.merge(stamp, now.wall_us)

@@ -246,11 +246,11 @@ class GroupState:
             return log.read(log.last, log.last + 1, max_bytes=1)[0].stamp
         return self._applied_stamp
 
-    def install(self, lsn: Lsn, stamp: Stamp, configuration: Configuration | None) -> None:
-        """A snapshot stands for the log up to `lsn`. stamp: of the record there. configuration: who is a member there, None: who is known to be."""
+    def install(self, lsn: Lsn, stamp: Stamp, configuration: Configuration | None, configured: Lsn) -> None:
+        """A snapshot stands for the log up to `lsn`. stamp: of the record there. configuration: who is a member by the CONFIG at `configured`, None: who is known to be."""
         self.staging = None
+        known = self.log.chosen
         self.log.install(lsn)
-        if configuration is not None:
-            self.memberships.install(lsn, configuration)
-            self.members_moved()
+        self.memberships.install(lsn, known, configuration, configured)
+        self.members_moved()
         self._applied_stamp = stamp

@@ -4,7 +4,8 @@ Members are (node, incarnation). A group begins with the members that the catalo
 (docs/formats/record.md, `spec/SeqMembers.tla`). The rules:
 
 1. Quorums are read from the log: a member goes by the last CONFIG of its own log, chosen or not, and a candidate by that of the log which it is about to adopt.
-2. One place changes at a time: a learner is added (in the place of an older member of the node, if there is one), a learner is let vote, or a member is removed.
+2. One place changes at a time: a learner is added (in the place of an older member of the node, if there is one), a learner is let vote, a voter is let rest (it learns again),
+   a log replica becomes a storage replica, or a member is removed.
 3. A CONFIG is proposed only by a leader of whose own ballot a record is chosen, and when every CONFIG before it is chosen. A leader does not change its own place.
 4. A learner is let vote once it holds the log through the CONFIG that named it. Learners follow; nobody counts their answers.
 5. Only a storage replica that votes leads. A log replica votes.
@@ -100,9 +101,12 @@ class MembershipLog:
         return next((entry for entry in reversed(self._entries) if entry.lsn <= chosen), self._entries[0])
 
     def read(self, records: Sequence[Record]) -> list[Membership]:
-        """What these records say. Raises Corrupt."""
+        """What these records say, beyond what is known from before them: a base may know more than the log below it holds yet. Raises Corrupt."""
+        known = self._entries[0].lsn
         return [
-            Membership(self._me, decode_configuration(record.payload), record.lsn) for record in records if record.kind is RecordKind.CONFIG
+            Membership(self._me, decode_configuration(record.payload), record.lsn)
+            for record in records
+            if record.kind is RecordKind.CONFIG and record.lsn > known
         ]
 
     def extend(self, entries: Sequence[Membership]) -> None:
@@ -116,10 +120,15 @@ class MembershipLog:
         while len(self._entries) > 1 and self._entries[-1].lsn > at:
             self._entries.pop()
 
-    def install(self, lsn: Lsn, configuration: Configuration) -> None:
-        """A snapshot stands for the log up to `lsn`, at which this holds."""
-        above = [entry for entry in self._entries if entry.lsn > lsn]
-        self._entries = [Membership(self._me, configuration, lsn), *above]
+    def install(self, lsn: Lsn, known: int, configuration: Configuration | None, configured: Lsn) -> None:
+        """A snapshot stands for the log up to `lsn`. configuration: of the CONFIG at `configured`, which is chosen and the last up to `lsn`, or a later one; None: up to `lsn` none is chosen
+        beside those that are known. known: what was known chosen before: a CONFIG of the own log between that and `lsn` gave way to the snapshot."""
+        if configuration is not None and configured >= self._entries[0].lsn:
+            above = [entry for entry in self._entries if entry.lsn > max(lsn, configured)]
+            self._entries = [Membership(self._me, configuration, configured), *above]
+        else:
+            first, *rest = self._entries
+            self._entries = [first, *[entry for entry in rest if entry.lsn <= known or entry.lsn > lsn]]
 
     def settle(self, applied: int) -> None:
         """Nothing up to `applied` is ever cut: only the last of those is asked for again."""
@@ -143,13 +152,25 @@ class LetVote(NamedTuple):
     node: int
 
 
+class Rest(NamedTuple):
+    """The member on that node votes no more: it keeps what it has, learns, and may be let vote again."""
+
+    node: int
+
+
+class Grow(NamedTuple):
+    """The log replica on that node is a storage replica from now on: its tree is whole. What its vote counts for stays."""
+
+    node: int
+
+
 class Remove(NamedTuple):
     """The member on that node is none any more."""
 
     node: int
 
 
-Change = AddLearner | LetVote | Remove
+Change = AddLearner | LetVote | Rest | Grow | Remove
 
 
 def changed(before: Configuration, change: Change) -> Configuration:
@@ -166,6 +187,14 @@ def changed(before: Configuration, change: Change) -> Configuration:
         if place.vote is not Vote.LEARNER:
             raise Invalid("the member votes already", node=node)
         after = place._replace(vote=Vote.VOTES)
+    elif isinstance(change, Rest):
+        if place.vote is not Vote.VOTES:
+            raise Invalid("the member does not vote", node=node)
+        after = place._replace(vote=Vote.LEARNER)
+    elif isinstance(change, Grow):
+        if place.kind is not CopyKind.LOG:
+            raise Invalid("the member is a storage replica", node=node)
+        after = place._replace(kind=CopyKind.STORAGE)
     else:
         after = place._replace(vote=Vote.GONE)
     configuration = Configuration(tuple(sorted([*[one for one in before.places if one.member.node != node], after])))

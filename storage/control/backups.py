@@ -10,7 +10,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unavailable
 from scrubjay.base.ids import TableId
 from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableTransfers
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import SYSTEM_TABLES, TableMeta
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.log.record import Seal
@@ -105,6 +105,6 @@ class Backups:
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         if self.durability is None:
             raise Unavailable("the durability service does not run")
-        if self._metadata.by_name(target) is not None:
+        if self._metadata.by_name(target) is not None or target in SYSTEM_TABLES:
             raise Conflict("table already exists", table=target)
         return await self.durability.restore(source, target, at_us=at_us, overrides=overrides)

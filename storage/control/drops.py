@@ -15,7 +15,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import PartitionId, Stamp, TableId
-from scrubjay.storage.catalogue import FinalSeal, TableMeta
+from scrubjay.storage.catalogue import FinalSeal, TableMeta, coming, index_remains
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.log.record import Seal
@@ -43,6 +43,7 @@ class Drops:
 
     def resume(self, table: TableMeta) -> None:
         """After a start: a DROPPED table whose replicas may still be there."""
+        self._forget_indexes(table)
         if table.archived_at is not None:
             self._env.tasks.spawn(self._forget(table), name=f"forget {table.name}")
         else:
@@ -51,27 +52,48 @@ class Drops:
     async def _drop(self, table_id: TableId) -> None:
         """End every partition's log, note where, free the name; then wait for the archive. Every step may be taken again after a crash: a log ends once,
         and the catalogue says how far this has come."""
-        finals: list[FinalSeal] = []
-        for info in self._metadata.tables[table_id].partitions:
-            while (final := self.final(info.partition_id)) is None:
-                if self._stopping():
-                    return
-                with suppress(Unavailable, Missing):
-                    await self._fleet.seal(info.partition_id, Seal.DROP)
-                if self.final(info.partition_id) is None:
-                    await self._env.tasks.sleep(_TRIES_S)
-            finals.append(final)
+        found: dict[PartitionId, FinalSeal] = {}
+        while waiting := [info for info in self._metadata.tables[table_id].partitions if info.partition_id not in found]:
+            info = waiting[0]  # one that was split just before has nobody that leads it: its children come in its place, and are ended
+            final = self.final(info.partition_id)
+            if final is not None:
+                found[info.partition_id] = final
+                continue
+            if self._stopping():
+                return
+            with suppress(Unavailable, Missing):
+                await self._fleet.seal(info.partition_id, Seal.DROP)
+            if self.final(info.partition_id) is None:
+                await self._env.tasks.sleep(_TRIES_S)
+        ended = self._metadata.tables[table_id]
+        finals = [found[info.partition_id] for info in ended.partitions]
+        never = coming(ended)  # the parent's log ended otherwise: no SPLIT comes any more
         dropped_at = max(self._env.clock.wall_us(), *(stamp_micros(Stamp(final.stamp)) for final in finals))
         table = await self._note(
-            table_id, lambda known: known.status == "DROPPED", status="DROPPED", dropped_at=dropped_at, finals=tuple(finals)
+            table_id,
+            lambda known: known.status == "DROPPED",
+            status="DROPPED",
+            dropped_at=dropped_at,
+            finals=tuple(finals),
+            split=msgspec.UNSET,
         )
+        for info in never:
+            for node in self._fleet.members(info):
+                self._fleet.forget(info.partition_id, node)
         if table is not None:
+            self._forget_indexes(table)
             await self._drain(table)
 
+    def _forget_indexes(self, table: TableMeta) -> None:
+        """What is derived of a table that is gone has nobody to wait for."""
+        for info in index_remains(table):
+            for node in self._fleet.members(info):
+                self._fleet.forget(info.partition_id, node)
+
     def final(self, partition: PartitionId) -> FinalSeal | None:
-        """The end of a partition's log, as its leader may tell it (`ReplicaFacts.final`)."""
+        """The end of a partition's log, as its leader may tell it (`ReplicaFacts.final`). None of one that was split: that is not the end of its table."""
         leader = self._fleet.leader(partition)
-        return None if leader is None else leader.final
+        return None if leader is None or leader.split else leader.final
 
     async def _note(self, table_id: TableId, done: Callable[[TableMeta], bool], **change: Any) -> TableMeta | None:
         """Change a table, unless somebody else has done it already; the table then. None once the store stops."""

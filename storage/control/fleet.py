@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.together import settle
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, coming, index_remains, index_tables
+from scrubjay.storage.log.stated import SILENT
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port import NodePort, ReplicaFacts, asked
 from scrubjay.storage.service_port import Copy
@@ -47,7 +50,7 @@ class Fleet:
     # ------------------------------------------------------------------ what is known
 
     def members(self, info: PartitionInfo) -> list[NodePort]:
-        numbers = {member[0] for member in info.members}
+        numbers = info.nodes
         return [node for node in self.ports.values() if node.number in numbers]
 
     def facts(self, partition: PartitionId) -> list[ReplicaFacts]:
@@ -60,6 +63,18 @@ class Fleet:
     def leader(self, partition: PartitionId) -> ReplicaFacts | None:
         """The replica that leads and serves, if one does."""
         return next((facts for facts in self.facts(partition) if facts.answers), None)
+
+    def stated(self, table: TableMeta) -> dict[PartitionId, Lsn] | None:
+        """Of each partition the LSN of the SCHEMA record from which on its log is as this definition of the table wants it (`storage.log.stated`); None while a leader has not
+        said so, or is not there."""
+        found: dict[PartitionId, Lsn] = {}
+        for info in table.partitions:
+            leader = self.leader(info.partition_id)
+            said = SILENT if leader is None or leader.stated is None else leader.stated
+            if leader is None or not said.follows(table) or (said.old_items, said.stream) != (table.keeps_old, table.stream_label):
+                return None
+            found[info.partition_id] = Lsn(said.lsn)
+        return found
 
     def archived(self, partition: PartitionId) -> Lsn:
         return Lsn(max((facts.archived for facts in self.facts(partition)), default=0))
@@ -79,7 +94,13 @@ class Fleet:
         return tuple(sorted(missing))
 
     def copies(self, info: PartitionInfo) -> list[Copy]:
-        return [copy_of(node, node.facts(info.partition_id)) for node in self.members(info)]
+        """But for log replicas that stand by: what nobody counts on is neither compared nor a fault."""
+        return [copy_of(node, facts) for node, facts in self.counted(info)]
+
+    def counted(self, info: PartitionInfo) -> list[tuple[NodePort, ReplicaFacts | None]]:
+        """The members whose copies count, with what they told last: storage replicas, and log replicas that vote."""
+        known = [(node, node.facts(info.partition_id)) for node in self.members(info)]
+        return [(node, facts) for node, facts in known if node.number not in info.logs or (facts is not None and facts.vote != "learner")]
 
     # ------------------------------------------------------------------ asking
 
@@ -95,20 +116,73 @@ class Fleet:
     def host(self, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
         """Run the replicas of a table on their nodes. Resolves when all members have answered or were given up: whether some replica runs now."""
         awaits = table.restore_of is not None and table.restore_of.in_progress
-        return self._tell(
+        orders: list[tuple[NodePort, PartitionId, port.Request]] = [
             (node, info.partition_id, port.Host(table, info, awaits_base=awaits, only_known=only_known))
             for info in table.partitions
             for node in self.members(info)
-        )
+        ]
+        orders += [order for node in self.ports.values() for order in self._split_orders(node, table, only_known=only_known)]
+        for node in self.ports.values():
+            orders += self._index_orders(node, table, only_known=only_known)
+        return self._tell(orders)
+
+    def _split_orders(self, node: NodePort, table: TableMeta, *, only_known: bool) -> list[tuple[NodePort, PartitionId, port.Request]]:
+        """What a node is to do with the partitions of a table that come and go by splits: have those that come wait for their trees, keep those that were split until the archive has their
+        logs, and remove them then."""
+        orders: list[tuple[NodePort, PartitionId, port.Request]] = []
+        if not isinstance(table.split, msgspec.UnsetType) and table.status != "DROPPED":
+            parent = table.split.parent
+            orders += [
+                (node, info.partition_id, port.Host(table, info, only_known=only_known, parent=parent))
+                for info in coming(table)
+                if node in self.members(info)
+            ]
+        for former in table.former or ():
+            if node in self.members(former.info):
+                partition = former.info.partition_id
+                if former.archived_at is None:
+                    orders.append((node, partition, port.Host(table, former.info, only_known=True)))
+                elif not only_known:
+                    orders.append((node, partition, port.Forget(partition)))
+        return orders
+
+    def _index_orders(self, node: NodePort, table: TableMeta, *, only_known: bool) -> list[tuple[NodePort, PartitionId, port.Request]]:
+        """What a node is to do with the indexes of a table: run its copies of those that are there, remove those of others."""
+        orders: list[tuple[NodePort, PartitionId, port.Request]] = [
+            (node, info.partition_id, port.Host(index, info, only_known=only_known))
+            for index in index_tables(table)
+            for info in index.partitions
+            if node in self.members(info)
+        ]
+        return orders + [
+            (node, info.partition_id, port.Forget(info.partition_id)) for info in index_remains(table) if node in self.members(info)
+        ]
+
+    def forget_indexes(self, table: TableMeta) -> None:
+        """Remove every copy of every index of a table that is not any more."""
+        for index in index_tables(table):
+            for info in index.partitions:
+                for node in self.members(info):
+                    self.forget(info.partition_id, node)
 
     def host_on(self, node: NodePort, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
-        """Have one node run its replicas of a table as the catalogue has it. A dropped one: those whose log it still knows, until it is archived to its end; then they go."""
+        """Have one node run its replicas of a table as the catalogue has it, and remove those that went to other nodes. A dropped one: those whose log it still knows, until it is archived to
+        its end; then they go. only_known: what the catalogue says may be old: nothing is begun, and nothing removed."""
         infos = [info for info in table.partitions if node in self.members(info)]
+        orders = self._index_orders(node, table, only_known=only_known) + self._split_orders(node, table, only_known=only_known)
+        if not only_known:
+            orders += [
+                (node, info.partition_id, port.Forget(info.partition_id))
+                for one in (table, *index_tables(table))
+                for info in one.partitions
+                if info.hosts and node.number not in info.hosts
+            ]
         if table.archived_at is not None:
-            return self._tell((node, info.partition_id, port.Forget(info.partition_id)) for info in infos)
+            return self._tell([*((node, info.partition_id, port.Forget(info.partition_id)) for info in infos), *orders])
         awaits = table.restore_of is not None and table.restore_of.in_progress
         known = only_known or table.status == "DROPPED"
-        return self._tell((node, info.partition_id, port.Host(table, info, awaits_base=awaits, only_known=known)) for info in infos)
+        hosts = ((node, info.partition_id, port.Host(table, info, awaits_base=awaits, only_known=known)) for info in infos)
+        return self._tell([*hosts, *orders])
 
     def forget(self, partition: PartitionId, node: NodePort) -> Future[bool]:
         """Remove a replica for good."""
@@ -169,7 +243,7 @@ def copy_of(node: NodePort, facts: ReplicaFacts | None) -> Copy:
     if facts is None or not facts.up:
         return Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False)
     if facts.tree == "log":
-        state = {"votes": "ok", "amnesiac": "amnesiac"}.get(facts.vote, "down")
+        state = {"votes": "ok", "learner": "ok", "amnesiac": "amnesiac"}.get(facts.vote, "down")
         return Copy(node.name, node.number, "log", state, facts.applied, scannable=False)
     state = facts.state if facts.state in ("ok", "suspect", "amnesiac", "healing") else "down"
     state = "behind" if facts.behind and state in ("suspect", "healing") else state

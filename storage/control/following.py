@@ -47,7 +47,7 @@ class Following:
         self._env, self._fleet, self._metadata, self._tables = env, fleet, metadata, tables
         self._here, self.works = here, works
         self.failed: ScrubjayError | None = None
-        self._partition = metadata.system.partitions[0].partition_id
+        self._system = metadata.system
         self._seen = -1
         self._looked_us = self._rests_until_us = 0
         self._hosted: dict[TableId, int] = {table.table_id: table.version for table in metadata.tables.values()}
@@ -67,7 +67,7 @@ class Following:
         while True:
             await self._env.tasks.sleep(LOOK_S)
             now_us = self._env.clock.boot_us()
-            moved = max((node.applied(self._partition) for node in self._fleet.ports.values()), default=0)
+            moved = max((node.applied(self._system.partitions[0].partition_id) for node in self._fleet.ports.values()), default=0)
             if (moved <= self._seen and now_us - self._looked_us < REFRESH_S * 1e6) or now_us < self._rests_until_us:
                 continue
             self._looked_us = now_us
@@ -86,8 +86,11 @@ class Following:
     def _host(self) -> None:
         """Tell the node here of each table that is new, or has changed."""
         here = self._here
-        if here is None:
+        if here is None or not self._tables.may_host():
             return
+        if self._system != self._metadata.system:
+            self._system = self._metadata.system
+            self._fleet.host_on(here, self._system)
         for table in list(self._metadata.tables.values()):
             if self._hosted.get(table.table_id) == table.version:
                 continue
@@ -128,6 +131,7 @@ class Following:
                     await self._metadata.remove_table(table.table_id)
                 except (Conflict, Unavailable):
                     return False
+                self._fleet.forget_indexes(table)
                 for info in table.partitions:
                     for node in self._fleet.members(info):
                         self._fleet.forget(info.partition_id, node)

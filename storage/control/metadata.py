@@ -1,6 +1,6 @@
 """The metadata group: tables and coordinators' notes as items of one partition, replicated, archived and scrubbed like any other.
 
-Item: k (S) = "table/<table id>", "job/<key>" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
+Item: k (S) = "table/<table id>", "job/<key>", "node/<name>", "hosts" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
 instead of overwriting. The map in memory is what the last read or write of this process saw.
 
 A write whose answer never came, or for which nobody waited to the end, may have happened: what is remembered of its item may be behind the log. Such a write
@@ -20,11 +20,25 @@ import msgspec
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
-from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.base.ids import Member, NodeName, PartitionId, TableId
 from scrubjay.base.together import settle
-from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
-from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, SwapCommand, WriteAnswer
+from scrubjay.storage.catalogue import (
+    INCARNATION_FIRST,
+    METADATA_TABLE,
+    KeyAttribute,
+    KeySchema,
+    NodeMember,
+    PartitionInfo,
+    TableMeta,
+    WriterNotes,
+    coming,
+    every_partition,
+    index_tables,
+    with_partition,
+)
+from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, SwapCommand
 from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.swapping import swap
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.keys import storage_key
 
@@ -34,6 +48,15 @@ _TRIES = 5
 _AGAIN_S, _AGAIN_MAX_S = 0.2, 5.0
 """Between two tries at what has to be written in the end."""
 _WRITER = "writer"
+_NODE = "node/"
+_HOSTS = "hosts"
+"""Where the copies of the metadata group itself are, once they are not where it was founded."""
+
+
+class _Hosts(msgspec.Struct, frozen=True):
+    hosts: tuple[int, ...]
+    fresh: tuple[int, ...] = ()
+    logs: tuple[int, ...] = ()
 
 
 def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tuple[Member, ...], created_at: int) -> TableMeta:
@@ -72,6 +95,8 @@ class Metadata:
         self.tables: dict[TableId, TableMeta] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.writer = WriterNotes()
+        self.nodes: dict[NodeName, NodeMember] = {}
+        """Of the nodes that joined, were replaced, or are leaving; the others are as they were founded."""
         self._raw: dict[str, bytes] = {}
         self._by_name: dict[str, TableMeta] = {}
         self._places: dict[PartitionId, TableId] = {}
@@ -84,26 +109,58 @@ class Metadata:
         self._touched: dict[str, None] = {}
         """Items that were written, or read by themselves, since the load under way began: what it read of them may be older."""
         self._finder: Task[None] | None = None
+        self._moment = 0
+        """The latest effective time of a write since `moment` was asked for."""
+        router.maps.catalogue = self
+        self.on_change.append(router.maps.heard)
 
     def by_name(self, name: str) -> TableMeta | None:
         """The table that owns the name now (dropped tables own none)."""
         return self._by_name.get(name)
 
+    def standing(self, name: NodeName, number: int) -> NodeMember | None:
+        """Which member of the cluster that node is, one that was removed too; None: it never joined."""
+        known = self.nodes.get(name)
+        if known is None and any(member[0] == number for member in self.system.partitions[0].members):
+            return NodeMember(number, INCARNATION_FIRST, "", 0)
+        return known
+
     def place(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
-        """Whose partition this is; costs the same for any number of tables. Raises Unavailable if the catalogue does not know it."""
+        """Whose partition this is; costs the same for any number of tables. One that is to be, or was split and may have copies still, is told of too. Raises Unavailable if the catalogue does
+        not know it."""
         id_ = self._places.get(partition)
         table = self.system if id_ is None else self.tables[id_]
-        for info in table.partitions:
+        for info in _placed(table):
             if info.partition_id == partition:
                 return table, info
+        for index in index_tables(table):
+            for info in index.partitions:
+                if info.partition_id == partition:
+                    return index, info
         raise Unavailable("no such partition", partition=partition)
+
+    def known(self, table: TableMeta) -> TableMeta:
+        """See `storage.control.map_waits.KnownTables`."""
+        if table.table_id == self.system.table_id:
+            return self.system
+        if not table.index_of:
+            return self.tables.get(table.table_id, table)
+        owner = self.tables.get(table.index_of.table_id)
+        return next((one for one in index_tables(owner) if one.table_id == table.table_id), table) if owner is not None else table
 
     async def load(self) -> None:
         """Read everything, strongly, beside whatever is written meanwhile; what others removed is not known any more, what they wrote is. Raises Unavailable while
         the metadata group has no leader: then nothing has changed."""
+        await self._load(consistent=True)
+
+    async def load_known(self) -> None:
+        """Read everything as some replica knows it, which may be behind: for who serves by it until `load` can be done. Raises Unavailable."""
+        await self._load(consistent=False)
+
+    async def _load(self, *, consistent: bool) -> None:
         async with self._loading:
             self._touched.clear()
-            found = dict(map(_named, await self._pages(consistent=True)))
+            found = dict(map(_named, await self._pages(consistent=consistent)))
             changed: list[TableMeta] = []
             for name, item in found.items():
                 if name not in self._touched and self._raw.get(name) != item:
@@ -180,6 +237,31 @@ class Metadata:
         await self._put(_WRITER, msgspec.json.encode(notes).decode())
         self.writer = notes
 
+    async def put_node(self, name: NodeName, member: NodeMember) -> None:
+        """Which member a node is from now on. Raises Conflict if someone else wrote it meanwhile."""
+        await self._put(f"{_NODE}{name}", msgspec.json.encode(member).decode())
+        self.nodes[name] = member
+
+    async def put_partition(self, table_id: TableId, before: PartitionInfo, info: PartitionInfo) -> bool:
+        """Where the copies of a partition are from now on, of a table, an index or the metadata group itself; whatever else its table says. before: as it was when that was decided. False: it is
+        not there, or not so, any more. Raises Conflict, Unavailable."""
+        if table_id == self.system.table_id:
+            if self.system.partitions[0] != before:
+                return False
+            await self._put(_HOSTS, msgspec.json.encode(_Hosts(info.hosts, info.fresh, info.logs)).decode())
+            self._founded_at(info.hosts, info.fresh, info.logs)
+            return True
+        table = self.tables.get(table_id)
+        changed = None if table is None else with_partition(table, before, info)
+        if changed is None:
+            return False
+        await self.put_table(changed)
+        return True
+
+    def _founded_at(self, hosts: tuple[int, ...], fresh: tuple[int, ...], logs: tuple[int, ...]) -> None:
+        info = msgspec.structs.replace(self.system.partitions[0], hosts=hosts, fresh=fresh, logs=logs)
+        self.system = msgspec.structs.replace(self.system, partitions=(info,))
+
     async def put_job(self, key: str, job: dict[str, Any] | None) -> None:
         """Durable notes of a coordinator; None removes them."""
         await self._put(f"job/{key}", None if job is None else json.dumps(job, sort_keys=True))
@@ -188,18 +270,40 @@ class Metadata:
         else:
             self.jobs[key] = job
 
+    async def moment(self, key: str, job: dict[str, Any]) -> int:
+        """Notes of a coordinator that were never written before, and when (microseconds since the epoch) that took effect: not before any write of the catalogue that is known here. Raises Conflict,
+        Unavailable."""
+        self._moment = 0
+        await self.put_job(key, job)
+        if not self._moment:
+            raise Unavailable("nobody knows when that was written", item=key)  # the answer was lost, and it was found written
+        return self._moment
+
     async def fetch_job(self, key: str) -> dict[str, Any] | None:
         """A coordinator's notes as they are now, strongly; `jobs` has them then. Raises Unavailable."""
         name = f"job/{key}"
+        item = await self._fetch(name)
+        if item is None:
+            self._gone(name)
+        else:
+            self._take(item)
+        return self.jobs.get(key)
+
+    async def fetch_table(self, table_id: TableId) -> None:
+        """See `storage.control.map_waits.KnownTables`."""
+        name = f"table/{table_id}"
+        before = self._raw.get(name)
+        item = await self._fetch(name)
+        if self._raw.get(name) == before and item != before:  # else who has written it meanwhile knows better
+            self._stands(name, item)
+
+    async def _fetch(self, name: str) -> bytes | None:
+        """An item as it is now, strongly; None: it is not there. Raises Unavailable."""
         future = self._env.tasks.future()
         self._router.read(self.system, storage_key(SCHEMA, {"k": ("S", name)}), consistent=True, done=partial(settle, future))
         answer: ReadAnswer = await future
         self._touched[name] = None
-        if answer.item is None:
-            self._gone(name)
-        else:
-            self._take(answer.item)
-        return self.jobs.get(key)
+        return answer.item
 
     # ------------------------------------------------------------------
 
@@ -222,7 +326,7 @@ class Metadata:
     async def _swap(self, name: str, command: SwapCommand) -> bytes | None:
         """What stands in the item after a compare-and-set. If nobody gets to know that, it is found out later, whoever asked."""
         try:
-            answer = await self._write(command)
+            answer = await swap(self._env, self._router, self.system, command, tries=_TRIES)
         except ScrubjayError as error:
             if error.fields.get("unknown"):
                 self._doubt(name, command)
@@ -230,25 +334,8 @@ class Metadata:
         except self._env.tasks.Cancelled:  # it is on its way
             self._doubt(name, command)
             raise
+        self._moment = max(self._moment, answer.timestamp_us or 0)
         return answer.outcome.old if answer.outcome.decision is Decision.CONDITION_FAILED else command.new
-
-    async def _write(self, command: SwapCommand) -> WriteAnswer:
-        """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable; `unknown`: it may have."""
-        unknown = False
-        for _ in range(_TRIES):
-            future = self._env.tasks.future()
-            self._router.write(self.system, command, partial(settle, future))
-            try:
-                answer: WriteAnswer = await future
-            except ScrubjayError as error:
-                if not error.fields.get("unknown"):
-                    if unknown:
-                        error.fields["unknown"] = True  # of an earlier try
-                    raise
-                unknown = True
-            else:
-                return answer
-        raise Unavailable("metadata write has no known outcome", tries=_TRIES, unknown=True)
 
     # ------------------------------------------------------------------ what is not known
 
@@ -319,6 +406,11 @@ class Metadata:
         try:
             if name == _WRITER:
                 self.writer = msgspec.json.decode(text, type=WriterNotes)
+            elif name.startswith(_NODE):
+                self.nodes[NodeName(name.removeprefix(_NODE))] = msgspec.json.decode(text, type=NodeMember)
+            elif name == _HOSTS:
+                found = msgspec.json.decode(text, type=_Hosts)
+                self._founded_at(found.hosts, found.fresh, found.logs)
             else:
                 self.jobs[name.removeprefix("job/")] = json.loads(text)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -326,13 +418,15 @@ class Metadata:
 
     def _keep(self, table: TableMeta) -> None:
         self.tables[table.table_id] = table
-        for info in table.partitions:
-            self._places[info.partition_id] = table.table_id
+        for one in (table, *index_tables(table)):
+            for info in _placed(one):
+                self._places[info.partition_id] = table.table_id
 
     def _forget(self, gone: TableMeta) -> None:
         del self.tables[gone.table_id]
-        for info in gone.partitions:
-            self._places.pop(info.partition_id, None)
+        for one in (gone, *index_tables(gone)):
+            for info in _placed(one):
+                self._places.pop(info.partition_id, None)
         if self._by_name.get(gone.name) is gone:
             del self._by_name[gone.name]
 
@@ -346,6 +440,11 @@ class Metadata:
             self._by_name[table.name] = table
         for listener in self.on_change:
             listener(table)
+
+
+def _placed(table: TableMeta) -> tuple[PartitionInfo, ...]:
+    """Partitions that it has, is to have, and had: of those the archive has the log, for who reads it on."""
+    return (*every_partition(table), *coming(table))
 
 
 def _named(item: bytes) -> tuple[str, bytes]:

@@ -1,13 +1,14 @@
 """The request router: finds the partition and its leader, retries what may be retried, and turns to another replica where one found rot.
 
 Holds no data. A node wrongly asked answers NotLeader with a hint; the router remembers who answered last. What was proposed and whose outcome is
-unknown is never retried here: the caller must see that.
+unknown is never retried here: the caller must see that. Where a partition was split (ADR 0078) the map is asked for, and the request goes to the child that its key is in, within the same
+time.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -15,7 +16,10 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import LookCommand, PrepareCommand, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.control.map_waits import MapWaits
+from scrubjay.storage.control.placement import COPIES
+from scrubjay.storage.log.split import was_split
 from scrubjay.storage.node.port import Done, NodePort
 
 A = TypeVar("A")
@@ -26,20 +30,27 @@ _FIRST_PAUSE_S = 0.005
 _PAUSE_MAX_S = 0.1
 
 
+Ask = Callable[[NodePort, PartitionId, Done[A]], None]
+"""Asks a node for what a request wants of a partition there."""
+AskAny = Callable[[NodePort, PartitionId, Done[A], bool, Lsn], None]
+"""As Ask. strong: of the leader, its lease held. min_lsn: of a replica that has applied so far."""
+
+
 class Router:
-    """nodes: every storage node by name, in the order reads are spread over them."""
+    """nodes: every storage node by name, in the order reads are spread over them. maps: requests that wait for the map of a table."""
 
     def __init__(self, env: Env, nodes: Mapping[NodeName, NodePort]) -> None:
         self.env = env
         self.nodes = dict(nodes)
         self.names = list(self.nodes)
         self.leaders: dict[PartitionId, NodeName] = {}
-        self._acknowledged: dict[PartitionId, Lsn] = {}
+        self._acknowledged: dict[str, Lsn] = {}
         """Of the last write answered through this router: eventually consistent reads go, where they can, to a replica that has applied it."""
         self._bounds: dict[str, tuple[int, list[str]]] = {}
         self._turn = 0
         self.closed = False
         """No write is sent on any more, or tried again: this process stops. Reads go on."""
+        self.maps = MapWaits(env)
 
     def partition_of(self, table: TableMeta, key: bytes) -> PartitionInfo:
         """The partition whose range holds a storage key."""
@@ -57,37 +68,39 @@ class Router:
         return self.leaders.get(partition)
 
     def write(self, table: TableMeta, command: WriteCommand, done: Done[WriteAnswer]) -> None:
-        partition = self.partition_of(table, command.key).partition_id
+        """A command of several keys is for one partition, as `table` has them: if that was split and they lie in both halves, the answer is Unavailable with the field `split`, and
+        nothing was done."""
 
         def acknowledged(answer: WriteAnswer | ScrubjayError) -> None:
-            if isinstance(answer, WriteAnswer) and answer.lsn > self._acknowledged.get(partition, 0):
-                self._acknowledged[partition] = Lsn(answer.lsn)
+            if isinstance(answer, WriteAnswer) and answer.lsn > self._acknowledged.get(answer.partition, 0):
+                self._acknowledged[answer.partition] = Lsn(answer.lsn)
             done(answer)
 
         if self.closed:
             done(stopping())
             return
-        self._ask_leader(partition, lambda node, answer: node.write(partition, command, answer), acknowledged, write=True)
+        place = Destination(self, table, command.key, keys_of(command))
+        _Leader(place, lambda node, partition, answer: node.write(partition, command, answer), acknowledged, write=True).attempt()
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer]) -> None:
-        partition = self.partition_of(table, key).partition_id
-
-        def ask(node: NodePort, answer: Done[ReadAnswer], *, strong: bool, min_lsn: Lsn) -> None:
+        def ask(node: NodePort, partition: PartitionId, answer: Done[ReadAnswer], strong: bool, min_lsn: Lsn) -> None:
             node.read(partition, key, consistent=strong, min_lsn=min_lsn, done=answer)
 
-        self._read(partition, ask, done, consistent=consistent)
+        self._read(Destination(self, table, key), ask, done, consistent=consistent)
 
-    def read_range(self, partition: PartitionId, request: RangeRead, done: Done[RangeAnswer]) -> None:
+    def read_range(self, partition: PartitionId, request: RangeRead, done: Done[RangeAnswer], *, table: TableMeta | None = None) -> None:
+        """table: whose partition it is. If it was split, the answer is Unavailable with the field `split`, as soon as the map says so: which parts of the range are in which of the others,
+        and in which order they are read, knows whoever asks. None: then the answer is that at once."""
         weak = replace(request, consistent=False)
 
-        def ask(node: NodePort, answer: Done[RangeAnswer], *, strong: bool, min_lsn: Lsn) -> None:
+        def ask(node: NodePort, partition: PartitionId, answer: Done[RangeAnswer], strong: bool, min_lsn: Lsn) -> None:
             node.read_range(partition, request if strong else weak, min_lsn=min_lsn, done=answer)
 
-        self._read(partition, ask, done, consistent=request.consistent)
+        self._read(Destination(self, table, None, partition=partition), ask, done, consistent=request.consistent)
 
     # ------------------------------------------------------------------
 
-    def _read(self, partition: PartitionId, ask: Callable[..., None], done: Done[A], *, consistent: bool) -> None:
+    def _read(self, place: Destination, ask: AskAny[A], done: Done[A], *, consistent: bool) -> None:
         if consistent:
             first: NodeName | None = None
 
@@ -95,82 +108,133 @@ class Router:
                 if isinstance(answer, Corrupt):
                     # the leader applied this far with its lease held: any replica that has applied as much answers the same question
                     applied = Lsn(int(answer.fields.get("applied", 0)))
-                    self._ask_others(partition, ask, done, min_lsn=applied, without=first)
+                    self._ask_others(place, ask, done, min_lsn=applied, without=first)
                 else:
                     done(answer)
 
-            def to_leader(node: NodePort, answer: Done[A]) -> None:
+            def to_leader(node: NodePort, partition: PartitionId, answer: Done[A]) -> None:
                 nonlocal first
                 first = node.name
-                ask(node, answer, strong=True, min_lsn=Lsn(0))
+                ask(node, partition, answer, True, Lsn(0))
 
-            self._ask_leader(partition, to_leader, answered)
+            _Leader(place, to_leader, answered, write=False).attempt()
         else:
-            self._ask_others(partition, ask, done, min_lsn=Lsn(0), without=None)
+            self._ask_others(place, ask, done, min_lsn=Lsn(0), without=None)
 
-    def _ask_others(
-        self, partition: PartitionId, ask: Callable[..., None], done: Done[A], *, min_lsn: Lsn, without: NodeName | None
-    ) -> None:
+    def _ask_others(self, place: Destination, ask: AskAny[A], done: Done[A], *, min_lsn: Lsn, without: NodeName | None) -> None:
         """Ask replicas in turn, whoever serves; start over until the time is up."""
         self._turn += 1
         order = [
             name for name in self.names[self._turn % len(self.names) :] + self.names[: self._turn % len(self.names)] if name != without
         ]
+        partition = place.partition
         fresh = self._acknowledged.get(partition)
-        if fresh is not None:
+        if len(self.names) > COPIES:
+            # Of more nodes than there are copies some hold none: who is not known to is asked when all others have failed.
+            order.sort(
+                key=lambda name: (not self._reads(name, partition), fresh is not None and not self._has_applied(name, partition, fresh))
+            )
+        elif fresh is not None:
             # no promise, but a client that writes and then reads through one router does not often see what was before
             order.sort(key=lambda name: not self._has_applied(name, partition, fresh))
-        _AnyReplica(self, partition, ask, done, order, floor=min_lsn).attempt()
+        _AnyReplica(place, ask, done, order, floor=min_lsn).attempt()
+
+    def _reads(self, name: NodeName, partition: PartitionId) -> bool:
+        """It told of a copy that has a tree."""
+        facts = self.nodes[name].facts(partition)
+        return facts is not None and facts.tree != "log"
 
     def _has_applied(self, name: NodeName, partition: PartitionId, lsn: Lsn) -> bool:
         return self.nodes[name].applied(partition) >= lsn
 
-    def _ask_leader(self, partition: PartitionId, ask: Callable[[NodePort, Done[A]], None], done: Done[A], *, write: bool = False) -> None:
-        _Leader(self, partition, ask, done, self.leaders.get(partition) or self.names[0], write=write).attempt()
+
+class Destination:
+    """Where a request belongs: a table and the keys that it is about, or a partition of which all is meant (key None). partition: where that is by what is known."""
+
+    __slots__ = ("_key", "_keys", "_table", "partition", "router")
+
+    def __init__(
+        self,
+        router: Router,
+        table: TableMeta | None,
+        key: bytes | None,
+        keys: Sequence[bytes] = (),
+        *,
+        partition: PartitionId | None = None,
+    ) -> None:
+        self.router, self._table, self._key, self._keys = router, table, key, keys
+        if partition is None:
+            assert table is not None
+            assert key is not None
+            partition = router.partition_of(table, key).partition_id
+        self.partition = partition
+
+    def moved(self) -> bool:
+        """Look again: whether it is elsewhere by now; `partition` says where. Raises Unavailable (field `split`) if it is in several now, and whoever asked has to say what is wanted of which."""
+        if self._table is None:
+            return False
+        known = self.router.maps.known(self._table)
+        if self._key is None:
+            if all(info.partition_id != self.partition for info in known.partitions):
+                raise self.scattered()
+            return False
+        here = self.router.partition_of(known, self._key).partition_id
+        if here == self.partition:
+            return False
+        if any(self.router.partition_of(known, key).partition_id != here for key in self._keys):
+            raise self.scattered()
+        self.partition = here
+        return True
+
+    def scattered(self) -> Unavailable:
+        return Unavailable("the partition was split: ask each of its children for its part", partition=self.partition, split=True)
+
+    def wait(self, until_us: int, go_on: Callable[[], object]) -> bool:
+        """go_on: once the map may have changed. False: nobody knows by which map this is."""
+        if self._table is None:
+            return False
+        self.router.maps.add(self._table, until_us, go_on)
+        return True
 
 
 class _Leader(Generic[A]):
     """One request on its way to a leader. An object rather than closures: those would refer to each other, and every request would leave garbage behind
     that only the collector finds."""
 
-    __slots__ = ("_ask", "_deadline", "_done", "_name", "_partition", "_pause", "_router", "_tries", "_write")
+    __slots__ = ("_ask", "_deadline", "_done", "_last", "_name", "_pause", "_place", "_tries", "_write")
 
-    def __init__(
-        self,
-        router: Router,
-        partition: PartitionId,
-        ask: Callable[[NodePort, Done[A]], None],
-        done: Done[A],
-        name: NodeName,
-        *,
-        write: bool,
-    ) -> None:
+    def __init__(self, place: Destination, ask: Ask[A], done: Done[A], *, write: bool) -> None:
         self._write = write
-        self._router, self._partition, self._ask, self._done, self._name = router, partition, ask, done, name
+        self._place, self._ask, self._done = place, ask, done
+        router = place.router
+        self._name = router.leaders.get(place.partition) or router.names[0]
         self._deadline = 0
         self._pause = _FIRST_PAUSE_S
         self._tries = 0
+        self._last: ScrubjayError | None = None
 
     def attempt(self) -> None:
-        if self._write and self._router.closed:
+        router = self._place.router
+        if self._write and router.closed:
             self._done(stopping())
         else:
-            self._ask(self._router.nodes[self._name], self._answered)
+            self._ask(router.nodes[self._name], self._place.partition, self._answered)
 
     def _answered(self, answer: A | ScrubjayError) -> None:
-        router = self._router
+        place = self._place
+        router = place.router
         if not isinstance(answer, ScrubjayError):
-            if router.leaders.get(self._partition) != self._name:
-                router.leaders[self._partition] = self._name
+            if router.leaders.get(place.partition) != self._name:
+                router.leaders[place.partition] = self._name
             self._done(answer)
             return
         if not may_retry(answer):
             self._done(answer)
             return
-        now = router.env.clock.boot_us()
-        self._deadline = self._deadline or now + GIVE_UP_US
-        if now >= self._deadline:
-            self._done(Unavailable("no leader for this partition in time", partition=self._partition, last=str(answer)))
+        self._last = answer
+        if self._deadline == 0:
+            self._deadline = router.env.clock.boot_us() + GIVE_UP_US
+        if not self._goes_on():
             return
         self._tries += 1
         if isinstance(answer, NotLeader):
@@ -186,22 +250,48 @@ class _Leader(Generic[A]):
         router.env.tasks.call_later(self._pause, self.attempt)
         self._pause = min(self._pause * 2, _PAUSE_MAX_S)
 
+    def _goes_on(self) -> bool:
+        """Whether the same partition is to be asked again; else it is seen to here."""
+        place, last = self._place, self._last
+        assert last is not None
+        try:
+            moved = place.moved()
+        except Unavailable as scattered:
+            self._done(scattered)
+            return False
+        if place.router.env.clock.boot_us() >= self._deadline:
+            self._done(Unavailable("no leader for this partition in time", partition=place.partition, last=str(last)))
+            return False
+        if moved:
+            self._moved()
+            return False
+        if was_split(last):
+            if not place.wait(self._deadline, self._goes_on):
+                self._done(last)
+            return False
+        return True
+
+    def _moved(self) -> None:
+        """A child's leader is most likely where the parent's was."""
+        self._tries, self._pause = 0, _FIRST_PAUSE_S
+        self._name = self._place.router.leaders.get(self._place.partition) or self._name
+        self.attempt()
+
 
 class _AnyReplica(Generic[A]):
     """One read on its way to whichever replica serves, in the order given; starts over until the time is up. floor: applied at least this far."""
 
-    __slots__ = ("_ask", "_deadline", "_done", "_floor", "_order", "_partition", "_router", "_tried")
+    __slots__ = ("_ask", "_deadline", "_done", "_floor", "_last", "_order", "_place", "_tried")
 
-    def __init__(
-        self, router: Router, partition: PartitionId, ask: Callable[..., None], done: Done[A], order: list[NodeName], *, floor: Lsn
-    ) -> None:
-        self._router, self._partition, self._ask, self._done, self._order, self._floor = router, partition, ask, done, order, floor
-        self._deadline = router.env.clock.boot_us() + GIVE_UP_US
+    def __init__(self, place: Destination, ask: AskAny[A], done: Done[A], order: list[NodeName], *, floor: Lsn) -> None:
+        self._place, self._ask, self._done, self._order, self._floor = place, ask, done, order, floor
+        self._deadline = place.router.env.clock.boot_us() + GIVE_UP_US
         self._tried = 0
+        self._last: ScrubjayError | None = None
 
     def attempt(self) -> None:
         name = self._order[self._tried % len(self._order)]
-        self._ask(self._router.nodes[name], self._answered, strong=False, min_lsn=self._floor)
+        self._ask(self._place.router.nodes[name], self._place.partition, self._answered, False, self._floor)
 
     def _answered(self, answer: A | ScrubjayError) -> None:
         if not isinstance(answer, ScrubjayError):
@@ -210,12 +300,33 @@ class _AnyReplica(Generic[A]):
         if isinstance(answer, Corrupt):
             self._floor = max(self._floor, Lsn(int(answer.fields.get("applied", 0))))
         self._tried += 1
-        if self._router.env.clock.boot_us() >= self._deadline:
-            self._done(Unavailable("no replica could answer in time", partition=self._partition, last=str(answer)))
-        elif self._tried % len(self._order):
+        self._last = answer
+        self._go_on()
+
+    def _go_on(self) -> None:
+        place, last = self._place, self._last
+        assert last is not None
+        try:
+            moved = place.moved()
+        except Unavailable as scattered:
+            self._done(scattered)
+            return
+        if place.router.env.clock.boot_us() >= self._deadline:
+            self._done(Unavailable("no replica could answer in time", partition=place.partition, last=str(last)))
+        elif moved or self._tried % len(self._order):
             self.attempt()
+        elif was_split(last):
+            if not place.wait(self._deadline, self._go_on):
+                self._done(last)
         else:
-            self._router.env.tasks.call_later(_PAUSE_MAX_S, self.attempt)
+            place.router.env.tasks.call_later(_PAUSE_MAX_S, self.attempt)
+
+
+def keys_of(command: WriteCommand) -> Sequence[bytes]:
+    """Every key that a command is about, if it is about several."""
+    if isinstance(command, PrepareCommand):
+        return [part.key for part in command.parts]
+    return command.keys if isinstance(command, LookCommand) else ()
 
 
 def stopping() -> Unavailable:

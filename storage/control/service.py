@@ -12,14 +12,15 @@ import msgspec
 
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.together import in_parallel
 from scrubjay.storage.btree.engine import TreeFile
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import SYSTEM_TABLES, PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.findings import WINDOW_US, Findings
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.holds import hold_log
+from scrubjay.storage.control.indexing.proof import IndexProver
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.naming import Naming
 from scrubjay.storage.control.pinned import PinnedCopy
@@ -29,6 +30,7 @@ from scrubjay.storage.items.keys import key_item
 from scrubjay.storage.items.local_index import as_item
 from scrubjay.storage.items.wire import item_to_json
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node.port import Fine, NodePort
 from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint, Told
@@ -70,6 +72,8 @@ class Service:
         self.heals: dict[tuple[NodeName, str], int] = {}
         """Heals since the start by node and outcome: `done`, `failed`. Not one that the node refused to begin."""
         self._expire_due_us = 0
+        self.prover: IndexProver | None = None
+        """Set by who assembles the control part (`server.control`)."""
 
     # ------------------------------------------------------------------ looking
 
@@ -190,6 +194,10 @@ class Service:
             )
         return len(found.bad)
 
+    async def prove_indexes(self, table: TableMeta, info: PartitionInfo) -> list[str]:
+        assert self.prover is not None
+        return await self.prover.prove(table, info)
+
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
         while self._healing.get(partition) or any(copy.state in ("behind", "healing") for copy in self.copies(partition)):
@@ -215,6 +223,10 @@ class Service:
                 archived=self.archived(partition),
                 ended=self._ended_closed(partition, lsn),
                 reason=reason,
+                configured=self._configured(partition, lsn),
+                stated=self._stated(partition, lsn),
+                split=self._split(partition, lsn),
+                born=self._born(partition),
             )
             evidence: list[str] = []
             await self._asking.errand(node, errand, messages.Healed, noted=partial(self._set_aside, partition, node, evidence))
@@ -252,6 +264,26 @@ class Service:
                 return
             await self._env.tasks.sleep(_POLL_S)
 
+    def _configured(self, partition: PartitionId, lsn: Lsn) -> tuple[Lsn, bytes]:
+        """Who is a member of the group, as of `lsn` or later: the archive does not say, a copy that is that far does. Raises Unavailable if none is."""
+        far = [facts for facts in self._fleet.facts(partition) if facts.up and facts.usable and facts.applied >= lsn]
+        if not far and self._metadata.nodes:
+            raise Unavailable("no copy is far enough to say who is a member", partition=partition, lsn=lsn)
+        return max([facts.configured for facts in far], default=(Lsn(0), b""))
+
+    def _stated(self, partition: PartitionId, lsn: Lsn) -> Stated | None:
+        """What the log said last of its table, as of `lsn`: the archive's rows do not say. None: nothing, or nobody knows; then the log says it again (`Term.define`)."""
+        known = [facts.stated for facts in self._fleet.facts(partition) if facts.up and facts.applied >= lsn and facts.stated is not None]
+        return max([one for one in known if one.lsn <= lsn], key=lambda one: one.lsn, default=None)
+
+    def _split(self, partition: PartitionId, lsn: Lsn) -> bytes:
+        """In which split the log ended, if `lsn` is its last seal: a copy that is rebuilt there must know whom to send others to."""
+        return next((facts.split for facts in self._fleet.facts(partition) if facts.split and facts.ended == lsn), b"")
+
+    def _born(self, partition: PartitionId) -> bytes:
+        """How a partition began that a split made: as any other copy says."""
+        return next((facts.born for facts in self._fleet.facts(partition) if facts.born), b"")
+
     def _ended_closed(self, partition: PartitionId, lsn: Lsn) -> Stamp | None:
         """The closed timestamp of the seal `lsn` if it is the log's last: a copy rebuilt there must know that nothing follows."""
         return next((Stamp(facts.ended_closed) for facts in self._fleet.facts(partition) if facts.ended == lsn), None)
@@ -261,7 +293,13 @@ class Service:
     def new_partitions(self) -> tuple[PartitionInfo, ...]:
         return self._tables.initial_partitions()
 
+    def placed(self, count: int) -> list[tuple[Member, ...]]:
+        return self._tables.placed(count)
+
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
+        origin = meta.restore_of
+        if meta.name in SYSTEM_TABLES and origin is not None and (origin.imported is not None or origin.table_name != meta.name):
+            raise Conflict("table already exists", table=meta.name)  # a recovery makes it of what it was
         return await self._tables.add(meta)
 
     async def load_base(
@@ -335,6 +373,7 @@ class Service:
             raise Unavailable("the table is published already", table=meta.name)
         await self._settled(meta)
         await self._metadata.remove_table(table)
+        self._fleet.forget_indexes(meta)
         for info in meta.partitions:
             self._findings.forget(self._findings.of(info.partition_id))
             for node in self._members(info):

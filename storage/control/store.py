@@ -7,16 +7,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import ScrubjayError
-from scrubjay.base.ids import Member, PartitionId
-from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec, TableTransfers
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TableStats, TimeToLive
+from scrubjay.base.errors import Conflict, ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec, TableTransfers, Transacted, TransactPart, TransactRead
+from scrubjay.storage.catalogue import (
+    LEDGER_TABLE,
+    SYSTEM_TABLES,
+    GlobalIndex,
+    PartitionInfo,
+    ResourcePolicy,
+    TableMeta,
+    TableStats,
+    TimeToLive,
+    index_remains,
+    index_table,
+    index_tables,
+)
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
+from scrubjay.storage.control.change_reader import ChangeReader
 from scrubjay.storage.control.fleet import Fleet, leaders, unarchived
 from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.placement import Site
 from scrubjay.storage.control.router import Router, stopping
+from scrubjay.storage.control.streams import StreamLogs
 from scrubjay.storage.control.tables import Tables
+from scrubjay.storage.control.transactions.coordinator import Coordinator
+from scrubjay.storage.control.transactions.decisions import TransactionLedger
+from scrubjay.storage.indexes.kept_rows import FED_BYTES, ROW_EXTRA_BYTES
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port import ReplicaFacts
@@ -27,7 +45,7 @@ SETTLE_S = 2.0
 
 
 class Store:
-    """tables: the life of tables. backups: continuous backups. members, initial_partitions: see Tables."""
+    """More than 25 methods: it is all of `storage.backend.Backend` over its parts. tables: the life of tables. backups: continuous backups. changes: reads what changed from the logs. sites, initial_partitions: see Tables."""
 
     def __init__(
         self,
@@ -36,23 +54,32 @@ class Store:
         fleet: Fleet,
         router: Router,
         metadata: Metadata,
-        members: tuple[Member, ...],
+        sites: Callable[[], list[Site]],
         initial_partitions: int,
         pitr_default: bool,
     ) -> None:
         self._env, self._fleet, self._router, self.metadata = env, fleet, router, metadata
         self.tables = Tables(
-            env, fleet=fleet, metadata=metadata, members=members, initial_partitions=initial_partitions, pitr_default=pitr_default
+            env, fleet=fleet, metadata=metadata, sites=sites, initial_partitions=initial_partitions, pitr_default=pitr_default
         )
         self.backups = Backups(env, fleet=fleet, metadata=metadata)
+        self.changes = ChangeReader(env, fleet, metadata)
+        self.transactions = Coordinator(env, router, metadata, TransactionLedger(env, router, metadata, self.tables))
+        self.streams = StreamLogs(env.tasks, self.changes, router)
 
     # ------------------------------------------------------------------ catalogue
 
     def table(self, name: str) -> TableMeta | None:
-        return self.metadata.by_name(name)
+        return None if name == LEDGER_TABLE else self.metadata.by_name(name)
 
     def table_names(self) -> Sequence[str]:
-        return sorted((table.name for table in self.metadata.tables.values() if table.status != "DROPPED"), key=lambda name: name.encode())
+        names = (table.name for table in self.metadata.tables.values() if table.status != "DROPPED" and table.name != LEDGER_TABLE)
+        return sorted(names, key=lambda name: name.encode())
+
+    def streamed_tables(self) -> Sequence[TableMeta]:
+        return sorted(
+            (table for table in self.metadata.tables.values() if table.streams), key=lambda table: (table.name.encode(), table.table_id)
+        )
 
     def stats(self, table: TableMeta) -> TableStats:
         rows = size = 0
@@ -65,16 +92,40 @@ class Store:
                 for total, (more, bytes_) in zip(indexes, leader.indexes, strict=False):
                     total[0] += more
                     total[1] += bytes_
+        if table.index_of:
+            sources = len(self.metadata.tables[table.index_of.table_id].partitions) * len(table.partitions)
+            rows = max(0, rows - sources)
+            size = max(0, size - sources * FED_BYTES - rows * ROW_EXTRA_BYTES)
         return TableStats(rows, size, tuple([(one, bytes_) for one, bytes_ in indexes]))
 
     async def create_table(self, spec: TableSpec) -> TableMeta:
+        if spec.name in SYSTEM_TABLES:
+            raise Conflict("table already exists", table=spec.name)
         return await self.tables.create(spec)
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
         return await self.tables.update(name, change)
 
+    async def create_index(
+        self, name: str, index: GlobalIndex, attributes: tuple[tuple[str, str], ...], change: dict[str, object]
+    ) -> TableMeta:
+        return await self.tables.create_index(name, index, attributes, change)
+
+    async def delete_index(self, name: str, index: str) -> TableMeta:
+        return await self.tables.delete_index(name, index)
+
+    async def update_indexes(self, name: str, changes: dict[str, dict[str, object]], change: dict[str, object]) -> TableMeta:
+        return await self.tables.update_indexes(name, changes, change)
+
+    def index_table(self, table: TableMeta, index: str) -> TableMeta | None:
+        found = next((one for one in table.global_indexes or () if one.name == index and one.status != "DELETING"), None)
+        return None if found is None else index_table(table, found)
+
     async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
         return await self.tables.set_time_to_live(name, decide)
+
+    async def set_policy(self, name: str, decide: Callable[[TableMeta], ResourcePolicy | None]) -> TableMeta:
+        return await self.tables.set_policy(name, decide)
 
     async def delete_table(self, name: str) -> TableMeta:
         return await self.tables.delete(name)
@@ -121,8 +172,17 @@ class Store:
         request: RangeRead,
         done: Callable[[RangeAnswer | ScrubjayError], None],
     ) -> None:
-        del table
-        self._router.read_range(partition.partition_id, request, done)
+        self._router.read_range(partition.partition_id, request, done, table=table)
+
+    def known(self, table: TableMeta) -> TableMeta:
+        return self.metadata.known(table)
+
+    async def transact_write(self, parts: Sequence[TransactPart], *, token: str | None, digest: bytes) -> Transacted:
+        self.tables.check_open()
+        return await self.transactions.write(parts, token=token, digest=digest)
+
+    async def transact_read(self, keys: Sequence[tuple[TableMeta, bytes]]) -> TransactRead:
+        return await self.transactions.read(keys)
 
     # ------------------------------------------------------------------ partitions
 
@@ -138,6 +198,15 @@ class Store:
         """Partitions without a leader that serves: `serve` is ready when there are none."""
         return self.tables.unhosted()
 
+    def derived(self) -> frozenset[PartitionId]:
+        """Partitions of global indexes, of those that are on their way out too: no archive has their logs."""
+        found = frozenset[PartitionId]()
+        for table in self.metadata.tables.values():
+            if table.global_indexes or table.gone:
+                found |= {info.partition_id for one in index_tables(table) for info in one.partitions}
+                found |= {info.partition_id for info in index_remains(table)}
+        return found
+
     def unarchived_bytes(self) -> int:
         """Raw bytes, over all partitions, that hold content and have no manifest yet."""
         return unarchived(self._fleet.all_facts())
@@ -146,7 +215,7 @@ class Store:
 
     def refuse(self) -> None:
         """From now on whoever asks for a change is told to ask again, elsewhere or later; what is under way goes on."""
-        self.tables.stopping = True
+        self.tables.stopping = self.transactions.closed = True
 
     async def stop(self, *, deadline_us: int) -> int:
         """Take no more writes, let those under way end, seal what is open and wait (until boot time `deadline_us`) for the archive. Returns the raw bytes
@@ -155,9 +224,11 @@ class Store:
         In that order: a seal that is followed by another write leaves content behind it for a whole seal age. Coordinators that write (restores) have ended.
         """
         self.refuse()
-        self._router.closed = True
         clock, look = self._env.clock, self._fleet.look
         until = min(deadline_us, clock.boot_us() + int(SETTLE_S * 1e6))
+        while self.transactions.active and clock.boot_us() < until:  # what is prepared is ended by who prepared it, or late by another
+            await self._env.tasks.sleep(_POLL_S)
+        self._router.closed = True
         while any(one.waiting for one in leaders(await look())) and clock.boot_us() < until:
             await self._env.tasks.sleep(_POLL_S)
         while unarchived(facts := await look()) and clock.boot_us() < deadline_us:

@@ -5,31 +5,46 @@ A table is written to the metadata group as CREATING, its replicas are hosted, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Exhausted, Internal, Missing, ScrubjayError, Unavailable
-from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.base.ids import Lsn, Member, PartitionId, TableId
+from scrubjay.base.together import within
 from scrubjay.storage.backend import TableSpec
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TimeToLive
+from scrubjay.storage.catalogue import (
+    GlobalIndex,
+    PartitionInfo,
+    ResourcePolicy,
+    TableMeta,
+    TimeToLive,
+    index_table,
+    index_tables,
+    new_stream,
+    with_policy,
+)
 from scrubjay.storage.control.drops import Drops
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.placement import Site, loads, place
 from scrubjay.storage.control.router import stopping
+from scrubjay.storage.control.streams import is_turning, turned
 from scrubjay.storage.node.port import NodePort, error_of
 
 _POLL_S = 0.02
 _WELCOME_POLL_S = 0.5
 _TELL_AGAIN_US = 5_000_000
 _SETTLE_US = 1_000_000
+_NEWEST_WAIT_S = 1.0
+"""For the catalogue as it is now, before one is served that may be behind."""
 _SET_TRIES = 5
 """Of a setting that others change at the same time."""
 
 
 class Tables:
-    """members: the storage nodes that every new partition is placed on (node number, incarnation). initial_partitions: for tables created from now on."""
+    """More than 25 methods: whatever may become of a table and its indexes but its end. sites: the nodes on which new partitions may be placed, as of now. initial_partitions: for tables created from now on."""
 
     def __init__(
         self,
@@ -37,17 +52,21 @@ class Tables:
         *,
         fleet: Fleet,
         metadata: Metadata,
-        members: tuple[Member, ...],
+        sites: Callable[[], list[Site]],
         initial_partitions: int,
         pitr_default: bool,
     ) -> None:
         self._env, self._fleet, self.metadata = env, fleet, metadata
-        self._members = members
+        self._sites = sites
         self._initial_partitions = initial_partitions
         self._pitr_default = pitr_default
         self._names_taken: set[str] = set()
         self.drops = Drops(env, fleet=fleet, metadata=metadata, stopping=lambda: self.stopping)
         self.stopping = False
+        self.may_host: Callable[[], bool] = lambda: True
+        """Whether the node of this process may do what the catalogue, just read, tells it to: it is the member that the catalogue names."""
+        self.serves_what_is_known = False
+        """A start does not wait for the metadata group's leader: what some copy of it knows is served until `Following` reads it anew."""
         metadata.on_learned.append(self._learned)
 
     # ------------------------------------------------------------------ start
@@ -62,17 +81,30 @@ class Tables:
         early = self._env.tasks.spawn(self._host_early(here), name="host what was known")
         while True:
             try:
-                await self.metadata.load()
+                if self.serves_what_is_known:
+                    await self._load_soon()
+                else:
+                    await self.metadata.load()
                 break
             except Unavailable as error:
                 self._refuse_if_exhausted()
                 waits(f"{self.metadata.system.name}: {error}")
         early.cancel()
         if self.metadata.alone:
+            for node in self._fleet.ports.values():
+                self._fleet.host_on(node, self.metadata.system)
             self.take_up()
-        elif here is not None:
+        elif here is not None and self.may_host():
+            self._fleet.host_on(here, self.metadata.system)
             for table_id in sorted(self.metadata.tables):
                 self._fleet.host_on(here, self.metadata.tables[table_id])
+
+    async def _load_soon(self) -> None:
+        """Raises Unavailable."""
+        try:
+            await within(self._env.tasks, self.metadata.load(), seconds=_NEWEST_WAIT_S, what="the metadata group has no leader")
+        except Unavailable:
+            await self.metadata.load_known()
 
     def take_up(self) -> None:
         """Host every table of the catalogue and go on with what a stop, or the death of another process, interrupted."""
@@ -91,7 +123,8 @@ class Tables:
         if table.status == "CREATING" and table.restore_of is None:
             self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
         elif table.status == "UPDATING":
-            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
+            making = any(not index.made and index.status == "CREATING" for index in table.global_indexes or ())
+            self._env.tasks.spawn((self._settle_index if making else self._settle_update)(table.table_id), name=f"update {table.name}")
         elif table.status == "DELETING":
             self.drops.begin(table)
 
@@ -161,10 +194,21 @@ class Tables:
         """`count` partitions that split the hash space evenly."""
         edges = [index * (1 << 128) // count for index in range(count)] + [0]
         texts = [f"{edge:032x}" for edge in edges]
+        members = self.placed(count)
         return tuple(
-            PartitionInfo(PartitionId(self._env.rand.uuid()), texts[index], texts[index + 1] if index + 1 < count else "", self._members)
+            PartitionInfo(PartitionId(self._env.rand.uuid()), texts[index], texts[index + 1] if index + 1 < count else "", members[index])
             for index in range(count)
         )
+
+    def placed(self, count: int) -> list[tuple[Member, ...]]:
+        """Who founds the groups of `count` new partitions."""
+        sites, load = self._sites(), loads(self.metadata.tables.values())
+        found = []
+        for _ in range(count):
+            found.append(place(sites, load))
+            for member in found[-1]:
+                load[member.node] = load.get(member.node, 0) + 1
+        return found
 
     def initial_partitions(self) -> tuple[PartitionInfo, ...]:
         return self.new_partitions(self._initial_partitions)
@@ -193,12 +237,36 @@ class Tables:
             on_demand=spec.on_demand,
             pitr_enabled_at=now if self._pitr_default else None,
             local_indexes=spec.local_indexes,
+            global_indexes=spec.global_indexes or msgspec.UNSET,
+            warm=spec.warm,
+            streams=(new_stream(spec.stream_view, now),) if spec.stream_view else msgspec.UNSET,
+            policies=(spec.policy,) if spec.policy is not None else msgspec.UNSET,
         )
         return await self.add(table)
+
+    def fresh(self, indexes: Sequence[GlobalIndex] | msgspec.UnsetType) -> tuple[GlobalIndex, ...] | msgspec.UnsetType:
+        """The same indexes, with tables of their own that nobody has made yet: of a table that is made, restored or imported."""
+        return tuple([self.fresh_index(index) for index in indexes if index.status != "DELETING"]) if indexes else msgspec.UNSET
+
+    def fresh_index(self, index: GlobalIndex) -> GlobalIndex:
+        """The same index, with a table of its own that nobody has made yet."""
+        return msgspec.structs.replace(
+            index,
+            table_id=TableId(self._env.rand.uuid()),
+            partitions=self.initial_partitions(),
+            status="CREATING",
+            backfilling=False,
+            created_at=self._env.clock.wall_us(),
+            made=False,
+            absent=(),
+            next=None,
+        )
 
     async def add(self, table: TableMeta) -> TableMeta:
         """Record a table and host its replicas; a plain one is then made ACTIVE, one that is restored is returned when its replicas wait for their base.
         Raises Conflict if the name is taken; Unavailable, `unknown`: it may have been recorded, and is gone on with as soon as that is known."""
+        if any(not index.partitions for index in table.global_indexes or ()):
+            table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))
         await self.metadata.settle()  # a table that may have been made has its name
         if self.metadata.by_name(table.name) is not None or table.name in self._names_taken:
             raise Conflict("table already exists", table=table.name)
@@ -232,6 +300,7 @@ class Tables:
                 return
             if any(one.status != "CREATING" or one.table_id < table.table_id for one in others):
                 await self.metadata.remove_table(table.table_id)
+                self._fleet.forget_indexes(table)
                 for info in table.partitions:
                     for node in self._fleet.members(info):
                         self._fleet.forget(info.partition_id, node)
@@ -251,31 +320,89 @@ class Tables:
 
     async def _activate(self, table_id: TableId) -> None:
         table = self.metadata.tables[table_id]
-        while any(self._fleet.leader(info.partition_id) is None for info in table.partitions):
+        while any(self._fleet.leader(info.partition_id) is None for one in (table, *index_tables(table)) for info in one.partitions):
             if self.stopping or table_id not in self.metadata.tables:
                 return
             await self._env.tasks.sleep(_POLL_S)
-        await self._settled(table)
+        await self.settled(table)
+        stated = await self._stated(table)
 
         def active(known: TableMeta) -> TableMeta | None:
-            absent = self._fleet.without_log(known)
-            return msgspec.structs.replace(known, status="ACTIVE", absent=absent) if known.status == "CREATING" else None
+            if known.status != "CREATING" or stated is None:
+                return None
+            known = turned(known, stated, self._env.clock.wall_us())
+            # There is nothing yet that would have to be put into its indexes.
+            indexes = [
+                msgspec.structs.replace(self.made(known, index), status="ACTIVE", backfilling=False) for index in known.global_indexes or ()
+            ]
+            known = known if not indexes else msgspec.structs.replace(known, global_indexes=tuple(indexes))
+            return msgspec.structs.replace(known, status="ACTIVE", absent=self._fleet.without_log(known))
 
         made = await self.metadata.change(table_id, active, until=lambda: self.stopping)
         if made is not None and made.absent:
             await self._welcome(table_id)
 
-    async def _settled(self, table: TableMeta) -> None:
+    def made(self, table: TableMeta, index: GlobalIndex) -> GlobalIndex:
+        """The index, whose partitions have leaders now; its rows are still to be put in."""
+        absent = self._fleet.without_log(index_table(table, index))
+        return msgspec.structs.replace(index, made=True, absent=absent, backfilling=index.status == "CREATING")
+
+    async def settled(self, table: TableMeta) -> None:
         """Wait, for a moment, for members that run and have not made their log durable: quorum was faster."""
         give_up = self._env.clock.boot_us() + _SETTLE_US
         down = self._fleet.down()
-        while set(self._fleet.without_log(table)) - down and self._env.clock.boot_us() < give_up:
+        tables = (table, *index_tables(table))
+        while any(set(self._fleet.without_log(one)) - down for one in tables) and self._env.clock.boot_us() < give_up:
             await self._env.tasks.sleep(_POLL_S)
 
     # ------------------------------------------------------------------ changed
 
     async def update(self, name: str, change: dict[str, object]) -> TableMeta:
         """See `storage.backend.Backend.update_table`."""
+        table = await self._active(name)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
+        if table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
+        return table
+
+    async def create_index(
+        self, name: str, index: GlobalIndex, attributes: tuple[tuple[str, str], ...], change: dict[str, object]
+    ) -> TableMeta:
+        """See `storage.backend.Backend.create_index`."""
+        table = await self._active(name)
+        if any(one.name == index.name for one in table.global_indexes or ()):
+            raise Conflict("the table has an index of this name", table=name, index=index.name)
+        indexes = (*(table.global_indexes or ()), self.fresh_index(index))
+        change = {**change, "status": "UPDATING", "global_indexes": indexes, "attributes_now": attributes}
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
+        self.host(table)
+        self._env.tasks.spawn(self._settle_index(table.table_id), name=f"make index {name}/{index.name}")
+        return table
+
+    async def delete_index(self, name: str, index: str) -> TableMeta:
+        """See `storage.backend.Backend.delete_index`. Its rows go at once; `control.indexing.keeper` takes it out of the catalogue."""
+        table = await self._active(name)
+        found = tuple([msgspec.structs.replace(one, status="DELETING") if one.name == index else one for one in table.global_indexes or ()])
+        if found == (table.global_indexes or ()):
+            raise Missing("the table has no such index", what="index", table=name, index=index)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, global_indexes=found))
+        self.host(table)
+        return table
+
+    async def update_indexes(self, name: str, changes: dict[str, dict[str, object]], change: dict[str, object]) -> TableMeta:
+        """See `storage.backend.Backend.update_indexes`."""
+        table = await self._active(name)
+        known = {one.name for one in table.global_indexes or () if one.status != "DELETING"}
+        if missing := sorted(changes.keys() - known):
+            raise Missing("the table has no such index", what="index", table=name, index=missing[0])
+        found = tuple([msgspec.structs.replace(one, **changes.get(one.name, {})) for one in table.global_indexes or ()])
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **{**change, "global_indexes": found}))
+        if table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
+        return table
+
+    async def _active(self, name: str) -> TableMeta:
+        """The table, as it is now. Raises Missing, Conflict, Unavailable."""
         self.check_open()
         await self.metadata.newest()
         table = self.metadata.by_name(name)
@@ -283,29 +410,89 @@ class Tables:
             raise Missing("no such table", what="table", table=name)
         if table.status != "ACTIVE":
             raise Conflict("table is not ACTIVE", table=name, status=table.status)
-        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
-        if table.status == "UPDATING":
-            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
         return table
+
+    async def _settle_index(self, table_id: TableId) -> None:
+        """A table is UPDATING until the partitions of its new index have leaders; then its items are put in, and it is ACTIVE meanwhile."""
+
+        def waits(table: TableMeta | None) -> list[GlobalIndex]:
+            found = () if table is None else table.global_indexes or ()
+            return [index for index in found if not index.made and index.status == "CREATING"]
+
+        while missing := waits(self.metadata.tables.get(table_id)):
+            if self.stopping:
+                return
+            if all(self._fleet.leader(info.partition_id) is not None for index in missing for info in index.partitions):
+                table = self.metadata.tables[table_id]
+                for index in missing:
+                    await self.settled(index_table(table, index))
+                break
+            await self._env.tasks.sleep(_POLL_S)
+
+        def made(known: TableMeta) -> TableMeta | None:
+            names = {index.table_id for index in missing}
+            if known.status != "UPDATING" or (is_turning(known) and not names):
+                return None
+            indexes = [self.made(known, one) if one.table_id in names else one for one in known.global_indexes or ()]
+            # Whoever turns a stream on or off ends that: it would find nothing to end in a table that is ACTIVE.
+            status = known.status if is_turning(known) else "ACTIVE"
+            return msgspec.structs.replace(known, status=status, global_indexes=tuple(indexes))
+
+        await self.metadata.change(table_id, made, until=lambda: self.stopping)
+
+    async def _stated(self, table: TableMeta) -> dict[PartitionId, Lsn] | None:
+        """Where its logs say what its definition wants of them, once all do, however long that takes; nothing of a table no stream of which is turned on or off. None: stopping,
+        or the table is gone. A leader that could not be reached when it was told is told again."""
+        told_us = 0
+        while is_turning(table):
+            if self.stopping or table.table_id not in self.metadata.tables:
+                return None
+            stated = self._fleet.stated(table)
+            if stated is not None:
+                return stated
+            if told_us + _TELL_AGAIN_US <= self._env.clock.boot_us():
+                self._fleet.host(table)
+                told_us = self._env.clock.boot_us()
+            await self._env.tasks.sleep(_POLL_S)
+        return {}
 
     async def _settle_update(self, table_id: TableId) -> None:
         await self._env.tasks.sleep(_POLL_S)
+        stated = await self._stated(self.metadata.tables[table_id])
 
         def active(known: TableMeta) -> TableMeta | None:
-            return msgspec.structs.replace(known, status="ACTIVE") if known.status == "UPDATING" else None
+            if known.status != "UPDATING" or stated is None:
+                return None
+            return msgspec.structs.replace(turned(known, stated, self._env.clock.wall_us()), status="ACTIVE")
 
         await self.metadata.change(table_id, active, until=lambda: self.stopping)
 
     async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
         """See `storage.backend.Backend.set_time_to_live`."""
+        return await self._decided(name, lambda table: msgspec.structs.replace(table, ttl=decide(table)))
+
+    async def set_policy(self, name: str, decide: Callable[[TableMeta], ResourcePolicy | None]) -> TableMeta:
+        """See `storage.backend.Backend.set_policy`."""
+
+        def changed(table: TableMeta) -> TableMeta:
+            policy = decide(table)
+            return table if policy is None else with_policy(table, policy)
+
+        return await self._decided(name, changed)
+
+    async def _decided(self, name: str, changed: Callable[[TableMeta], TableMeta]) -> TableMeta:
+        """changed: the table as it shall be, of how it is; called again if somebody else changed it meanwhile. Raises Missing, Conflict, and what `changed` raises."""
         self.check_open()
         for left in reversed(range(_SET_TRIES)):
             await self.metadata.newest()
             table = self.metadata.by_name(name)
             if table is None:
                 raise Missing("no such table", what="table", table=name)
+            wanted = changed(table)
+            if wanted is table:
+                return table
             try:
-                return await self.metadata.put_table(msgspec.structs.replace(table, ttl=decide(table)))
+                return await self.metadata.put_table(wanted)
             except Conflict:
                 if not left:
                     raise

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import ScrubjayError, Unavailable, from_code
+from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable, from_code
 from scrubjay.base.ids import NodeName
 from scrubjay.base.together import settle
 from scrubjay.storage.btree.engine import ExpiredItem
@@ -60,7 +60,10 @@ class ExpiredItems:
         """Have it taken away. False: it stays, it is not as it was found, or is gone already. Raises Unavailable (`unknown`: it may be gone), DiskFull."""
         future = self._env.tasks.future()
         self._write(table, ExpireCommand(one.key, one.key_item, attribute, one.value), partial(settle, future))
-        answer: WriteAnswer = await future
+        try:
+            answer: WriteAnswer = await future
+        except Conflict:  # a transaction holds it: in the next walk
+            return False
         failure = answer.outcome.error
         if failure is not None:
             raise from_code(failure.code, failure.message, failure.fields)

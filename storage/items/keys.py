@@ -6,7 +6,7 @@ strings as UTF-8, binaries raw, numbers by `numbers.order_bytes`. Rows of one pa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -30,11 +30,26 @@ SORT_KEY_TOO_LONG = f"One or more parameter values were invalid: Aggregated size
 _hash = xxhash.xxh3_128_digest
 
 
+class CompositeKey(NamedTuple):
+    """A key of several attributes, as a global index may have one: those that place a row, then those that order it."""
+
+    hash: tuple[KeyAttribute, ...]
+    sort: tuple[KeyAttribute, ...] = ()
+
+    @classmethod
+    def of(cls, schema: KeySchema | CompositeKey) -> CompositeKey:
+        if isinstance(schema, CompositeKey):
+            return schema
+        return cls((schema.partition,), () if schema.sort is None else (schema.sort,))
+
+
 # --- checks --------------------------------------------------------------------------------------------------------------------------------
 
 
-def key_attributes(schema: KeySchema) -> tuple[KeyAttribute, ...]:
+def key_attributes(schema: KeySchema | CompositeKey) -> tuple[KeyAttribute, ...]:
     """Partition key, then sort key if there is one."""
+    if isinstance(schema, CompositeKey):
+        return (*schema.hash, *schema.sort)
     return (schema.partition,) if schema.sort is None else (schema.partition, schema.sort)
 
 
@@ -62,7 +77,7 @@ def check_key(schema: KeySchema, key: Item) -> None:
     check_key_attributes(schema, key)
 
 
-def check_key_attributes(schema: KeySchema, item: Item) -> None:
+def check_key_attributes(schema: KeySchema | CompositeKey, item: Item) -> None:
     """Check the key attributes of an item, whatever else is in it, in the words for a key. Raises ItemError."""
     attributes = key_attributes(schema)
     for attribute in attributes:
@@ -85,11 +100,12 @@ def check_not_empty(name: str, value: Value) -> None:
         )
 
 
-def check_key_sizes(schema: KeySchema, item: Item) -> None:
-    """Raise ItemError if a key attribute is longer than AWS allows (2048 and 1024 bytes)."""
-    if value_size(item[schema.partition.name]) > PARTITION_KEY_BYTES_MAX:
+def check_key_sizes(schema: KeySchema | CompositeKey, item: Item) -> None:
+    """Raise ItemError if the attributes that place an item, or those that order it, are together longer than AWS allows (2048 and 1024 bytes). One that is not there has no length."""
+    key = CompositeKey.of(schema)
+    if sum([value_size(item[one.name]) for one in key.hash if one.name in item]) > PARTITION_KEY_BYTES_MAX:
         raise ItemError(PARTITION_KEY_TOO_LONG)
-    if schema.sort is not None and value_size(item[schema.sort.name]) > SORT_KEY_BYTES_MAX:
+    if sum([value_size(item[one.name]) for one in key.sort if one.name in item]) > SORT_KEY_BYTES_MAX:
         raise ItemError(SORT_KEY_TOO_LONG)
 
 

@@ -16,6 +16,7 @@ from scrubjay.storage.items.expressions.keycondition import WRONG_LENGTH, Attrib
 from scrubjay.storage.items.expressions.projection import Projection
 from scrubjay.storage.items.expressions.tree import Action, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
 from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.keys import CompositeKey
 from scrubjay.storage.items.values import SET_TYPES, Item, Value
 from scrubjay.storage.items.wire import check_name, value_from_json
 
@@ -96,7 +97,7 @@ def parse_filter(conditions: Mapping[str, Mapping[str, Any]], operator: str | No
     return _joined([_comparison(name, *condition) for name, condition in checked.items()], operator)
 
 
-def check_no_keys(conditions: Mapping[str, object], schema: KeySchema) -> None:
+def check_no_keys(conditions: Mapping[str, object], schema: KeySchema | CompositeKey) -> None:
     """Raise ItemError if a QueryFilter names a key attribute."""
     for name in key_names(schema):
         if name in conditions:

@@ -3,12 +3,15 @@
 A row's key begins with the 16 bytes of its item's, so that it lies in the same partition; then a mark that no other row of the table has in common with it, the number of the index, the
 index's sort key in a form that ends by itself, and the item's own sort key. Its value is the projected item behind a version byte of its own: no index row is taken for an item.
 
+In front of the rows of all indexes lies one that says how large the item collection is: the items of the partition key and their rows. It is derived as they are, and proven with them.
+
 Pure. Whoever holds items derives the same rows: every copy when it applies a record or loads a row file, and a scrub from what it rebuilt out of the archive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,27 +20,28 @@ import xxhash
 from scrubjay.base.errors import Corrupt
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, LocalIndex
 from scrubjay.storage.items.encoding import VERSION, WHOLE, bad_item, decode_item, encode_payloads
-from scrubjay.storage.items.errors import ItemError
-from scrubjay.storage.items.keys import HASH_BYTES, SORT_KEY_BYTES_MAX, SORT_KEY_TOO_LONG, check_not_empty, sort_bounds, sort_bytes
+from scrubjay.storage.items.keys import HASH_BYTES, SORT_KEY_BYTES_MAX, sort_bounds, sort_bytes
 from scrubjay.storage.items.size import item_size, value_size
 from scrubjay.storage.items.values import Item, Value
 
 MARK = 0xFF
 """Byte 16 of an index row's key. No sort key that is a string or a number begins with it."""
 NUMBER_AT = HASH_BYTES + 1
+SIZE_NUMBER = 0
+"""In the place of the number of an index: how large the item collection is."""
 ENTRY_VERSION = 2
 """First byte of an index row's value; an item's is 1."""
+COLLECTION_FULL = "ItemCollectionSizeLimitExceededException"
+COLLECTION_FULL_MESSAGE = "Collection size exceeded."
 GROUP_BYTES = 8
 TAIL_BYTES_MAX = 768
 """Of the item's sort key in an index row's key; of a longer one its beginning and a hash stand there."""
-_TAIL_HEAD = TAIL_BYTES_MAX - 16
 _PLAIN_BYTES = SORT_KEY_BYTES_MAX + 1
 """An index row's key behind the hash is at least so long where the item's sort key is binary: no item's is."""
 
 _ENTRY_BYTE = bytes([ENTRY_VERSION])
 _ITEM_BYTE = bytes([VERSION])
-_WORDS = "One or more parameter values were invalid: "
-_EMPTY = "One or more parameter values are not valid. "
+_SIZE = struct.Struct(">BQ")
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------------------------------
@@ -77,8 +81,9 @@ def items_end(schema: KeySchema, prefix: bytes) -> bytes | None:
     return None if schema.sort is None or schema.sort.type == "B" else prefix + bytes([MARK])
 
 
-def _tail(sort: bytes) -> bytes:
-    return sort if len(sort) <= TAIL_BYTES_MAX else sort[:_TAIL_HEAD] + xxhash.xxh3_128_digest(sort) + b"\xff"
+def tail_of(sort: bytes, limit: int) -> bytes:
+    """An item's sort key at the end of an index row's key; of one longer than `limit` its beginning, a hash, and ff."""
+    return sort if len(sort) <= limit else sort[: limit - 16] + xxhash.xxh3_128_digest(sort) + b"\xff"
 
 
 class LocalRows:
@@ -113,11 +118,16 @@ class LocalRows:
 
     def entry_key(self, number: int, key: bytes, value: Value) -> bytes:
         """The key of the row of index `number` (from 1). key: the item's storage key. value: of the index's sort key."""
-        tail = _tail(key[HASH_BYTES:])
+        tail = tail_of(key[HASH_BYTES:], TAIL_BYTES_MAX)
         whole = entry_prefix(key[:HASH_BYTES], number) + grouped(sort_bytes(value)) + tail
-        if self._binary:
-            whole = whole.ljust(HASH_BYTES + _PLAIN_BYTES, b"\x00") + len(tail).to_bytes(2, "big")
-        return whole
+        return self._filled(whole, len(tail))
+
+    def _filled(self, key: bytes, tail_bytes: int) -> bytes:
+        return key.ljust(HASH_BYTES + _PLAIN_BYTES, b"\x00") + tail_bytes.to_bytes(2, "big") if self._binary else key
+
+    def size_key(self, key: bytes) -> bytes:
+        """Of the row that says how large an item collection is. key: of any row in it, or its first 16 bytes."""
+        return self._filled(entry_prefix(key[:HASH_BYTES], SIZE_NUMBER), 0)
 
     def rows(self, key: bytes, item: bytes) -> list[tuple[bytes, bytes]]:
         """(key, value) of every index row of an item, in the order of the indexes: an item without an index's sort key has none in it. Raises Corrupt."""
@@ -146,44 +156,6 @@ class LocalRows:
         gone = {at: value for at, value in before.items() if after.get(at) != value}
         return gone, {at: value for at, value in after.items() if before.get(at) != value}
 
-    def check_put(self, item: Item) -> None:
-        """Raises ItemError if an item to be put has what cannot be an index's sort key."""
-        for index in self.indexes:
-            value = item.get(index.sort.name)
-            if value is None:
-                continue
-            name, kind = index.sort.name, index.sort.type
-            if value[0] != kind:
-                raise ItemError(f"{_WORDS}Type mismatch for Index Key {name} Expected: {kind} Actual: {value[0]} IndexName: {index.name}")
-            if kind != "N" and not value[1]:
-                word = "string" if kind == "S" else "binary"
-                raise ItemError(
-                    f"{_EMPTY}A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an "
-                    f"empty {word} value. IndexName: {index.name}, IndexKey: {name}"
-                )
-            if value_size(value) > SORT_KEY_BYTES_MAX:
-                raise ItemError(SORT_KEY_TOO_LONG)
-
-    def check_updated(self, new: bytes) -> None:
-        """As `check_put`, of what an update comes to, in the words for that."""
-        item = decode_item(new)
-        for index in self.indexes:
-            value = item.get(index.sort.name)
-            if value is None:
-                continue
-            if value[0] != index.sort.type:
-                raise ItemError("The update expression attempted to update the secondary index key to unsupported type")
-            try:
-                check_not_empty(index.sort.name, value)
-            except ItemError:
-                word = "string" if value[0] == "S" else "binary"
-                raise ItemError(
-                    f"{_EMPTY}The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a "
-                    f"key attribute cannot contain an empty {word} value."
-                ) from None
-            if value_size(value) > SORT_KEY_BYTES_MAX:
-                raise ItemError("The update expression attempted to update the secondary index key beyond allowed size limits")
-
     def projected(self, number: int, item: Item) -> Item:
         """What of an item stands in its row of index `number` (from 1)."""
         names = self._names[number - 1]
@@ -193,6 +165,33 @@ class LocalRows:
         """Whether the rows of index `number` (from 1) have all that an item has of these attributes."""
         projected = self._names[number - 1]
         return projected is None or projected.issuperset(names)
+
+
+# --- the size of a collection --------------------------------------------------------------------------------------------------------------
+
+
+def collection_bytes(item: bytes | None, rows: Iterable[bytes]) -> int:
+    """What an item adds to the size of its collection. rows: values of its index rows. As they are stored without their keys, which is never less than AWS counts."""
+    return (0 if item is None else len(item)) + sum(map(len, rows))
+
+
+def grown_by(old: bytes | None, new: bytes | None, gone: Mapping[bytes, bytes], come: Mapping[bytes, bytes]) -> int:
+    """By how many bytes a collection grows as an item changes. gone, come: as of `LocalRows.change`."""
+    return collection_bytes(new, come.values()) - collection_bytes(old, gone.values())
+
+
+def encode_size(size: int) -> bytes:
+    """The value of the row that says how large a collection is, in bytes; an empty one has none."""
+    return _SIZE.pack(ENTRY_VERSION, size)
+
+
+def decode_size(value: bytes | None) -> int:
+    """Raises Corrupt."""
+    if value is None:
+        return 0
+    if len(value) != _SIZE.size or value[0] != ENTRY_VERSION:
+        raise Corrupt("the size of an item collection is malformed", what="item", found=len(value))
+    return int(_SIZE.unpack(value)[1])
 
 
 # --- values --------------------------------------------------------------------------------------------------------------------------------
@@ -223,16 +222,23 @@ class Units(NamedTuple):
     moved: bool
 
 
+def row_units(before: tuple[bytes, bytes] | None, after: tuple[bytes, bytes] | None) -> Units | None:
+    """What became of one index's row: (key, value) that went and that came, of a local index or a global one. None: nothing."""
+    if before is None and after is None:
+        return None
+    sizes = [None if row is None else item_size(decode_item(as_item(row[1]))) for row in (before, after)]
+    return Units(sizes[0], sizes[1], before is not None and after is not None and before[0] != after[0])
+
+
 def units_of(local: LocalRows, key: bytes, old: bytes | None, new: bytes | None) -> dict[str, Units]:
     """What a write did to each index that it touched, by name."""
     gone, come = local.change(key, old, new)
     found: dict[str, Units] = {}
     for number, index in enumerate(local.indexes, 1):
-        before = next(((at, value) for at, value in gone.items() if at[NUMBER_AT] == number), None)
-        after = next(((at, value) for at, value in come.items() if at[NUMBER_AT] == number), None)
-        if before is not None or after is not None:
-            sizes = [None if one is None else item_size(entry_item(one[1])) for one in (before, after)]
-            found[index.name] = Units(sizes[0], sizes[1], before is not None and after is not None and before[0] != after[0])
+        before, after = (next((row for row in rows.items() if row[0][NUMBER_AT] == number), None) for rows in (gone, come))
+        units = row_units(before, after)
+        if units is not None:
+            found[index.name] = units
     return found
 
 

@@ -15,6 +15,8 @@ from scrubjay.storage.items.values import Item, Value
 
 ITEM_SIZE_MAX = 400 * 1024
 """Bytes."""
+TRANSACTION_SIZE_MAX = 4 * 1024 * 1024
+"""Bytes of all items that one transaction writes, or reads."""
 ITEM_ENCODED_BYTES_MAX = 8 << 20
 """Bytes of an item's canonical encoding, which a record of at most 16 MiB must hold. Only numbers far from the decimal point come near: DynamoDB counts
 1e125 as 2 bytes, written out it has 126."""

@@ -29,6 +29,11 @@ class Total(NamedTuple):
         """32 hex digits of the sum."""
         return f"{self.sum:032x}"
 
+    @property
+    def state(self) -> bytes:
+        """16 bytes of the sum and 8 of the rows, little-endian."""
+        return self.sum.to_bytes(16, "little") + self.rows.to_bytes(8, "little")
+
 
 class RangeDigest:
     """The digest of one partition, mutable. sums and rows have one entry per sub-range."""

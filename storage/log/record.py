@@ -17,8 +17,8 @@ Layout, little-endian, 48-byte header then payload:
     40 u64  effective   what a restore cut goes by; equals stamp except for COMMIT
     48 ...  payload
 
-Effects payload (DATA, COMMIT): `count` times  u8 op (1 PUT, 2 DELETE) | u16 key length | u32 body length | key | body.
-key: storage key. body: canonical item for PUT, canonical map of the key attributes alone for DELETE.
+Effects payload (of the kinds in `carries_effects`): `count` times  u8 op (1 PUT, 2 DELETE) | u16 key length | u32 body length | key | body, and behind
+it, if op has the bit OLD_ITEM, u32 length | old item. key: storage key. body: canonical item for PUT, canonical map of the key attributes alone for DELETE.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ HEADER = struct.Struct("<IIBBHI8sQQQ")
 HEADER_SIZE = HEADER.size
 EFFECT = struct.Struct("<BHI")
 _U32 = struct.Struct("<I")
+OLD_ITEM = 0x40
+"""Bit of an effect's op: the item that was there before stands behind the body."""
+EFFECT_SIZE_MAX = EFFECT.size + _U32.size
+"""Of an effect with its old item, but for key, body and that item."""
 RECORD_SIZE_MAX = 16 << 20
 """Bytes. Larger lengths are damage, refused before any allocation."""
 
@@ -68,8 +72,13 @@ class RecordKind(IntEnum):
         return self < 16
 
 
-IMPLEMENTED = frozenset({RecordKind.DATA, RecordKind.SCHEMA, RecordKind.COMMIT, RecordKind.NOOP, RecordKind.SEAL, RecordKind.ARCHIVED})
-"""What this version knows how to apply. Whoever meets another kind stops there: to skip it would be to say something else than the log says."""
+WITH_EFFECTS = frozenset({RecordKind.DATA, RecordKind.COMMIT})
+"""Kinds whose payload is effects that change the state where the record stands."""
+
+
+def carries_effects(kind: int) -> bool:
+    """Whether records of this kind change items: their payload is effects."""
+    return kind in WITH_EFFECTS
 
 
 class Op(IntEnum):
@@ -85,11 +94,13 @@ class Op(IntEnum):
 
 
 class Effect(NamedTuple):
-    """One resolved effect. body: canonical item (PUT) or canonical key attributes (DELETE, EXPIRE)."""
+    """One resolved effect. body: canonical item (PUT) or canonical key attributes (DELETE, EXPIRE). old: canonical bytes of the item that was there before, empty: there was
+    none; None: the record does not say (nobody asked for the old items of this table then)."""
 
     op: Op
     key: bytes
     body: bytes
+    old: bytes | None = None
 
 
 class Record(NamedTuple):
@@ -168,16 +179,29 @@ def named(record: Record) -> str:
 
 
 def encode_effects(effects: Sequence[Effect]) -> bytes:
-    """Payload of a DATA or COMMIT record."""
+    """Payload of a record of a kind with effects."""
     parts: list[bytes] = []
-    for op, key, body in effects:
-        parts += (EFFECT.pack(op, len(key), len(body)), key, body)
+    for op, key, body, old in effects:
+        if old is None:
+            parts += (EFFECT.pack(op, len(key), len(body)), key, body)
+        else:
+            parts += (EFFECT.pack(op | OLD_ITEM, len(key), len(body)), key, body, _U32.pack(len(old)), old)
     return b"".join(parts)
 
 
+def behind_old(data: bytes, at: int, end: int) -> int:
+    """Where an effect ends whose old item begins, with its length, at `at`; beyond `end` if it does not fit."""
+    return end + 1 if end - at < _U32.size else at + _U32.size + int(_U32.unpack_from(data, at)[0])
+
+
 def effects(record: Record) -> list[Effect]:
-    """The effects of a DATA or COMMIT record, in order. Raises Corrupt if the payload does not hold exactly `count`."""
-    data, offset, end = record.data, HEADER_SIZE, len(record.data)
+    """The effects of a record of a kind that has some, in order. Raises Corrupt if the payload does not hold exactly `count`."""
+    return effects_from(record, HEADER_SIZE)
+
+
+def effects_from(record: Record, offset: int) -> list[Effect]:
+    """As `effects`, of a payload in which they begin at `offset` of the record."""
+    data, end = record.data, len(record.data)
     found: list[Effect] = []
     for _ in range(record.count):
         if end - offset < EFFECT.size:
@@ -185,10 +209,13 @@ def effects(record: Record) -> list[Effect]:
         op, key_length, body_length = EFFECT.unpack_from(data, offset)
         offset += EFFECT.size
         middle, stop = offset + key_length, offset + key_length + body_length
-        if stop > end or op not in _OPS:
+        known = _OPS.get(op & ~OLD_ITEM)
+        last = stop if not op & OLD_ITEM else behind_old(data, stop, end)
+        if last > end or known is None:
             raise Corrupt("effect out of bounds or unknown", what="record", lsn=record.lsn, op=op)
-        found.append(Effect(_OPS[op], data[offset:middle], data[middle:stop]))
-        offset = stop
+        old = None if last == stop else data[stop + _U32.size : last]
+        found.append(Effect(known, data[offset:middle], data[middle:stop], old))
+        offset = last
     if offset != end:
         raise Corrupt("bytes behind the last effect", what="record", lsn=record.lsn)
     return found
@@ -213,7 +240,11 @@ class Seal:
     SCHEMA: ClassVar[int] = 4
     RESTORE: ClassVar[int] = 5
     DROP: ClassVar[int] = 6
+    SPLIT: ClassVar[int] = 7
     REASONS: ClassVar[range] = range(7)
+    """Those for which a SEAL is asked for. SPLIT follows a record of that kind, and nothing else does."""
+    LAST: ClassVar[frozenset[int]] = frozenset({DROP, SPLIT})
+    """Behind these the log takes nothing more but bookkeeping."""
 
 
 SEAL_PAYLOAD = struct.Struct("<QQHHI16s")

@@ -8,6 +8,7 @@ from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment, ToArchive
 from scrubjay.storage.log import record as records
+from scrubjay.storage.log.split import decode_born
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
@@ -26,16 +27,19 @@ class NodeLogSource:
         self._listeners: list[Callable[[PartitionId], None]] = []
 
     def partitions(self) -> list[PartitionId]:
-        return sorted(partition for partition, replica in self._node.members.items() if replica.segments.waiting.segments)
+        return sorted(
+            partition for partition, replica in self._node.members.items() if replica.archives and replica.segments.waiting.segments
+        )
 
     def waiting(self, partition: PartitionId) -> ToArchive:
         return self._replica(partition).segments.waiting
 
     def hosted(self) -> list[PartitionId]:
-        return sorted(partition for partition, replica in self._node.members.items() if replica.state != BASE)
+        return sorted(partition for partition, replica in self._node.members.items() if replica.archives and replica.state != BASE)
 
     def facts(self, partition: PartitionId) -> PartitionFacts:
-        return self._replica(partition).described
+        replica = self._replica(partition)
+        return replica.described._replace(born=decode_born(replica.born))
 
     def leads(self, partition: PartitionId) -> bool:
         return self._replica(partition).leads
@@ -45,7 +49,22 @@ class NodeLogSource:
 
     def sealed(self, partition: PartitionId) -> list[SealedSegment]:
         replica = self._replica(partition)
+        if self._in_front(replica):
+            return []
         return [self._segment(replica, own) for own in replica.segments.facts.sealed if own.known]
+
+    def _in_front(self, replica: LogReplica) -> bool:
+        """Whether it is a child of a split and the end of its parent's log is not archived yet, by this node's copy of it. A child goes behind: who finds a part of it in the archive finds all
+        that it rests on, and no hole."""
+        born = decode_born(replica.born)
+        parent = None if born is None else self._node.members.get(born.parent)
+        return (
+            born is not None
+            and parent is not None
+            and parent.archives
+            and parent.state != BASE
+            and parent.segments.facts.archived < born.lsn
+        )
 
     def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> Iterator[bytes]:
         replica = self._replica(partition)
@@ -103,10 +122,10 @@ class NodeLogSource:
         found: list[ClosedPoint] = []
         for partition in sorted(self._node.members):
             replica = self._node.members[partition]
-            point = replica.closed_point()
+            point = replica.closed_point() if replica.archives else None
             if point is not None:
                 facts = replica.segments.facts
-                found.append(ClosedPoint(replica.table.table_id, partition, *point, facts.chain, Lsn(facts.archived)))
+                found.append(ClosedPoint(replica.table.table_id, partition, *point, facts.chain, _archived(replica, facts.archived)))
         return found
 
     def subscribe(self, changed: Callable[[PartitionId], None]) -> None:
@@ -114,8 +133,13 @@ class NodeLogSource:
 
     def notify(self, partition: PartitionId) -> None:
         """Wired to the node's events: a segment became agreed, or an ARCHIVED record was applied."""
+        replica = self._node.members.get(partition)
+        if replica is not None and not replica.archives:
+            return
+        halves = () if replica is None or replica.split is None else (replica.split.left, replica.split.right)
         for listener in self._listeners:
-            listener(partition)
+            for one in (partition, *halves):
+                listener(one)
 
     def _replica(self, partition: PartitionId) -> LogReplica:
         replica = self._node.members.get(partition)
@@ -145,3 +169,9 @@ class NodeLogSource:
             agreed=agreed,
             suspect=suspect,
         )
+
+
+def _archived(replica: LogReplica, lsn: int) -> Lsn:
+    """Up to where its own log is archived: what lies in front of where a child of a split began is its parent's."""
+    born = decode_born(replica.born)
+    return Lsn(0) if born is not None and lsn <= born.lsn else Lsn(lsn)

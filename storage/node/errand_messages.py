@@ -12,8 +12,10 @@ import msgspec
 
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.storage.btree.engine import ExpiredItem, RowFact
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import Failure
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.stated import Stated
 
 NO_TREE = "-"
 """The note of a heal that found nothing to set aside."""
@@ -54,7 +56,9 @@ class Sum(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Heal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     """Set the copy's tree aside and make it anew from the row file `spooled` (see `Receiving`): its state at the seal `lsn`, 0: what its log
     begins on. It serves again only if the digest recomputed from the loaded bytes is `total`. archived: how far the log is archived as far as anybody knows. ended: closed stamp of the seal `lsn` if it
-    is the log's last, else None.
+    is the log's last, else None. configured: LSN and payload of the last chosen CONFIG as of that seal, or of a later one; LSN 0: there is none.
+    stated: what the log said last of its table as of that seal, as far as some copy knows (`storage.log.stated`); None: nothing, or nobody knows.
+    split: of a log that a SPLIT ended, its payload; b"": none did, or the seal lies in front of it. born: how the partition began (`storage.log.split.encode_born`), b"": with its table.
 
     Its note: where the old tree lies now, below the node's folder; NO_TREE if there was none. Answer: Healed. Unavailable: it is healed already, or no heal
     helps; Corrupt: the row file, or the digest.
@@ -69,6 +73,10 @@ class Heal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     archived: Lsn
     ended: Stamp | None
     reason: str
+    configured: tuple[Lsn, bytes] = (Lsn(0), b"")
+    stated: Stated | None = None
+    split: bytes = b""
+    born: bytes = b""
 
 
 class Load(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
@@ -125,7 +133,30 @@ class FindExpired(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7)
     rows_per_second: int | None
 
 
-Errand = Heal | Load | TakeTree | Reread | Survey | DigestCopy | FindExpired
+class PrepareSplit(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """Make the trees of the two partitions that this one is to become, of this node's copy, and follow its log with them. id, cut: of the split, 16 bytes each. left, right: the children as the
+    catalogue has them; their members are the parent's. Once the parent's log has ended in that SPLIT, and the trees are whole there, the children's replicas begin. What an earlier life left
+    half made is made again. Asked for again under another errand id: it is told how far it is.
+
+    Answer: SplitPrepared. Unavailable: not now, or this copy cannot (field `heal`: it is not there, or does not serve: only with `heal` anything begins here). heal: both children
+    serve elsewhere: where there is no copy to make them of, they begin without a tree, and are healed."""
+
+    partition: PartitionId
+    table: TableMeta
+    id: bytes
+    cut: bytes
+    left: PartitionInfo
+    right: PartitionInfo
+    heal: bool = False
+
+
+class FindCut(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """Where a partition would be cut in two halves, by bytes, by the copy's tree as of its last checkpoint. Answer: CutFound. Unavailable: the copy does not serve; Corrupt: a row fails its check."""
+
+    partition: PartitionId
+
+
+Errand = Heal | Load | TakeTree | Reread | Survey | DigestCopy | FindExpired | PrepareSplit | FindCut
 
 
 # --- requests ------------------------------------------------------------------------------------------------------------------------------
@@ -230,7 +261,43 @@ class ReleaseHold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50
     lease: str
 
 
-Request = Begin | Look | Receive | RowFileChunk | Discard | PinCopy | KeepPin | PinnedRows | ReadRow | Unpin | Hold | ReleaseHold | Settle
+class FindIndexRows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=61):
+    """One page of the rows that a global index has for a copy's items, of its tree as of the last checkpoint, from the key `start` on. definition, rows, size: as
+    `storage.btree.engine.IndexWanted` has them. Answer: IndexRowsFound. Unavailable: the copy does not serve; Corrupt: a row fails its check."""
+
+    partition: PartitionId
+    start: bytes
+    definition: bytes
+    rows: int
+    size: int
+
+
+class ReadLog(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=60):
+    """The records of a copy's log from LSN `first` on, as far as they are applied: at least one, and not many more than `bytes_max` bytes. Answer: LogRead. Missing: the log begins
+    behind `first`, what was before is in the archive; Corrupt: the copy's log is damaged there."""
+
+    partition: PartitionId
+    first: Lsn
+    bytes_max: int
+
+
+Request = (
+    ReadLog
+    | Begin
+    | Look
+    | Receive
+    | RowFileChunk
+    | Discard
+    | PinCopy
+    | KeepPin
+    | PinnedRows
+    | ReadRow
+    | Unpin
+    | Hold
+    | ReleaseHold
+    | Settle
+    | FindIndexRows
+)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -296,7 +363,30 @@ class IndexDigestScanned(DigestScanned, array_like=True, frozen=True, gc=False, 
     entries: bytes = b""
 
 
-Outcome = Healed | Loaded | Surveyed | DigestScanned | ExpiredFound | IndexDigestScanned
+class SplitPrepared(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=54):
+    """left: records that the parent's copy has applied and the children's trees lack; they go on following. begun: the children's replicas run here, on trees that are whole."""
+
+    left: int
+    begun: bool
+
+
+class CutFound(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=55):
+    """cut: the hash of the first partition key that would go right, 16 bytes; b"": all is of one partition key, or nothing is there. left, total: bytes below it, and of all."""
+
+    cut: bytes
+    left: int = 0
+    total: int = 0
+
+
+class LogRead(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=60):
+    """records: one by one, in order, without a hole; none if nothing from there on is applied. applied, stamp: of the last record that the copy has applied."""
+
+    records: tuple[bytes, ...]
+    applied: Lsn
+    stamp: Stamp
+
+
+Outcome = Healed | Loaded | Surveyed | DigestScanned | ExpiredFound | IndexDigestScanned | SplitPrepared | CutFound
 
 
 class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
@@ -335,4 +425,13 @@ class FoundRow(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
     item: bytes | None
 
 
-Answer = Receiving | Received | Running | Ended | RowPage | FoundRow
+class IndexRowsFound(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=61):
+    """As `storage.btree.engine.IndexPage`. lsn: as of which the tree was."""
+
+    found: tuple[tuple[int, bytes, bytes], ...]
+    next: bytes | None
+    rows: int
+    lsn: Lsn
+
+
+Answer = Receiving | Received | Running | Ended | RowPage | FoundRow | IndexRowsFound | LogRead

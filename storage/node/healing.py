@@ -17,14 +17,17 @@ from scrubjay.base.together import settle
 from scrubjay.storage.btree.engine import EMPTY, Done, PinnedTree, ScanResult, Tree, TreeFile, TreeState
 from scrubjay.storage.btree.index_rows import IndexTally, Sizes
 from scrubjay.storage.btree.row import HEADER_SIZE
+from scrubjay.storage.log.configuration import decode_configuration
 from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.log.split import encode_split, split_from
+from scrubjay.storage.log.stated import SILENT, Stated
 from scrubjay.storage.node.errand_messages import LOOK_S, NO_TREE, Heal, Healed, Load, Loaded, Reread, Sum, Survey, Surveyed, TakeTree
 from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
 from scrubjay.storage.node.pins import copy_on, named
 from scrubjay.storage.node.spool import Spool
-from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, STOPPED, SUSPECT, Replica, base_state, healed_state
+from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, STOPPED, SUSPECT, Configured, Replica, base_state, healed_state
 
 _POLL_S = 0.05
 _PINS_MAX = 20
@@ -33,8 +36,23 @@ TREE_WAIT_S = 900.0
 """The longest an operation on a whole tree may take: a worker that hangs is waited for no longer."""
 
 
+def _stated(replica: Replica, request: Heal) -> Stated:
+    """What the log said last of its table as of the seal: the newest that is known here or was told."""
+    told = SILENT if request.stated is None else request.stated
+    return max([one for one in (SILENT, told, replica.stated) if one.lsn <= request.lsn], key=lambda one: one.lsn)
+
+
+def _split(request: Heal) -> bytes:
+    """Payload of the SPLIT that ended the log at that seal. Raises Corrupt."""
+    if request.ended is None or not request.split:
+        return b""
+    return encode_split(split_from(request.split))
+
+
 class Healing:
-    """One at a time on each copy. spool: where row files come in."""
+    """One at a time on each copy. spool: where row files come in.
+
+    More than 25 methods: each step that makes a copy anew, and what is waited for in it."""
 
     def __init__(self, node: Home, hosting: Hosting, spool: Spool) -> None:
         self._node, self._hosting, self._spool = node, hosting, spool
@@ -89,7 +107,7 @@ class Healing:
     async def _healed(self, replica: Replica, path: str, request: Heal, note: Note) -> None:
         note(await self._set_aside(replica, request.reason) or NO_TREE)
         state = TreeState(request.lsn, request.stamp, b"")
-        tree, digest, size, indexes = await self._load(replica, path, state)
+        tree, digest, size, indexes = await self.load_rows(replica, path, state)
         if digest.total() != request.total.total:
             tree.close()
             self._node.engine.set_aside(replica.partition, "loaded copy differs from its reference")
@@ -109,12 +127,24 @@ class Healing:
                 archived=min(request.archived, request.lsn),
                 ended_closed=request.ended,
                 indexes=indexes,
+                configured=self._configured(replica, request),
+                stated=_stated(replica, request),
+                split=_split(request),
+                born=replica.born or request.born,
             )
         else:
             state = base_state(digest, size, indexes)
         if state.extra:
             await self._commit(replica, tree, state)
         replica.replace_tree(tree)
+
+    def _configured(self, replica: Replica, request: Heal) -> Configured:
+        """Who is a member: the newest that is known here or was told. Raises Corrupt."""
+        told = Configured(*request.configured)
+        if told.lsn:
+            decode_configuration(told.payload)
+            self._node.note_configured()
+        return max(told, replica.configured)
 
     async def _set_aside(self, replica: Replica, reason: str) -> str:
         """The old tree goes to quarantine. Where it lies below the node's folder, "" if the whole of it was gone."""
@@ -124,9 +154,9 @@ class Healing:
         if old is not None:
             old.close()
         # Durable before the tree goes: a node that dies half-way then knows at its next start why there is none.
-        noted = self._future()
+        noted = self.future()
         replica.keep_tree(HEALING, lambda: settle(noted, None))
-        await self._bounded(noted)
+        await self.bounded(noted)
         self._still_here(replica)
         try:
             return self._node.engine.set_aside(replica.partition, reason)
@@ -141,7 +171,7 @@ class Healing:
         path = self._spool.take(request.spooled)
         self._work(request.partition, 1)
         try:
-            tree, digest, size, indexes = await self._load(replica, path, EMPTY)
+            tree, digest, size, indexes = await self.load_rows(replica, path, EMPTY)
             return await self._begin(replica, tree, digest, size, request.total, indexes)
         finally:
             self._work(request.partition, -1)
@@ -239,7 +269,7 @@ class Healing:
         else:
             self._working.pop(partition, None)
 
-    async def _load(self, replica: Replica, path: str, state: TreeState) -> tuple[Tree, RangeDigest, int, Sizes]:
+    async def load_rows(self, replica: Replica, path: str, state: TreeState) -> tuple[Tree, RangeDigest, int, Sizes]:
         """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes of the items, sizes of the local indexes, whose rows were
         derived on the way. A tree that nobody takes is closed."""
         indexing = b"" if replica.local is None else replica.local.encode()
@@ -259,7 +289,7 @@ class Healing:
 
     async def _arrival(self, partition: PartitionId, begin: Callable[[Done[Tree]], None]) -> Tree:
         """The tree that the engine makes."""
-        loaded = self._future()
+        loaded = self.future()
         self._work(partition, 1)
 
         def arrived(result: Tree | ScrubjayError) -> None:
@@ -270,7 +300,7 @@ class Healing:
                 settle(loaded, result)
 
         begin(arrived)
-        tree: Tree = await self._bounded(loaded)
+        tree: Tree = await self.bounded(loaded)
         return tree
 
     async def _scan(self, tree: Tree, replica: Replica, applied: Lsn) -> ScanResult:
@@ -285,13 +315,13 @@ class Healing:
         return result
 
     async def _pin(self, tree: Tree, applied: Lsn) -> PinnedTree:
-        pinned = self._future()
+        pinned = self.future()
         tree.pin(applied, lambda result: settle(pinned, result), hurry=True)
-        pin: PinnedTree = await self._bounded(pinned)
+        pin: PinnedTree = await self.bounded(pinned)
         return pin
 
     async def _digest(self, pin: PinnedTree, replica: Replica) -> ScanResult:
-        scanned = self._future()
+        scanned = self.future()
         pin.digest(
             replica.lo,
             replica.hi,
@@ -299,14 +329,14 @@ class Healing:
             done=lambda result: settle(scanned, result),
             indexed=replica.local is not None,
         )
-        result: ScanResult = await self._bounded(scanned)
+        result: ScanResult = await self.bounded(scanned)
         return result
 
     async def _commit(self, replica: Replica, tree: Tree, state: TreeState) -> None:
-        committed = self._future()
+        committed = self.future()
         tree.checkpoint((), state, lambda result: settle(committed, result))
         try:
-            await self._bounded(committed)
+            await self.bounded(committed)
             self._still_here(replica)
         except BaseException:
             self._give_back(replica, tree)
@@ -323,10 +353,10 @@ class Healing:
         if replica.stopped and replica.partition not in self._node.replicas:
             self._node.engine.drop(replica.partition)
 
-    def _future(self) -> Future[Any]:
+    def future(self) -> Future[Any]:
         return self._node.env.tasks.future()
 
-    async def _bounded(self, future: Future[Any]) -> Any:
+    async def bounded(self, future: Future[Any]) -> Any:
         """The future's value. Raises Unavailable if it does not come in time."""
 
         def late() -> None:

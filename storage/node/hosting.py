@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from scrubjay.base.env import Timer
 from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.btree.engine import EMPTY, Tree
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import INCARNATION_FIRST, PartitionInfo, TableMeta, parent_of
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.membership import Membership
-from scrubjay.storage.log.configuration import founding
+from scrubjay.storage.log.configuration import Configuration, decode_configuration, founding
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.pulse import Pulse
-from scrubjay.storage.replica import AMNESIAC, HEALING, SUSPECT, LogReplica, Replica
-from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
+from scrubjay.storage.replica import AMNESIAC, HEALING, LOG, SUSPECT, Configured, LogReplica, Replica
+from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, SetTree, WalLog
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 """Pauses between tries to open a tree that the machine does not let us open now; doubled each time."""
@@ -50,35 +52,48 @@ class Hosting:
         self._created: set[PartitionId] = set()
         """Replicas whose log was begun in this life."""
 
+    @property
+    def begun(self) -> bool:
+        """The WAL knows of some replica, or is about to: a member may have spoken from this folder."""
+        return bool(self._logs or self._created or self.members)
+
     def known(self, partition: PartitionId) -> bool:
         """The WAL knows this replica from an earlier life, or it runs."""
         return partition in self._logs or partition in self.members
 
-    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> LogReplica | None:
-        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded.
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False, coming: bool = False) -> LogReplica | None:
+        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded. coming: a split is to make the
+        partition (`storage.node.splitting`): do nothing until then.
         Raises Invalid if the node is none of its members."""
         node = self._node
         present = self.members.get(info.partition_id)
         if present is not None:
-            present.table, present.info = table, info
+            present.told(table, info)
             return present
         log = self._logs.get(info.partition_id)
         if log is None and table.status == "DROPPED":
             return None
-        member = next((member for member in info.members if member[0] == node.number), None)
-        if member is None:
+        if node.number not in info.nodes:
             raise Invalid("this node is no member of the partition", partition=info.partition_id, node=node.name)
-        if node.number in info.logs:
-            return self._host_log(LogReplica(node, table, info, member=Member(*member)), log)
-        replica = Replica(node, table, info, member=Member(*member))
+        member = Member(node.number, node.incarnation)
+        if log is not None and log.member != member:
+            raise Invalid("the log is of an earlier member of this node", partition=info.partition_id, node=node.name, found=log.member)
+        kept = self._kept(info.partition_id, log)
+        if node.number in info.logs or kept is not None:
+            return self._host_log(LogReplica(node, table, info, member=member), log, kept, coming=coming)
+        replica = Replica(node, table, info, member=member)
         self.members[info.partition_id] = self.replicas[info.partition_id] = replica
         replica.logged = log is not None
         if log is not None:
             self._open(replica, log)
         elif awaits_base:
             replica.awaits_base()
-        elif not self._may_begin(table):
+        elif coming:
+            replica.awaits_parent()
+        elif not self._may_begin(table, info):
             self._stays_out(replica)
+        elif parent_of(table, info.partition_id) is not None:
+            self.begin_behind(replica)
         else:
             self._create_log(replica)
             if table.restore_of is not None and table.status != "CREATING":
@@ -90,21 +105,79 @@ class Hosting:
                 self._open(replica, None)
         return replica
 
-    def _host_log(self, replica: LogReplica, log: ReplicaLog | None) -> LogReplica:
-        """A log replica: nothing but its log has to be there, and it never leads."""
+    def _kept(self, partition: PartitionId, log: ReplicaLog | None) -> Configured | ScrubjayError | None:
+        """What a log replica of an earlier life keeps; None: the copy is none, or is made anew."""
+        if log is None:
+            self._node.forget_log_members(partition)
+            return None
+        try:
+            return self._node.log_members(partition)
+        except ScrubjayError as error:
+            return error
+
+    def _host_log(
+        self, replica: LogReplica, log: ReplicaLog | None, kept: Configured | ScrubjayError | None, *, coming: bool
+    ) -> LogReplica:
+        """A log replica: its log has to be there, with the file that says who is a member once a CONFIG was followed; it never leads. coming: see `host`."""
         self.members[replica.partition] = replica
         replica.logged = log is not None
-        if log is None and not self._may_begin(replica.table):
+        if isinstance(kept, ScrubjayError):
+            replica.amnesia(f"who is a member cannot be read beside its log: {kept}", known=False)
+            self._node.finding(replica, kind="unreadable", found_by="read", detail=replica.reason)
+            return replica
+        if kept is not None:
+            replica.kept = kept
+        if log is None and coming:
+            return replica
+        if log is None and not self._may_begin(replica.table, replica.info):
             self._stays_out(replica)
             return replica
+        self._begin_log(replica, log, Lsn(1))
+        return replica
+
+    def _begin_log(self, replica: LogReplica, log: ReplicaLog | None, first: Lsn) -> None:
+        """first: where a log that is not there yet begins."""
         if log is None:
-            self._create_log(replica)
-        first = Lsn(1) if log is None else log.first
+            self._note_log(replica)
+            self._create_log(replica, first)
+        else:
+            first = log.first
         replica.opened_log(first)
         group = self._start_group(replica, log, Lsn(first - 1))
         group.set_lead(False, self._node.now())
         self._remember(replica, log)
-        return replica
+
+    def _note_log(self, replica: LogReplica) -> None:
+        """That it is a log replica is known before any catalogue is. If that cannot be noted now the catalogue says it, and the first CONFIG that is followed notes it."""
+        try:
+            self._node.keep_log_members(replica.partition, Lsn(0), b"")
+        except ScrubjayError as error:
+            self._node.log_state(replica, replica.state, f"that it keeps the log alone is not noted yet: {error}")
+
+    def grow(self, partition: PartitionId) -> None:
+        """The log replica here becomes a storage replica that lacks its tree: a heal brings it. It votes on with the log that it has. Raises Unavailable."""
+        before = self.members.get(partition)
+        if before is None or before.group is None or before.out:
+            raise Unavailable("no log replica runs here", partition=partition, node=self._node.name)
+        if not isinstance(before, Replica):
+            # Durable before the copy is one without a tree: a node that dies half-way then knows at its next start why there is none.
+            self._node.queue_control(SetTree(partition, HEALING), partial(self._grown, before))
+
+    def _grown(self, before: LogReplica) -> None:
+        node, partition, group = self._node, before.partition, before.group
+        if before.stopped or group is None or self.members.get(partition) is not before:
+            return
+        node.forget_log_members(partition)
+        replica = Replica(node, before.table, before.info, member=before.member)
+        replica.logged = True
+        replica.follow.configured = before.kept
+        before.group, before.stopped = None, True
+        self.members[partition] = self.replicas[partition] = replica
+        replica.takes_place(group.members_chosen.configuration, lsn=group.members_chosen.lsn)
+        replica.start(group, group.applied)
+        replica.behind = True
+        replica.set_state(SUSPECT, "its tree is made anew: it kept the log alone")
+        node.arm(replica)
 
     def _stays_out(self, replica: LogReplica) -> None:
         replica.amnesia(
@@ -113,9 +186,13 @@ class Hosting:
         )
         self._node.finding(replica, kind="unreadable", found_by="read", detail=f"replica stays out: {replica.reason}")
 
-    def _may_begin(self, table: TableMeta) -> bool:
+    def _may_begin(self, table: TableMeta, info: PartitionInfo) -> bool:
         """A log that the WAL does not know is made only on the word of the catalogue: nobody can have counted on it yet."""
-        return table.status == "CREATING" or self._node.joining or self._node.number in table.absent
+        if table.status == "CREATING" or self._node.number in table.absent or self._node.number in info.fresh:
+            return True
+        # A first member that did not found the group has a copy on the word above alone: from an emptied folder it would begin what it had before.
+        founds = self._node.number in [member[0] for member in info.members]
+        return self._node.joining and (founds or self._node.incarnation > INCARNATION_FIRST)
 
     def _open(self, replica: Replica, log: ReplicaLog | None, pause_s: float = RETRY_MIN_S) -> None:
         """Make (log None: the replica is new) or open the tree."""
@@ -171,14 +248,14 @@ class Hosting:
 
         self._retries[partition] = node.env.tasks.call_later(pause_s, node.guarded(retry))
 
-    def _create_log(self, replica: LogReplica) -> None:
-        """Make the replica known to the WAL; its log starts at LSN 1."""
+    def _create_log(self, replica: LogReplica, first: Lsn = Lsn(1)) -> None:
+        """Make the replica known to the WAL; its log starts at that LSN."""
 
         def durable() -> None:
             replica.logged = True
 
         self._created.add(replica.partition)
-        self._node.queue_control(Create(replica.partition, replica.member, Lsn(1)), durable)
+        self._node.queue_control(Create(replica.partition, replica.member, first), durable)
 
     def _opened(self, replica: Replica, log: ReplicaLog | None, tree: Tree | ScrubjayError) -> None:
         node = self._node
@@ -235,8 +312,10 @@ class Hosting:
     ) -> Group:
         """install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
         node = self._node
+        base, base_lsn = self._base(replica, log)
+        replica.takes_place(base, lsn=base_lsn)
         if log is None:
-            start = GroupStart(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
+            start = GroupStart(Ballot(0), Ballot(0), Ballot(0), Lsn(applied + 1), applied, applied, stamp)
         else:
             first, last = log.first, log.last
             if install:
@@ -248,9 +327,7 @@ class Hosting:
         group = Group(
             GroupConfig(
                 partition=replica.partition,
-                members=Membership(
-                    replica.member, founding(tuple(Member(*member) for member in replica.info.members), logs=tuple(replica.info.logs))
-                ),
+                members=Membership(replica.member, base, base_lsn),
                 start=start,
                 reader=WalReader(node.wal, replica.partition),
                 liveness=self._pulse.liveness,
@@ -262,13 +339,41 @@ class Hosting:
         replica.start(group, applied)
         return group
 
+    def _base(self, replica: LogReplica, log: ReplicaLog | None) -> tuple[Configuration, Lsn]:
+        """Who is a member where the log goes on from: as the tree has it; the founding members, if no CONFIG can have been let go of. Else nobody: it learns, until its log or a heal says more."""
+        known, info = replica.configured, replica.info
+        if known.lsn:
+            return decode_configuration(known.payload), known.lsn
+        founders = tuple(Member(*member) for member in info.members)
+        told = self._node.configured and log is not None and log.first > 1 and replica.status.tree != LOG and not replica.usable
+        if replica.member not in founders or told:
+            return Configuration(()), Lsn(0)
+        return founding(founders, logs=tuple(info.logs)), Lsn(0)
+
     def start_loaded(self, replica: Replica, tree: Tree) -> None:
-        """A restored base is loaded (state at LSN 0): the replica begins its log."""
+        """A restored base is loaded (state at LSN 0), or what its parent's log made is whole (at its last LSN): the replica begins its log behind that."""
         if replica.group is None:
             if replica.partition not in self._logs and replica.partition not in self._created:
-                self._create_log(replica)
+                self._create_log(replica, Lsn(tree.state.applied + 1))
             replica.opened(tree)
-            self._start_group(replica, self._logs.get(replica.partition), tree.state.applied)
+            self._start_group(replica, self._logs.get(replica.partition), tree.state.applied, tree.state.stamp)
+
+    def begin_following(self, replica: LogReplica, last: Lsn) -> None:
+        """The log replica of a partition that a split made begins its log. last: of the one that was split."""
+        if replica.group is None:
+            self._begin_log(replica, None, Lsn(last + 1))
+
+    def begin_behind(self, replica: LogReplica) -> None:
+        """There is nothing here that it could be made of: it begins without a tree, and is healed. An empty log below where the others begin: it can elect, and is elected by none of them."""
+        if replica.group is not None:
+            return
+        if not isinstance(replica, Replica):
+            self._begin_log(replica, None, Lsn(1))
+            return
+        self._create_log(replica)
+        self._start_group(replica, None, Lsn(0))
+        replica.behind = True
+        replica.suspect("no copy was here of the partition that was split")
 
     def forget(self, partition: PartitionId) -> None:
         """The table was dropped and its log is archived: remove the replica for good."""
@@ -279,6 +384,7 @@ class Hosting:
         logged = log is not None or partition in self._created
         self._created.discard(partition)
         self.blocked.pop(partition, None)
+        node.forget_log_members(partition)
         retry = self._retries.pop(partition, None)
         if retry is not None:
             retry.cancel()

@@ -3,7 +3,8 @@
 `nodes/<node>/identity.json` says whose folder this is. `members.json`, beside it and outside every node's folder, says which identity each member joined
 with, and how often it has started. A folder without an identity, or with another one, is a new node whatever name it is started under: it must not take
 the place of a member whose promises it does not know. Nor may a member whose log starts fewer times, or reserves its clock less far, than the cluster has
-seen: its disk was put back from an older copy, or its log was emptied. Until members can be replaced (CONFIG), such a node stays out and says why.
+seen: its disk was put back from an older copy, or its log was emptied. Such a node stays out and says why, until the catalogue makes it another member: a higher incarnation of its
+node, which no list takes back (ADR 0075).
 
 Where nodes are processes of their own, each process has such a list, of its own node and of every member that it has met: who a member says it is, and how
 far its log has come, is compared with it before a word of that member is heard (`Members.meet`).
@@ -27,10 +28,12 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.hlc import COUNTER_BITS
 from scrubjay.base.ids import ClusterId, NodeName
 from scrubjay.base.versioned import decode_versioned
+from scrubjay.storage.catalogue import INCARNATION_FIRST
 
 IDENTITY_FILE = "identity.json"
 MEMBERS_FILE = "members.json"
-INCARNATION_FIRST = 1
+STARTS_BITS = 16
+"""The starts of a member are counted above all that an earlier one of its node can have had: epochs of grants never come again."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -60,6 +63,11 @@ class _Members(msgspec.Struct):
     version: int
     cluster_id: ClusterId
     seats: dict[NodeName, Seat]
+
+
+def first_start(starts: int, incarnation: int) -> int:
+    """The number of this start. starts: that the log knows of."""
+    return max(starts, (incarnation - INCARNATION_FIRST) << STARTS_BITS) + 1
 
 
 class Members:
@@ -131,14 +139,14 @@ class Members:
                 )
             identity = Identity(1, self.cluster_id, node, number, INCARNATION_FIRST, mint, now_us)
             disk.mkdir("")
-            disk.write_file(IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(identity), indent=2))
+            _write_identity(disk, identity)
         if identity.cluster_id != self.cluster_id:
             raise Unsafe(
                 "its folder belongs to another cluster: it stays out", node=node, cluster=self.cluster_id, found=identity.cluster_id
             )
         if (identity.node, identity.number) != (node, number):
             raise Unsafe("its folder belongs to another node: it stays out", node=node, found=identity.node)
-        if seat is None:
+        if seat is None or identity.incarnation > seat.incarnation:
             seat = Seat(identity.id, identity.incarnation, joined=False, boots=0)
             self._put(node, seat)
         if (identity.id, identity.incarnation) != (seat.id, seat.incarnation):
@@ -168,7 +176,7 @@ class Members:
         Raises Unsafe if it must stay out: its folder was emptied or replaced, or put back from an older copy.
         """
         seat = self.seats.get(node)
-        if seat is None:
+        if seat is None or incarnation > seat.incarnation:  # the catalogue alone gives a higher one, to one folder
             self._put(node, Seat(id_, incarnation, joined=False, boots=boots, reserved=reserved))
             return
         if (id_, incarnation) != (seat.id, seat.incarnation):
@@ -203,6 +211,31 @@ class Members:
 
     def _encoded(self, seats: dict[NodeName, Seat]) -> bytes:
         return msgspec.json.format(msgspec.json.encode(_Members(1, self.cluster_id, seats)), indent=2)
+
+
+def identity_in(disk: Disk) -> Identity | None:
+    """Of the folder at `disk`; None: it never was a node's. Raises Corrupt."""
+    return _read(disk)
+
+
+def identify(disk: Disk, *, cluster_id: ClusterId, node: NodeName, number: int, mint: str, now_us: int) -> Identity | None:
+    """The identity of a folder that stays out; one that was never a node's gets one, with which it may be made a member. None: its log is there, and its identity is not. Raises Corrupt, DiskFull."""
+    identity = _read(disk)
+    if identity is None and not _has_log(disk):
+        identity = Identity(1, cluster_id, node, number, INCARNATION_FIRST, mint, now_us)
+        disk.mkdir("")
+        _write_identity(disk, identity)
+    return identity
+
+
+def renew(disk: Disk, identity: Identity, incarnation: int) -> None:
+    """The catalogue has given this folder, in which no member ever spoke, that incarnation: it is that member from its next start on. Raises DiskFull."""
+    assert incarnation > identity.incarnation
+    _write_identity(disk, msgspec.structs.replace(identity, incarnation=incarnation))
+
+
+def _write_identity(disk: Disk, identity: Identity) -> None:
+    disk.write_file(IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(identity), indent=2))
 
 
 def _seats(data: bytes, cluster_id: ClusterId) -> dict[NodeName, Seat]:

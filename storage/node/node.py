@@ -14,12 +14,15 @@ from scrubjay.base.env import Disk, Env, Network
 from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
 from scrubjay.base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp
 from scrubjay.storage.btree.engine import TreeEngine
+from scrubjay.storage.catalogue import INCARNATION_FIRST
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
 from scrubjay.storage.node import talk as talk
 from scrubjay.storage.node.deadlines import Deadlines
 from scrubjay.storage.node.departure import Departure
 from scrubjay.storage.node.hosting import Hosting
+from scrubjay.storage.node.identity import first_start
+from scrubjay.storage.node.log_members import decode_log_members, encode_log_members, log_members_file
 from scrubjay.storage.node.peers import Peers
 from scrubjay.storage.node.pulse import Pulse
 from scrubjay.storage.node.requests import Requests
@@ -28,11 +31,14 @@ from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica.host import Driven, Hosted
 from scrubjay.storage.replica.segments import Statement
+from scrubjay.storage.replica.state import Configured
 from scrubjay.storage.wal.port import Boot, Frame, Recovered, WalLog
 
 P = ParamSpec("P")
 
 _OVERDUE_PAUSE_US = 10_000
+CONFIGURED_FILE = "configured"
+"""In the node's folder, once a CONFIG was applied there."""
 
 
 class NodeEvents(NamedTuple):
@@ -65,19 +71,24 @@ class Node:
         consensus_options: ConsensusOptions,
         events: NodeEvents,
         cluster_id: ClusterId,
+        incarnation: int = INCARNATION_FIRST,
         joining: bool = False,
         alone_since_us: int | None = None,
     ) -> None:
-        """disk: the node's own folder. joining: this node never was a member before (`storage.node.identity`). alone_since_us: boot time since which no earlier process of this node can
+        """disk: the node's own folder. incarnation: of the member that it is. (`fresh`: its log knows of no start before this one.) joining: this node never was a member before (`storage.node.identity`). alone_since_us: boot time since which no earlier process of this node can
         have said anything; None: since now. It keeps quiet for one D from then."""
         self.name, self.number, self.env = name, number, env
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
         self.cluster_id = cluster_id
-        self.boot_count = recovered.boot_count + 1
+        self.boot_count = first_start(recovered.boot_count, incarnation)
+        self.incarnation = incarnation
+        self._disk = disk
+        self.configured = disk.exists(CONFIGURED_FILE)
         self.failed: ScrubjayError | None = None
         self.started = False
         self.stopping = False
         self.joining = joining
+        self.fresh = recovered.boot_count == 0 and not recovered.replicas
         self._starting: Callable[[ScrubjayError | None], None] | None = None
         self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
         self.pulse = Pulse(self, recovered=recovered, options=consensus_options, alone_since_us=alone_since_us)
@@ -147,6 +158,10 @@ class Node:
         """A new stamp. Raises Unavailable while the reservation is not durable."""
         return self.pulse.stamp()
 
+    def heard(self, stamp: Stamp) -> bool:
+        """Every stamp from now on is above this one. False: it is too far ahead of this machine's clock."""
+        return self.pulse.clock.merge(stamp, self.env.clock.wall_us())
+
     # ------------------------------------------------------------------ the turn
 
     def dirty(self, replica: Driven) -> None:
@@ -165,6 +180,27 @@ class Node:
     def queue_control(self, frame: Frame, synced: Callable[[], None] | None = None) -> None:
         """A frame of the node's own; `synced` runs once it is durable."""
         self.turn.control(frame, synced)
+
+    def note_configured(self) -> None:
+        """See `storage.replica.host`."""
+        if not self.configured:
+            self._disk.write_file(CONFIGURED_FILE, b"a tree here may hold who is a member of its group\n")
+            self.configured = True
+
+    def keep_log_members(self, partition: PartitionId, lsn: Lsn, payload: bytes) -> None:
+        """See `storage.replica.host`."""
+        self._disk.write_file(log_members_file(partition), encode_log_members(lsn, payload))
+
+    def log_members(self, partition: PartitionId) -> Configured | None:
+        """What a log replica here keeps; None: the copy of this partition is none. Raises Corrupt."""
+        data = self._disk.read_file(log_members_file(partition))
+        return None if data is None else decode_log_members(data)
+
+    def forget_log_members(self, partition: PartitionId) -> None:
+        """The copy here, if any, is no log replica."""
+        if self._disk.exists(log_members_file(partition)):
+            self._disk.remove(log_members_file(partition))
+            self._disk.sync_dir("")
 
     def post(self, partition: PartitionId, envelopes: Sequence[Envelope]) -> None:
         self.peers.boxes.group(partition, envelopes)

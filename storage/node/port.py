@@ -20,10 +20,11 @@ import msgspec
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Internal, NotLeader, ScrubjayError, Unavailable, from_code
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, TableId
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import FinalSeal, PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.node import errand_messages
 
 A = TypeVar("A")
@@ -88,12 +89,14 @@ class ProposeSeal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6)
 
 class Host(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
     """Run the replica of a partition, made anew or as it was; again: take over what the catalogue says now. awaits_base: do nothing until a base is loaded.
-    only_known: only if the node's log knows it, or it runs. Answer: HostedHere."""
+    only_known: only if the node's log knows it, or it runs. parent: of a partition that a split is to make, as long as the catalogue does not have it among the table's: it begins
+    with what PrepareSplit makes here, and does nothing until then. Answer: HostedHere."""
 
     table: TableMeta
     info: PartitionInfo
     awaits_base: bool = False
     only_known: bool = False
+    parent: PartitionId | None = None
 
 
 class Forget(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
@@ -116,7 +119,83 @@ class IndexRange(Range, array_like=True, frozen=True, gc=False, tag=10):
     fetch: bool = False
 
 
-Request = Write | Read | Range | AskStatus | AskFacts | ProposeSeal | Host | Forget | HandOver | IndexRange | errand_messages.Request
+class ChangeMembers(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
+    """Propose a CONFIG that changes the place of one node. incarnation: of the member that becomes a learner there, in the place of an older one if there is one; 0: the learner there is let vote.
+    Answer: Fine, when it is proposed; Unavailable: not now (no leader here, a change under way, a learner that does not hold the log yet); Invalid: never."""
+
+    partition: PartitionId
+    node: int
+    incarnation: int
+
+
+class RemoveMember(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
+    """Propose a CONFIG after which nobody on that node is a member. A leader that is asked to remove itself hands over first. leaving: numbers of nodes that are not to lead in its place.
+    Answer: Fine, when it is proposed; Unavailable: not now (no leader here, a change under way, it hands over); Invalid: never."""
+
+    partition: PartitionId
+    node: int
+    leaving: tuple[int, ...]
+
+
+class SplitPartition(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=32):
+    """End the partition's log with a SPLIT, stamped above `after` (the stamp of the intent in the catalogue), and its SEAL. id, cut: 16 bytes each. Answer: Sealed, once that SEAL is
+    applied at the leader; NotLeader; Unavailable: not now, or, with the field `split` (id in hex), the log ends in that split already, or is about to; Invalid: never."""
+
+    partition: PartitionId
+    id: bytes
+    cut: bytes
+    left: PartitionId
+    right: PartitionId
+    after: Stamp
+
+
+class ChangePlace(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=30):
+    """Propose a CONFIG that changes the place of one node, as a log replica stands in (ADR 0080). word: LOG_LEARNS: a log replica of that incarnation becomes a learner there; RESTS: the voter there
+    learns again; GROWS: the log replica there is a storage replica. Answer: as ChangeMembers."""
+
+    partition: PartitionId
+    node: int
+    word: str
+    incarnation: int = 0
+
+
+LOG_LEARNS, RESTS, GROWS = "log learns", "rests", "grows"
+
+
+class BeginLog(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=31):
+    """To the node of a log replica: its log begins anew behind `lsn`, up to which everything is archived. configured: LSN and payload of the last CONFIG that is chosen, up to there or later.
+    Answer: Fine, also where the log reaches further; Unavailable: it runs none, or leads."""
+
+    partition: PartitionId
+    lsn: Lsn
+    configured: tuple[Lsn, bytes]
+
+
+class GrowTree(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=34):
+    """To the node of a log replica: it becomes a storage replica without a tree, which waits for a heal. Answer: Fine, also where it is one; Unavailable: it runs none."""
+
+    partition: PartitionId
+
+
+Request = (
+    Write
+    | Read
+    | Range
+    | AskStatus
+    | AskFacts
+    | ProposeSeal
+    | Host
+    | Forget
+    | HandOver
+    | IndexRange
+    | ChangeMembers
+    | RemoveMember
+    | SplitPartition
+    | ChangePlace
+    | BeginLog
+    | GrowTree
+    | errand_messages.Request
+)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -131,7 +210,9 @@ class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
 class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """A node as it is. failed: why it runs no more, or None. full: its log refuses writes. joining: never a member before, not yet done with its logs. states: how many
     replicas are in each state. leaders: how many of them lead. wal_used: bytes on disk in use. reserved_us: wall time its stamps may reach. offset_us: how
-    far clocks may be apart, and what slow syncs add to how far a reservation reaches."""
+    far clocks may be apart, and what slow syncs add to how far a reservation reaches. incarnation: of the member that it is.
+    configures: its release follows changes of members; removes: and may have members that did not found their groups; splits: and follows partitions that split;
+    stands_in: and log replicas that follow changes of members."""
 
     name: NodeName
     number: int
@@ -145,6 +226,11 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     wal_used: int = 0
     reserved_us: int = 0
     offset_us: int = 0
+    incarnation: int = 1
+    configures: bool = False
+    removes: bool = False
+    splits: bool = False
+    stands_in: bool = False
 
     @property
     def replicas(self) -> int:
@@ -162,9 +248,13 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     archived, archived_chain: up to where its log is archived, and the chain value there if it is known still ("" if not, else as bytes).
     content: records with content behind the last SEAL. last_content: LSN of the newest. last_seal: LSN. sealed: segments that wait for the archive.
     unarchived: raw bytes, sealed or open with content, that have no manifest. archived_by: how many archived segments 1, 2, 3 members attested.
-    final: the end of the log of a dropped table, once two members have stated the same of it or it is archived. ended, ended_closed: LSN and closed stamp of
+    final: the end of the log of a dropped table or of a partition that was split, once two members have stated the same of it or it is archived. ended, ended_closed: LSN and closed stamp of
     the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None. indexes: rows and
-    size of each local index.
+    size of each local index. stated: what its log said last of the table, as of `applied` (`storage.log.stated`): version of the definition, LSN, whether the effects behind
+    that carry the old item, and whose stream they are; None: nothing. configured: LSN and payload of the last CONFIG that it applied, LSN 0: none. incarnation: of the
+    member that it is. stalled: of a leader, transactions that are pending too long: id, token, one of the keys that it locks. ballot: of a leader, under which it leads; else 0.
+    split: payload of the SPLIT that it has applied (`storage.log.split.split_from`), b"": none. born: how a partition began that a split made (`storage.log.split.decode_born`), b"": it
+    began with its table, or has not begun here.
     """
 
     node: NodeName
@@ -202,6 +292,13 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ended_closed: int
     closed: tuple[int, Lsn, Lsn] | None
     indexes: tuple[tuple[int, int], ...] = ()
+    stated: Stated | None = None
+    configured: tuple[Lsn, bytes] = (Lsn(0), b"")
+    incarnation: int = 1
+    stalled: tuple[tuple[bytes, bytes, bytes], ...] = ()
+    ballot: int = 0
+    split: bytes = b""
+    born: bytes = b""
 
 
 class FactsOfReplicas(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):

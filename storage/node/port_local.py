@@ -14,11 +14,12 @@ from scrubjay.storage.node.port_server import NodeServer
 
 
 class Once:
-    """One request and the time it may take: `done` hears of its answer or of the delay, whichever is first."""
+    """One request and the time it may take: `done` hears of its answer or of the delay, whichever is first. request: its kind."""
 
-    __slots__ = ("_done", "_timer")
+    __slots__ = ("_done", "_timer", "request")
 
     def __init__(self, tasks: Tasks, name: NodeName, request: str, done: Done[Any], timeout_s: float) -> None:
+        self.request = request
         self._done: Done[Any] | None = done
         self._timer: Timer = tasks.call_later(timeout_s, lambda: self(too_late(name, request, timeout_s)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
 
@@ -84,6 +84,11 @@ class RemoteNode:
         """The connection ended: no answer to what was asked so far will come, though it may have been heard."""
         for once in list(self._waiting.values()):
             once(Unavailable("the connection to the node ended before its answer", node=self.name, unknown=True))
+
+    def pass_over(self, requests: Collection[str], error: ScrubjayError) -> None:
+        """Answer those that wait with an error. requests: names of their kinds. What is said of them later is dropped."""
+        for once in [once for once in self._waiting.values() if once.request in requests]:
+            once(error)
 
     # ------------------------------------------------------------------ what it told
 

@@ -11,15 +11,24 @@ import msgspec
 from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.hlc import HybridClock
-from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.base.ids import Lsn, Member, PartitionId
 from scrubjay.storage.catalogue import FinalSeal
 from scrubjay.storage.commands.codec import decode_command, encode_answer
 from scrubjay.storage.commands.values import RangeRead
+from scrubjay.storage.consensus.membership import AddLearner, Change, Grow, LetVote, Remove, Rest
+from scrubjay.storage.log.configuration import CopyKind
 from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_seal
+from scrubjay.storage.log.split import Split, encode_split
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.replica import LOG, OK, LogReplica
+from scrubjay.storage.replica import LOG, OK, Configured, LogReplica
+from scrubjay.storage.replica.term import Term
+
+STALLED_TOLD_MAX = 16
+"""Of one partition at once."""
+SPLIT_BYTES = 16
+"""Of a split's id, and of the hash at which it cuts."""
 
 Answered = Callable[[Any], None]
 
@@ -35,9 +44,15 @@ class NodeServer:
             port.AskStatus: lambda _, done: done(self.status()),
             port.AskFacts: self._facts,
             port.ProposeSeal: self._seal,
+            port.SplitPartition: self._split,
             port.Host: self._host,
             port.Forget: self._forget,
             port.HandOver: self._hand_over,
+            port.ChangeMembers: self._change_members,
+            port.RemoveMember: self._remove_member,
+            port.ChangePlace: self._change_place,
+            port.BeginLog: self._begin_log,
+            port.GrowTree: self._grow_tree,
         }
 
     # ------------------------------------------------------------------ being asked
@@ -111,6 +126,11 @@ class NodeServer:
             wal_used=node.wal.usage().used if node.failed is None else 0,
             reserved_us=node.pulse.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us + node.pulse.clock.reach_us - HybridClock.RESERVE_AHEAD_US,
+            incarnation=node.incarnation,
+            configures=True,
+            removes=True,
+            splits=True,
+            stands_in=True,
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:
@@ -171,10 +191,12 @@ class NodeServer:
             replica.usable,
             replica.behind,
             replica.group is None,
-            None if term is None else (len(term.pending.waiting), term.seal_at, term.serving()),
+            None if term is None else (len(term.pending.waiting), term.seal_at, term.serving(), _stalled(term)),
+            _leads_under(replica),
             replica.size,
             segments.sealed,
             segments.chain,
+            replica.born,
         )
 
     def _fresh(self, replica: LogReplica) -> port.ReplicaFacts:
@@ -193,7 +215,7 @@ class NodeServer:
             lack=None if lack is None else port.failure_of(lack),
             up=node.failed is None,
             serves=serves,
-            answers=serves and replica.leads,
+            answers=serves and replica.leads and replica.split is None,
             leads=term is not None and replica.group is not None,
             usable=replica.usable,
             behind=replica.behind,
@@ -210,13 +232,20 @@ class NodeServer:
             last_content_stamp=segments.last_content_stamp,
             last_seal=Lsn(segments.last_seal),
             sealed=len(segments.sealed),
-            unarchived=replica.segments.sealed_bytes + (segments.size if segments.content else 0),
+            unarchived=replica.segments.sealed_bytes + (segments.size if segments.content else 0) if replica.archives else 0,
             archived_by=(segments.counts[0], segments.counts[1], segments.counts[2]),
             final=_final(replica),
             ended=Lsn(segments.ended),
             ended_closed=segments.ended_closed,
             closed=replica.closed_point(),
             indexes=replica.index_sizes,
+            stated=replica.stated if replica.stated.version else None,
+            configured=replica.configured,
+            incarnation=replica.member.incarnation,
+            stalled=() if term is None else _stalled(term),
+            ballot=_leads_under(replica),
+            split=b"" if replica.split is None else encode_split(replica.split),
+            born=replica.born,
         )
 
     # ------------------------------------------------------------------ doing
@@ -227,12 +256,69 @@ class NodeServer:
         replica = self.node.requests.replica(request.partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
+        else:
+            replica.seal(request.reason, request.tag, _sealed(done))
+
+    def _split(self, request: port.SplitPartition, done: Answered) -> None:
+        if len(request.id) != SPLIT_BYTES or len(request.cut) != SPLIT_BYTES:
+            raise Invalid("no such split", id=request.id.hex(), cut=request.cut.hex())
+        replica = self.node.requests.replica(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+        elif not self.node.heard(request.after):
+            done(Unavailable("the split was asked for by a clock that is too far ahead of this one", partition=request.partition))
+        else:
+            replica.end_in_split(Split(request.id, request.cut, request.left, request.right), _sealed(done))
+
+    def _change_members(self, request: port.ChangeMembers, done: Answered) -> None:
+        replica = self.node.requests.replica(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
             return
+        change: Change = LetVote(request.node)
+        if request.incarnation:
+            change = AddLearner(Member(request.node, request.incarnation), CopyKind.STORAGE)
+        replica.change_members(change)
+        done(port.Fine())
 
-        def sealed(record: Record | ScrubjayError) -> None:
-            done(record if isinstance(record, ScrubjayError) else port.Sealed(record.lsn, record.stamp, decode_seal(record).closed))
+    def _remove_member(self, request: port.RemoveMember, done: Answered) -> None:
+        replica = self.node.requests.replica(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+        elif request.node != self.node.number:
+            replica.change_members(Remove(request.node))
+            done(port.Fine())
+        else:
+            replica.gives_way(frozenset(request.leaving))
+            done(Unavailable("it hands over to another member first", partition=request.partition, node=self.node.name))
 
-        replica.seal(request.reason, request.tag, sealed)
+    def _change_place(self, request: port.ChangePlace, done: Answered) -> None:
+        replica = self.node.requests.replica(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+            return
+        changes: dict[str, Change] = {
+            port.LOG_LEARNS: AddLearner(Member(request.node, request.incarnation), CopyKind.LOG),
+            port.RESTS: Rest(request.node),
+            port.GROWS: Grow(request.node),
+        }
+        if request.word not in changes:
+            raise Invalid("no such change of a place", word=request.word)
+        replica.change_members(changes[request.word])
+        done(port.Fine())
+
+    def _begin_log(self, request: port.BeginLog, done: Answered) -> None:
+        replica = self.node.members.get(request.partition)
+        if replica is None:
+            raise Unavailable("this node runs no such replica", partition=request.partition, node=self.node.name)
+        if replica.status.tree != LOG:
+            raise Invalid("this copy has a tree: its log begins behind that alone", partition=request.partition, node=self.node.name)
+        replica.begin_behind(request.lsn, Configured(*request.configured))
+        done(port.Fine())
+
+    def _grow_tree(self, request: port.GrowTree, done: Answered) -> None:
+        self.node.hosting.grow(request.partition)
+        done(port.Fine())
 
     def _host(self, request: port.Host, done: Answered) -> None:
         node, partition = self.node, request.info.partition_id
@@ -242,7 +328,7 @@ class NodeServer:
         elif request.only_known and not node.hosting.known(partition):
             done(port.HostedHere(here=False))
         else:
-            replica = node.hosting.host(request.table, request.info, awaits_base=request.awaits_base)
+            replica = node.hosting.host(request.table, request.info, awaits_base=request.awaits_base, coming=request.parent is not None)
             done(port.HostedHere(here=replica is not None))
 
     def _forget(self, request: port.Forget, done: Answered) -> None:
@@ -252,6 +338,15 @@ class NodeServer:
 
     def _hand_over(self, request: port.HandOver, done: Answered) -> None:
         self.node.departure.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
+
+
+def _sealed(done: Answered) -> Callable[[Record | ScrubjayError], None]:
+    """Tells the SEAL that was applied, or why there is none."""
+
+    def sealed(record: Record | ScrubjayError) -> None:
+        done(record if isinstance(record, ScrubjayError) else port.Sealed(record.lsn, record.stamp, decode_seal(record).closed))
+
+    return sealed
 
 
 def _said(id_: int, answer: Callable[[], Any]) -> bytes:
@@ -271,6 +366,15 @@ def _chain_at_archived(replica: LogReplica) -> bytes:
     if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
         return facts.sealed[0].chain_before
     return facts.chain if not facts.sealed and facts.last_seal == facts.archived else b""
+
+
+def _leads_under(replica: LogReplica) -> int:
+    """The ballot under which it leads; 0: it does not."""
+    return 0 if replica.term is None or replica.group is None else int(replica.group.ballot)
+
+
+def _stalled(term: Term) -> tuple[tuple[bytes, bytes, bytes], ...]:
+    return tuple([(one.id, one.token, one.key) for one in term.transacting.stalled(STALLED_TOLD_MAX)])
 
 
 def _final(replica: LogReplica) -> FinalSeal | None:

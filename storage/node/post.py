@@ -44,12 +44,12 @@ class Post:
         if self._groups or self._nodes:
             groups, self._groups = self._groups, {}
             nodes, self._nodes = self._nodes, {}
-            for to in sorted({*groups, *nodes}):
+            for to in sorted(self._names.keys() & {*groups, *nodes}):  # a CONFIG may name a node that this one does not know
                 frame = consensus.encode_frame(
                     cluster=self._cluster, sender=self._number, node=nodes.get(to, ()), groups=groups.get(to, ())
                 )
                 self._network.send(self._names[to], frame)
         if self._talk:
             said, self._talk = self._talk, {}
-            for to in sorted(said):
+            for to in sorted(self._names.keys() & said.keys()):
                 self._network.send(self._names[to], talk.encode_frame(said[to]))

@@ -8,11 +8,15 @@ from typing import Any
 from scrubjay.base.env import Disk, Task
 from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.storage.node import errand_messages as messages
+from scrubjay.storage.node.cut_points import CutFinder
 from scrubjay.storage.node.errands import Errands, Note
 from scrubjay.storage.node.healing import Healing
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
+from scrubjay.storage.node.index_pages import IndexRowFinder
+from scrubjay.storage.node.log_pages import LogPages
 from scrubjay.storage.node.pins import Pins
+from scrubjay.storage.node.splitting import Splitting
 from scrubjay.storage.node.spool import Spool
 from scrubjay.storage.node.ttl_pages import ExpiredFinder
 
@@ -28,6 +32,7 @@ class Services:
         self.healing = Healing(node, hosting, self.spool)
         self.pins = Pins(node)
         self.expired = ExpiredFinder(node)
+        self.splitting = Splitting(node, hosting, self.healing, disk)
         self.errands = Errands(node.env, broken=node.broken)
         self._asked: dict[int, Task[None]] = {}
         self._count = 0
@@ -39,6 +44,7 @@ class Services:
             messages.KeepPin: self.pins.keep,
             messages.ReadRow: self.pins.item,
             messages.Hold: self.pins.hold,
+            messages.ReadLog: LogPages(node).read,
             messages.ReleaseHold: self.pins.release,
         }
         self._later: dict[type[Any], Callable[[Any], Coroutine[Any, Any, Any]]] = {
@@ -47,6 +53,7 @@ class Services:
             messages.PinCopy: self.pins.pin,
             messages.Settle: lambda request: self.healing.settled(request.partition),
             messages.PinnedRows: self.pins.rows,
+            messages.FindIndexRows: IndexRowFinder(node).find,
         }
         self._errands: dict[type[Any], Callable[[Any, Note], Coroutine[Any, Any, messages.Outcome]]] = {
             messages.Heal: self.healing.heal,
@@ -56,6 +63,8 @@ class Services:
             messages.Survey: self.healing.survey,
             messages.DigestCopy: self.pins.digest,
             messages.FindExpired: self.expired.find,
+            messages.PrepareSplit: self.splitting.prepare,
+            messages.FindCut: CutFinder(node).find,
         }
 
     def answers(self, request: Any) -> bool:
@@ -94,6 +103,7 @@ class Services:
     def stop(self) -> None:
         """The node stops: whoever waits is told."""
         self.errands.stop()
+        self.splitting.stop()
         for task in list(self._asked.values()):
             task.cancel()
 
@@ -102,7 +112,9 @@ class Services:
     def _begin(self, request: messages.Begin) -> None:
         if not self._node.running:
             raise Unavailable("this copy is down", partition=request.errand.partition, node=self._node.name)
-        work = self._errands[type(request.errand)]
+        work = self._errands.get(type(request.errand))
+        if work is None:
+            raise Internal("nobody here does this errand", errand=type(request.errand).__name__)
         self.errands.begin(request.id, lambda note: work(request.errand, note))
 
     def _receive(self, request: messages.Receive) -> messages.Receiving:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import Lsn
 from scrubjay.base.together import settle, within
 from scrubjay.storage.btree.engine import ExpiredPage, ExpiredWanted, PinnedTree, Tree
 from scrubjay.storage.node.errand_messages import EXPIRED_WAIT_S, ExpiredFound, FindExpired
@@ -38,7 +39,7 @@ class ExpiredFinder:
         return ExpiredFound(page.found, page.next, page.rows)
 
     async def _page(self, replica: Replica, request: FindExpired, wanted: ExpiredWanted) -> ExpiredPage:
-        pin = await self._pinned(replica)
+        pin, _ = await pinned_now(self._node, replica)
         try:
             found = self._node.env.tasks.future()
             pin.expired(request.start, wanted, partial(settle, found), rows_per_second=request.rows_per_second)
@@ -47,19 +48,21 @@ class ExpiredFinder:
         finally:
             pin.release()
 
-    async def _pinned(self, replica: Replica) -> PinnedTree:
-        """Its tree as of the last checkpoint; one that came in between is a reason to ask again."""
-        for left in reversed(range(_TRIES)):
-            tree: Tree | None = replica.tree
-            if tree is None:
-                break
-            pinned: Any = self._node.env.tasks.future()
-            tree.pin(tree.state.applied, partial(settle, pinned))
-            try:
-                pin: PinnedTree = await pinned
-                return pin
-            except Unavailable as error:
-                if not left or "found" not in error.fields:
-                    raise
-            await self._node.env.tasks.sleep(_POLL_S)
-        raise Unavailable("this copy's tree cannot be pinned now", partition=replica.partition, node=self._node.name)
+
+async def pinned_now(node: Home, replica: Replica) -> tuple[PinnedTree, Lsn]:
+    """A copy's tree as of its last checkpoint, and the LSN of that; one that came in between is a reason to ask again. Raises Unavailable."""
+    for left in reversed(range(_TRIES)):
+        tree: Tree | None = replica.tree
+        if tree is None:
+            break
+        pinned: Any = node.env.tasks.future()
+        lsn = tree.state.applied
+        tree.pin(lsn, partial(settle, pinned))
+        try:
+            pin: PinnedTree = await pinned
+            return pin, lsn
+        except Unavailable as error:
+            if not left or "found" not in error.fields:
+                raise
+        await node.env.tasks.sleep(_POLL_S)
+    raise Unavailable("this copy's tree cannot be pinned now", partition=replica.partition, node=node.name)

@@ -83,6 +83,8 @@ class Attesting(Hosted, Protocol):
     info: PartitionInfo
 
     @property
+    def archives(self) -> bool: ...
+    @property
     def segments(self) -> SegmentTracker: ...
     @property
     def digest_void(self) -> bool: ...
@@ -153,8 +155,19 @@ class Attest:
                 replica.suspect(f"its statement on the segment ending at {own.statement.last} was outvoted")
                 return
             agreement = agreement or len(agreed) >= MEMBERS_MIN
-        if agreement:
+        if agreement and replica.archives:
             replica.node.archive_changed(replica.partition)
+        elif agreement:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Of a log that is not archived: what members agree on needs no other word for it, and may be let go of."""
+        for own in self._replica.segments.facts.sealed:
+            agreed, _ = self._replica.segments.agreed(own)
+            if len(agreed) >= MEMBERS_MIN:
+                for node in agreed:
+                    self.tally.attested(own.statement.last, node, Attestation(own.statement.raw_sha256, 0, read=True))
+        self._replica.log_archived(complete_only=False)
 
     def _ask(self, now_us: int) -> None:
         """One that follows no further is told of no end of it, and asks no more: a heal states all anew."""

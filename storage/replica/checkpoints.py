@@ -59,6 +59,8 @@ class Checkpointed(Hosted, Protocol):
     @property
     def stamp(self) -> Stamp: ...
     @property
+    def archives(self) -> bool: ...
+    @property
     def segments(self) -> SegmentTracker: ...
 
     def extra(self) -> bytes:
@@ -93,7 +95,8 @@ class Checkpoints:
         self._tree_life = 0
         self._pins: dict[int, SealPin] = {}
         self._holds: dict[int, int] = {}
-        self.kept = KeptLog(replica.node.options.keep_log_us)
+        options = replica.node.options
+        self.kept = KeptLog(options.keep_log_us if replica.archives else options.keep_index_log_us)
 
     # ------------------------------------------------------------------ when
 
@@ -340,7 +343,10 @@ class Checkpoints:
         """The lowest LSN whose record this replica may still need."""
         node = self._replica.node
         kept = self.kept.first(node.boot_us(), room=not node.full and node.wal.ample())
-        needed = min(kept, self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1)
+        facts = self._replica.segments.facts
+        needed = min(kept, self.committed_before + 1, self._first_before, facts.archived + 1)
+        if facts.ended:
+            needed = min(needed, facts.ended)  # what goes on from a log's last SEAL asks for its stamp
         return min(needed, min(self._holds) + 1) if self._holds else needed
 
     def let_go(self, now_us: int) -> None:

@@ -3,7 +3,7 @@
 What is chosen arrives with the turn (`take`), or is read back from the log when the replica was held up. It stops where the replica cannot go on: at a record
 that this version does not know, at damage of the log (peers are asked), or while whatever takes the records has no room.
 
-Invariants (check_invariants): 1 applied <= chosen. 2 no content follows the last SEAL of a dropped table. 3 what is held in memory continues what is applied.
+Invariants (check_invariants): 1 applied <= chosen. 2 no content follows the last SEAL of a log that has ended. 3 what is held in memory continues what is applied.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, Member, Stamp
 from scrubjay.storage.archive_port import PartitionFacts
 from scrubjay.storage.log import record as records
+from scrubjay.storage.log.configuration import Configuration, decode_configuration
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Effect, Record, RecordKind, Seal
+from scrubjay.storage.log.split import Split, decode_split
+from scrubjay.storage.log.stated import SILENT, stated_in
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.repair import Repair
@@ -50,6 +53,14 @@ class Followed(Hosted, Protocol):
         """A segment that it must state cannot be: its own log cannot be read back and no peer is asked, or does not fit what the replica knows of it."""
         ...
 
+    def may_configure(self, record: Record) -> bool:
+        """It can keep who is a member from this CONFIG on. False: not now, or it stops."""
+        ...
+
+    def configured_by(self, configuration: Configuration, record: Record) -> None:
+        """A CONFIG was applied."""
+        ...
+
     def sealed(self, record: Record, own: OwnSegment) -> None:
         """A SEAL was applied."""
         ...
@@ -60,7 +71,8 @@ class Followed(Hosted, Protocol):
 
 
 class Follow:
-    """lsn, stamp: of the last record applied. chosen: what may be. segments: what the log was cut into; replaced with the tree."""
+    """lsn, stamp: of the last record applied. chosen: what may be. segments: what the log was cut into; replaced with the tree. stated: what the log said last of its table. split: what
+    the partition was split into, None: it was not, or this copy began behind that."""
 
     _digests = False
 
@@ -70,6 +82,8 @@ class Follow:
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
         self.segments = self._tracker(SegmentFacts())
+        self.stated = SILENT
+        self.split: Split | None = None
         self._hashed = RawHash()
         self._fresh: deque[Record] = deque()
         self._fresh_bytes = 0
@@ -150,21 +164,38 @@ class Follow:
         """Apply one record. False: not now (the replica waits, is suspect or stops)."""
         kind = record.kind
         assert record.lsn == self.lsn + 1, (record.lsn, self.lsn)
-        if kind not in records.IMPLEMENTED:
+        if kind is RecordKind.UNKNOWN:
             self._replica.stop_at(record)
             return False
         effects: list[Effect] = []
         seal = archived = None
+        stated = split = None
+        configuration: Configuration | None = None
         try:
-            if kind is RecordKind.DATA or kind is RecordKind.COMMIT:
+            self._check_end(record)
+            if records.carries_effects(kind):
                 effects = records.effects(record)
+                self._check_locks(record, effects)
+            elif kind is RecordKind.SCHEMA:
+                stated = stated_in(record)
+            elif kind is RecordKind.PREPARE or kind is RecordKind.ABORT:
+                self._transact(record)
             elif kind is RecordKind.SEAL:
                 seal = records.decode_seal(record)
+                self._check_locks(record, effects)
+                self._check_last(record, seal)
+            elif kind is RecordKind.SPLIT:
+                split = decode_split(record)
+                self._check_split(record, split)
             elif kind is RecordKind.ARCHIVED:
                 archived = records.decode_archived(record)
+            elif kind is RecordKind.CONFIG:
+                configuration = decode_configuration(record.payload)
         except Corrupt as error:
             # Its checksum is right and a quorum chose it: it is what its leader wrote, and that was a later version (or one gone wrong).
             self._replica.stop_at(record, str(error))
+            return False
+        if configuration is not None and not self._replica.may_configure(record):
             return False
         if effects and not self._effects(record, effects, now_us):
             return False
@@ -174,7 +205,23 @@ class Follow:
         self._counted(record, since_us, idle=not kind.is_content)
         if archived is not None:
             self._archived(archived)
+        if stated is not None:
+            self.stated = stated
+        if split is not None:
+            self.split = split
+        if configuration is not None:
+            self._replica.configured_by(configuration, record)
         return True
+
+    def _check_end(self, record: Record) -> None:
+        """What SPLIT divided belongs to two others from there on. Raises Corrupt: a record that no leader writes."""
+        if self.split is not None and record.kind.is_content:
+            raise Corrupt("content behind a SPLIT", what="record", lsn=record.lsn)
+
+    def _check_last(self, record: Record, seal: Seal) -> None:
+        """Raises Corrupt unless a SPLIT and a SEAL of that reason end the log together. A log alone may begin between the two."""
+        if (self.split is not None) != (seal.reason == Seal.SPLIT) and (self._digests or seal.reason != Seal.SPLIT):
+            raise Corrupt("a SEAL and a SPLIT that do not fit each other", what="record", lsn=record.lsn)
 
     def _counted(self, record: Record, since_us: int, *, idle: bool) -> None:
         """The record is applied and belongs to the open segment. idle: bookkeeping alone. since_us: since when, boot time."""
@@ -241,6 +288,15 @@ class Follow:
     def _has_room(self) -> bool:
         """Whether another slice may be read."""
         return True
+
+    def _check_locks(self, record: Record, effects: list[Effect]) -> None:
+        """Raises Corrupt: a record that no leader writes while these transactions are pending."""
+
+    def _check_split(self, record: Record, split: Split) -> None:
+        """Raises Corrupt: a SPLIT that no leader writes."""
+
+    def _transact(self, record: Record) -> None:
+        """Take a PREPARE or an ABORT. Raises Corrupt."""
 
     def _effects(self, record: Record, effects: list[Effect], now_us: int) -> bool:
         """Take a record's effects. False: not now."""

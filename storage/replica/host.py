@@ -95,6 +95,10 @@ class ReplicaHost(Protocol):
         """A new stamp. Raises Unavailable while the clock's reservation is not durable."""
         ...
 
+    def heard(self, stamp: Stamp) -> bool:
+        """Every stamp from now on is above this one. False: it is too far ahead of this machine's clock."""
+        ...
+
     # the turn
 
     def dirty(self, replica: Driven) -> None:
@@ -119,6 +123,14 @@ class ReplicaHost(Protocol):
 
     def guarded(self, work: Callable[P, object]) -> Callable[P, None]:
         """`work` as a callback from outside: an exception that escapes it fails the node."""
+        ...
+
+    def keep_log_members(self, partition: PartitionId, lsn: Lsn, payload: bytes) -> None:
+        """Durably: the copy here is a log replica, and who is a member by the CONFIG at `lsn` (0: none). Raises DiskFull, Unavailable."""
+        ...
+
+    def note_configured(self) -> None:
+        """Durably: from now on a tree of this node may hold who is a member. Raises DiskFull, Unavailable."""
         ...
 
     # the other members

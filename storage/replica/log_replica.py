@@ -1,6 +1,6 @@
 """A replica of one partition on one node, as far as it needs no tree: a log, a vote, and a word on the segments that the log is cut into.
 
-A log replica is this and nothing more: it votes, follows what is chosen, states the bytes of its segments and attests archived ones, and never leads or serves.
+A log replica is this and nothing more, with a file beside the log that says who is a member (ADR 0080): it votes, follows what is chosen, states the bytes of its segments and attests archived ones, and never leads or serves.
 A storage replica (`storage.replica.replica`) is one of these with a tree.
 
 Synchronous: calls and events in, callbacks out; everything runs on the node's loop. What state it is in: `storage.replica.status`.
@@ -10,7 +10,7 @@ Invariants: those of its parts (check_invariants of each).
 
 from __future__ import annotations
 
-from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError
+from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.index_rows import Sizes
@@ -18,23 +18,30 @@ from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.log import record as records
+from scrubjay.storage.log.configuration import Configuration, Vote, decode_configuration
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Record
+from scrubjay.storage.log.split import Split
+from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.follow import Follow
 from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.replica.repair import Repair
 from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker
-from scrubjay.storage.replica.status import AMNESIAC, LOG, STOPPED, Status
+from scrubjay.storage.replica.state import UNCONFIGURED, Configured
+from scrubjay.storage.replica.status import AMNESIAC, LEARNER, LOG, OK, STOPPED, VOTES, Status
 from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import SetVote
+
+KEEP_AGAIN_US = 200_000
+"""Until it is tried again to keep who is a member."""
 
 
 class LogReplica:
     """table, info: what the catalogue says (replaced as it changes). member: who this is in the group. group: None until it runs. logged: the WAL knows it,
-    durably. behind: it lacks records that no member's log holds any more. stopped: it is gone from this node.
+    durably. behind: it lacks records that no member's log holds any more. kept: who is a member, durably beside the log. stopped: it is gone from this node.
 
-    More than 25 methods: it is what a turn drives and a node runs (`storage.replica.host`: twelve of them) and what its parts ask of it."""
+    More than 15 fields: parts, and what is known of one copy. More than 25 methods: it is what a turn drives and a node runs (`storage.replica.host`: twelve of them) and what its parts ask of it."""
 
     follow: Follow
 
@@ -54,6 +61,7 @@ class LogReplica:
         self.stopped = False
         self.logged = False
         self.behind = False
+        self.kept = UNCONFIGURED
 
     def _following(self) -> Follow:
         """What becomes of the records chosen."""
@@ -73,6 +81,10 @@ class LogReplica:
         self.follow.restart(Lsn(first - 1), Stamp(0), facts)
         self.status.move_tree(LOG, "")
 
+    def told(self, table: TableMeta, info: PartitionInfo) -> None:
+        """The catalogue says something else of it now."""
+        self.table, self.info = table, info
+
     def close(self) -> None:
         """It is gone from this node, which stops."""
         self.stopped = True
@@ -87,6 +99,11 @@ class LogReplica:
     def state(self) -> str:
         """In one word: see `Status.word`."""
         return self.status.word
+
+    @property
+    def archives(self) -> bool:
+        """Its log goes to the archive. That of an index's table does not, for it is derived."""
+        return not self.table.index_of
 
     @property
     def reason(self) -> str:
@@ -133,6 +150,21 @@ class LogReplica:
     @property
     def segments(self) -> SegmentTracker:
         return self.follow.segments
+
+    @property
+    def stated(self) -> Stated:
+        """What its log said last of the table, as of `applied`."""
+        return self.follow.stated
+
+    @property
+    def split(self) -> Split | None:
+        """What the partition was split into, as of `applied`."""
+        return self.follow.split
+
+    @property
+    def born(self) -> bytes:
+        """How the partition began, if a split made it (`storage.log.split.encode_born`); b"": with its table, or nobody knows here."""
+        return b""
 
     @property
     def digest_void(self) -> bool:
@@ -278,6 +310,70 @@ class LogReplica:
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """What may be published as closed now: nothing by who does not lead."""
         return None
+
+    # ------------------------------------------------------------------ members
+
+    @property
+    def configured(self) -> Configured:
+        """Who is a member, as far as this copy has applied CONFIGs, or was told."""
+        return self.kept
+
+    def takes_place(self, configuration: Configuration, *, lsn: Lsn) -> None:
+        """Who is a member from the CONFIG at `lsn` on, 0: from the beginning. A copy that no CONFIG lets vote yet learns, and serves nothing; one that is removed never votes again."""
+        if configuration.gone(self.member):
+            self.amnesia(f"it was removed from its group by the CONFIG at LSN {lsn}")
+            return
+        place = configuration.place(self.member.node)
+        votes = place is not None and place.member == self.member and place.vote is Vote.VOTES
+        if not votes and self.status.vote == VOTES:
+            self.status.move_vote(LEARNER, "it learns: no CONFIG lets it vote yet")
+        elif votes and self.status.vote == LEARNER:
+            self.status.move_vote(VOTES, "" if self.status.tree == OK else self.reason)
+            self.node.log_state(self, self.state, f"it votes since the CONFIG at LSN {lsn}")
+
+    def may_configure(self, record: Record) -> bool:
+        """Its log will let go of the record: what it says is kept beside the log first. False: not now."""
+        return self._keeps(Configured(record.lsn, record.payload))
+
+    def _keeps(self, told: Configured) -> bool:
+        """Who is a member is durable here, by the newest CONFIG that is known. False: not now, it is tried again."""
+        if told.lsn <= self.kept.lsn:
+            return True
+        try:
+            self.node.note_configured()
+            self.node.keep_log_members(self.partition, told.lsn, told.payload)
+        except ScrubjayError as error:
+            self.node.log_state(self, self.state, f"following waits: {error}")
+            self.repair.until_us = self.node.boot_us() + KEEP_AGAIN_US
+            return False
+        self.kept = told
+        return True
+
+    def configured_by(self, configuration: Configuration, record: Record) -> None:
+        """A CONFIG was applied."""
+        if record.lsn >= self.configured.lsn:  # else it was told of a later one
+            self.takes_place(configuration, lsn=record.lsn)
+
+    def begin_behind(self, lsn: Lsn, told: Configured) -> None:
+        """Its log begins anew behind `lsn`, up to which all is archived, unless it reaches further. told: who is a member by the last CONFIG that is chosen. Raises Unavailable, Corrupt."""
+        group = self.group
+        if group is None or self.out:
+            raise Unavailable("this copy takes no part", partition=self.partition, state=self.state)
+        if lsn <= group.applied:
+            if self.behind:
+                raise Unavailable("what this log lacks is not archived yet", partition=self.partition, applied=group.applied)
+            return
+        members = decode_configuration(told.payload) if told.lsn else None
+        if not self._keeps(told):
+            raise Unavailable("who is a member cannot be kept now", partition=self.partition)
+        group.installed(lsn, Stamp(0), self.node.now(), members=members, members_lsn=told.lsn)
+        self.follow.chosen = lsn
+        self.follow.restart(lsn, Stamp(0), SegmentFacts(first=Lsn(lsn + 1), archived=lsn, chain=b"", sum=b""))
+        self.behind = False
+        if members is not None:
+            self.takes_place(members, lsn=told.lsn)
+        self.node.log_state(self, self.state, f"its log begins behind {lsn}, which is archived")
+        self.node.run_turn(self)
 
     # ------------------------------------------------------------------ segments
 

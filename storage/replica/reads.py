@@ -9,6 +9,8 @@ from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Tree
 from scrubjay.storage.commands.values import IndexRangeAnswer, RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.indexes.kept_rows import is_fed
+from scrubjay.storage.indexes.kept_rows import item_bytes as projected_bytes
 from scrubjay.storage.items.keys import HASH_BYTES, after_prefix, storage_key
 from scrubjay.storage.items.local_index import NUMBER_AT, LocalRows, entry_item, entry_prefix, is_entry, item_bytes, items_end
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
@@ -30,6 +32,8 @@ class Reading(Hosted, Protocol):
     tree: Tree | None
     local: LocalRows | None
 
+    @property
+    def archives(self) -> bool: ...
     @property
     def applied(self) -> Lsn: ...
 
@@ -122,9 +126,14 @@ class Reads:
         start, end = self._within(request)
         if end is not None and start >= end:
             return RangeAnswer(rows, False, replica.partition, replica.applied)
+        derived = not replica.archives
         for key, item in replica.overlay.merged(tree, start, end, reverse=request.reverse):
+            if derived and is_fed(key):
+                continue
             if len(rows) >= request.limit or size >= request.max_bytes:
                 return RangeAnswer(rows, True, replica.partition, replica.applied)
+            if derived:
+                item = projected_bytes(item)
             rows.append((key, item))
             size += len(item)
         return RangeAnswer(rows, False, replica.partition, replica.applied)

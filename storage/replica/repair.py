@@ -7,7 +7,7 @@ from typing import Protocol
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
-from scrubjay.storage.replica.status import AMNESIAC, VOTES, Status
+from scrubjay.storage.replica.status import AMNESIAC, Status
 
 
 class Damaged(Hosted, Protocol):
@@ -89,7 +89,7 @@ class Repair:
                 return
             self.damaged = False
             self._lost.clear()
-            replica.group.set_vote(replica.status.vote == VOTES, replica.node.now())
+            replica.group.set_vote(replica.status.vote != AMNESIAC, replica.node.now())
             replica.node.log_state(replica, replica.state, "log repaired from a peer; it votes again")
             replica.node.dirty(replica)
         replica.apply_ready()

@@ -13,21 +13,27 @@ from collections.abc import Callable
 
 from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, Stamp
-from scrubjay.storage.btree.engine import Tree
+from scrubjay.storage.btree.engine import Tree, TreeState
 from scrubjay.storage.btree.index_rows import Sizes
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.consensus.membership import Change
+from scrubjay.storage.items.index_keys import IndexKeys
 from scrubjay.storage.items.local_index import LocalRows
+from scrubjay.storage.log.configuration import Configuration, decode_configuration
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Record
-from scrubjay.storage.replica.apply import Apply
+from scrubjay.storage.log.split import Split, split_away
+from scrubjay.storage.log.transaction import PendingTransactions
+from scrubjay.storage.replica.apply import RETRY_US, Apply
 from scrubjay.storage.replica.checkpoints import Checkpoints
 from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.replica.log_replica import LogReplica, earliest
 from scrubjay.storage.replica.overlay import Overlay
 from scrubjay.storage.replica.reads import Reads
 from scrubjay.storage.replica.segments import OwnSegment
-from scrubjay.storage.replica.status import BASE, OK, OPENING, SUSPECT, VOTES
+from scrubjay.storage.replica.state import Configured
+from scrubjay.storage.replica.status import AMNESIAC, BASE, OK, OPENING, SUSPECT
 from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import SetTree
 
@@ -35,7 +41,7 @@ from scrubjay.storage.wal.port import SetTree
 class Replica(LogReplica):
     """term: what it has as a leader, None while it does not lead. lo, hi: its range of keys, half-open; hi None: to the end. stuck: its tree can take no more:
     neither applied to nor pinned at a seal.
-    local: derives the rows of the table's local indexes, None if it has none.
+    local: derives the rows of the table's local indexes, None if it has none. index_keys: what all its indexes ask of its items, None if it has none.
 
     More than 25 methods: a storage replica's parts ask it for what lies between them."""
 
@@ -45,6 +51,7 @@ class Replica(LogReplica):
         self.lo = bytes.fromhex(info.lo)
         self.hi = bytes.fromhex(info.hi) if info.hi else None
         self.local = LocalRows.of_table(table.key, table.local_indexes)
+        self.index_keys = IndexKeys.of_table(table)
         super().__init__(node, table, info, member=member)
         self.tree: Tree | None = None
         self.overlay = Overlay()
@@ -61,6 +68,15 @@ class Replica(LogReplica):
         """It takes part once the base of the restored table is loaded."""
         self.status.move_tree(BASE, "waits for the base of a restored table")
 
+    def awaits_parent(self) -> None:
+        """It takes part once the log of the partition that it comes of has ended, and its tree is made of that one's."""
+        self.status.move_tree(BASE, "waits for the partition that is to be split")
+
+    def inherits(self, tree: Tree, state: TreeState) -> None:
+        """While it waits it follows its parent's log with this tree. state: what the tree would be at if it were its own."""
+        self.follow.load(state)
+        self.tree = tree
+
     def opened(self, tree: Tree) -> None:
         """The tree is there: take over its state. Raises Corrupt if what it holds beside the rows is malformed."""
         state = tree.state
@@ -76,15 +92,24 @@ class Replica(LogReplica):
         self.follow.load(tree.state)
         self.status.move_tree(OK, "")
         self.follow.void = self.behind = self.stuck = False
+        if self.configured.lsn:
+            self.takes_place(decode_configuration(self.configured.payload), lsn=self.configured.lsn)
         if self.group is not None:
             now = self.node.now()
             if tree.state.applied > self.group.applied:
                 # The group gives what it knows to be chosen above the snapshot anew.
-                self.group.installed(tree.state.applied, tree.state.stamp, now)
+                members = self.configured
+                self.group.installed(
+                    tree.state.applied,
+                    tree.state.stamp,
+                    now,
+                    members=decode_configuration(members.payload) if members.lsn else None,
+                    members_lsn=members.lsn,
+                )
                 self.follow.chosen = tree.state.applied
                 # Its Install is queued now, before the word that the heal is over: a tree ahead of its log is amnesia without either.
                 self.node.run_turn(self)
-            self.group.set_lead(self.status.vote == VOTES, now)
+            self.group.set_lead(self.status.vote != AMNESIAC, now)
         self.keep_tree(OK)
         self.node.dirty(self)
         self.apply_ready()
@@ -136,6 +161,10 @@ class Replica(LogReplica):
         return self.status.serves and not self.follow.void
 
     @property
+    def born(self) -> bytes:
+        return self.follow.born
+
+    @property
     def digest_void(self) -> bool:
         return self.follow.void
 
@@ -152,6 +181,16 @@ class Replica(LogReplica):
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""
         return self.follow.digest.total()
+
+    @property
+    def transactions(self) -> PendingTransactions:
+        """Those that are pending as of `applied`."""
+        return self.follow.transactions
+
+    @property
+    def newest_delete(self) -> Lsn:
+        """No key of which nothing is known any more was deleted by a record above it: what was deleted since the last checkpoint is known still."""
+        return min(self.follow.newest_delete, self.checkpoints.committed)
 
     def extra(self) -> bytes:
         """What is committed beside the rows, as of `applied`."""
@@ -228,6 +267,30 @@ class Replica(LogReplica):
         else:
             term.seal(reason, tag, done)
 
+    def end_in_split(self, split: Split, done: Callable[[Record | ScrubjayError], None]) -> None:
+        """End the log with a SPLIT and its SEAL; done with the SEAL once it is applied here. Raises nothing: refusals go to `done`."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None:
+            done(refusal or NotLeader("not the leader", partition=self.partition))
+        else:
+            term.split(split, done)
+
+    def change_members(self, change: Change) -> None:
+        """Propose the CONFIG that makes it. Raises Unavailable (not now), Invalid (never)."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None:
+            raise refusal or NotLeader("not the leader", partition=self.partition)
+        term.change_members(change)
+
+    def gives_way(self, leaving: frozenset[int]) -> None:
+        """Hand the lead over to a member besides those, and go on following. Raises Unavailable: it does not lead, or nobody can take it now."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None:
+            raise refusal or NotLeader("not the leader", partition=self.partition)
+        if not term.hand_over(leaving) and not term.hand_over(frozenset()):
+            raise Unavailable("no other member can take the lead now", partition=self.partition)
+        self.node.dirty(self)
+
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
         return None if self.term is None else self.term.closed_point()
@@ -237,11 +300,21 @@ class Replica(LogReplica):
         if self.term is not None:
             self.term.log_archived(complete_only=complete_only)
 
+    def told(self, table: TableMeta, info: PartitionInfo) -> None:
+        super().told(table, info)
+        self.index_keys = IndexKeys.of_table(table)
+        if self.term is not None:
+            self.term.define()
+
     # ------------------------------------------------------------------ what was applied
 
     def key_applied(self, key: bytes, lsn: Lsn) -> None:
         if self.term is not None:
             self.term.pending.applied(key, lsn)
+
+    def transaction_applied(self, id_: bytes) -> None:
+        if self.term is not None:
+            self.term.transacting.applied(id_)
 
     def sealed(self, record: Record, own: OwnSegment) -> None:
         if self.term is not None:
@@ -251,10 +324,38 @@ class Replica(LogReplica):
         """All up to `lsn` is applied: whoever waits for it is answered."""
         if self.term is not None:
             self.term.pending.answer_to(lsn)
+            self.term.define()
         self.reads.applied()
 
     def trim(self) -> None:
         self.checkpoints.trim()
+
+    # ------------------------------------------------------------------ members
+
+    @property
+    def configured(self) -> Configured:
+        return self.follow.configured
+
+    def may_configure(self, record: Record) -> bool:
+        """Before the first CONFIG is kept in a tree, the node knows for good that it may be: a tree that cannot be read says nothing of members."""
+        try:
+            self.node.note_configured()
+        except ScrubjayError as error:
+            self.node.log_state(self, self.state, f"applying waits: {error}")
+            self.repair.until_us = self.node.boot_us() + RETRY_US
+            return False
+        return True
+
+    def takes_place(self, configuration: Configuration, *, lsn: Lsn) -> None:
+        served = self.status.serves
+        super().takes_place(configuration, lsn=lsn)
+        if served and not self.status.serves:
+            self.reads.end(Unavailable("replica stopped serving", partition=self.partition, state=self.state))
+
+    def configured_by(self, configuration: Configuration, record: Record) -> None:
+        if record.lsn > self.follow.configured.lsn:  # else a heal was told of a later one
+            self.follow.configured = Configured(record.lsn, record.payload)
+            super().configured_by(configuration, record)
 
     # ------------------------------------------------------------------ reading
 
@@ -264,6 +365,8 @@ class Replica(LogReplica):
             return super().serves(consistent=consistent)
         if consistent and not self.leads:
             return NotLeader("not the leader, or its lease is not held", partition=self.partition, hint=self.node.hint(self.group.leader))
+        if self.split is not None:
+            return split_away(self.partition, self.split)  # its children have newer versions, or will soon
         return None
 
     def find(self, key: bytes, *, proven: bool = True) -> bytes | None:

@@ -75,7 +75,7 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
 class SegmentFacts(msgspec.Struct, array_like=True):
     """The durable part. size: raw bytes of the open segment. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
     archived segments 1, 2, 3 members attested. sum, rows: state digest at the last SEAL, where the open segment starts. ended: LSN of the SEAL after which the log takes
-    nothing more (its table was dropped), 0 while it goes on; ended_closed: its closed timestamp. archived_first: first LSN of the segment that ends at `archived`
+    nothing more (its table was dropped, or the partition split), 0 while it goes on; ended_closed: its closed timestamp. archived_first: first LSN of the segment that ends at `archived`
     (0: unknown); archived_chain: chain value there (empty: unknown)."""
 
     first: int = 1
@@ -189,7 +189,7 @@ class SegmentTracker:
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = own.statement.chain, record.lsn
         facts.sum, facts.rows = sum_, rows
-        if seal.reason == Seal.DROP:
+        if seal.reason in Seal.LAST:
             facts.ended, facts.ended_closed = record.lsn, seal.closed
         self.opened_at_us = None
         if not self._digests:
@@ -265,7 +265,7 @@ class SegmentTracker:
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.last_seal = record.lsn
         facts.archived = max(facts.archived, record.lsn)
-        if seal.reason == Seal.DROP:
+        if seal.reason in Seal.LAST:
             facts.ended, facts.ended_closed = record.lsn, seal.closed
         self.opened_at_us = None
 

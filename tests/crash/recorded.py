@@ -102,7 +102,8 @@ class Call(NamedTuple):
 
 
 def calls(lines: Iterable[str]) -> list[Call]:
-    """The calls of one trace that were carried out, or may have been. Threads: a write counts from its beginning, anything else from its end.
+    """The calls of one trace that were carried out, or may have been. Threads: a write counts from its beginning, and so does a close, whose number another may be given
+    before it returns; anything else from its end.
 
     What was in flight when the process died comes last, names before contents. Raises AssertionError for a write that failed.
     """
@@ -124,6 +125,8 @@ def calls(lines: Iterable[str]) -> list[Call]:
         call = Call(whole[1], whole[2], None if whole[3] == "?" else int(whole[3]))
         if call.name in _WRITES:
             assert call.result is None or call.result >= 0, f"a write failed: {line[-80:]}"
+            found[at : at + 1] = [call]
+        elif call.name == "close" and call.result is not None:
             found[at : at + 1] = [call]
         elif call.result is None or call.result >= 0:
             found.append(call)

@@ -118,3 +118,14 @@ def test_a_write_that_failed_is_an_error_and_not_a_hole(place: Place) -> None:
 def test_names_in_flight_come_before_the_contents_in_flight() -> None:
     names = [call.name for call in calls(['1 pwrite64(3<x>, "", 0, 0) = ?', "2 rename(a, b) = ?", "1 close(4<y>) = 0"])]
     assert names == ["close", "rename", "pwrite64"]
+
+
+def test_a_descriptor_is_free_from_when_its_close_begins(place: Place) -> None:
+    """Another thread may be given its number, and write to what it opened, before the first has heard that it is closed."""
+    (place.root / "new").write_bytes(DATA)
+    place.read(
+        "12 close(3<x> <unfinished ...>",
+        f"13 openat(AT_FDCWD<\\x2f>, {place.named('new')}, O_RDWR|O_CREAT, 0600) = 3<z>",
+        "12 <... close resumed>)        = 0",
+        f'13 pwrite64(3<z>, "{hexed(DATA)}", {len(DATA)}, 0) = {len(DATA)}',
+    )

@@ -275,6 +275,7 @@ def named_in(text: str) -> set[str]:
 STANDING = {
     "scrubjay/dask_worker.py": "what a worker of a fleet loads: dask worker --preload scrubjay.dask_worker",
     "archiver/read/reader.py": "records instead of state: what history and diff read",
+    "storage/btree/split_point.py": "where a partition is cut; no partition can be split yet (ADR 0078)",
     "base/wrap/faulty.py": "a store that fails, for the tests of everything above a store",
     "scrubjay/reference_pages.py": "writes the generated pages: python -m scrubjay.reference_pages docs",
 }

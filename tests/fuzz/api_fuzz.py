@@ -18,12 +18,14 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scrubjay.base.env import Clock
 from scrubjay.storage.api import limits
+from scrubjay.storage.api.sigv4 import SignatureVerifier, Signer
 from tests.api_model import check_answer
 from tests.api_server import ApiServer, request_headers
 
@@ -54,6 +56,10 @@ SEEDS: list[tuple[str, dict[str, Any]]] = [
     ("Scan", {"TableName": "fuzz", "ScanFilter": {"pk": EQ}, "Select": "COUNT", "ReturnConsumedCapacity": "INDEXES"}),
     ("BatchGetItem", {"RequestItems": {"fuzz": {"Keys": [KEY, {**KEY, "sk": {"N": "2"}}], "ProjectionExpression": "pk"}}}),
     ("BatchWriteItem", {"RequestItems": {"fuzz": [{"PutRequest": {"Item": ITEM}}, {"DeleteRequest": {"Key": {**KEY, "sk": {"N": "3"}}}}]}, "ReturnItemCollectionMetrics": "SIZE"}),
+    ("ExecuteStatement", {"Statement": "SELECT pk, m.x FROM fuzz WHERE pk = ? AND sk > ? AND contains(ss, 'a') ORDER BY sk DESC", "Parameters": [{"S": "a"}, {"N": "0"}], "Limit": 2, "ConsistentRead": True, "NextToken": "AQ==", "ReturnConsumedCapacity": "INDEXES"}),
+    ("ExecuteStatement", {"Statement": "INSERT INTO fuzz VALUE {'pk': 'a', 'sk': ?, 'l': [1, {'x': <<'a'>>}]}", "Parameters": [{"N": "9"}]}),
+    ("ExecuteStatement", {"Statement": "UPDATE fuzz SET m.y = ?, ss = set_add(ss, <<'z'>>) REMOVE gone WHERE pk = 'a' AND sk = 1 RETURNING MODIFIED NEW *", "Parameters": [{"BOOL": True}], "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}),
+    ("BatchExecuteStatement", {"Statements": [{"Statement": "DELETE FROM fuzz WHERE pk = ? AND sk = 3 RETURNING ALL OLD *", "Parameters": [{"S": "a"}]}, {"Statement": "UPDATE fuzz SET c = c + 1 WHERE pk = 'a' AND sk = 1"}], "ReturnConsumedCapacity": "TOTAL"}),
     ("CreateTable", {"TableName": "fuzz", "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}], "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}, "Tags": [{"Key": "a", "Value": "b"}], "GlobalSecondaryIndexes": [{"IndexName": "idx", "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}]}),
     ("UpdateTable", {"TableName": "absent", "BillingMode": "PAY_PER_REQUEST", "DeletionProtectionEnabled": True}),
     ("DescribeTable", {"TableName": "fuzz"}),
@@ -83,7 +89,102 @@ SEEDS: list[tuple[str, dict[str, Any]]] = [
     ("DeleteResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz", "ExpectedRevisionId": "12"}),
     ("ListGlobalTables", {"ExclusiveStartGlobalTableName": "abc", "Limit": 3}),
     ("CreateGlobalTable", {"GlobalTableName": "fuzz", "ReplicationGroup": [{"RegionName": "us-east-1"}]}),
+    ("UpdateGlobalTableSettings", {"GlobalTableName": "fuzz", "ReplicaSettingsUpdate": [{"RegionName": "us-east-1", "ReplicaProvisionedReadCapacityUnits": 1}]}),
+    ("PutItem", {"TableName": "indexed", "Item": {**KEY, "g": {"S": "g"}, "h": {"N": "1"}, "at": {"B": "AA=="}}, "ReturnConsumedCapacity": "INDEXES"}),
+    ("UpdateItem", {"TableName": "indexed", "Key": KEY, "UpdateExpression": "SET g = if_not_exists(gone, :g), h = :h REMOVE #at", "ExpressionAttributeNames": {"#at": "at"}, "ExpressionAttributeValues": {":g": {"S": "g"}, ":h": {"N": "1"}}, "ReturnConsumedCapacity": "INDEXES"}),
+    ("Query", {"TableName": "indexed", "IndexName": "by-g", "KeyConditionExpression": "g = :g AND #at > :at", "ExpressionAttributeNames": {"#at": "at"}, "ExpressionAttributeValues": {":g": {"S": "g"}, ":at": {"B": "AA=="}}, "ExclusiveStartKey": {**KEY, "g": {"S": "g"}, "at": {"B": "AQ=="}}, "Limit": 2}),
+    ("Query", {"TableName": "indexed", "IndexName": "parts", "KeyConditionExpression": "g = :g AND h = :h AND sk = :h AND begins_with(#at, :at)", "ExpressionAttributeNames": {"#at": "at"}, "ExpressionAttributeValues": {":g": {"S": "g"}, ":h": {"N": "1"}, ":at": {"B": "AA=="}}, "ProjectionExpression": "pk, h", "ScanIndexForward": False}),
+    ("Query", {"TableName": "indexed", "IndexName": "by-g", "KeyConditions": {"g": EQ}, "QueryFilter": {"x": {"ComparisonOperator": "NULL"}}, "Select": "COUNT"}),
+    ("Scan", {"TableName": "indexed", "IndexName": "parts", "FilterExpression": "attribute_exists(pk)", "Segment": 1, "TotalSegments": 3, "ReturnConsumedCapacity": "INDEXES"}),
+    ("ExecuteStatement", {"Statement": "SELECT pk FROM \"indexed\".\"parts\" WHERE g = 'g' AND h = 1"}),
+    ("CreateTable", {"TableName": "indexed", "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}], "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST", "GlobalSecondaryIndexes": [{"IndexName": "idx", "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["x"]}, "OnDemandThroughput": {"MaxReadRequestUnits": 5}, "WarmThroughput": {"ReadUnitsPerSecond": 12000}}], "WarmThroughput": {"WriteUnitsPerSecond": 4000}}),
+    ("UpdateTable", {"TableName": "indexed", "AttributeDefinitions": [{"AttributeName": "h", "AttributeType": "N"}], "GlobalSecondaryIndexUpdates": [{"Create": {"IndexName": "by-g", "KeySchema": [{"AttributeName": "h", "KeyType": "HASH"}], "Projection": {"ProjectionType": "KEYS_ONLY"}}}]}),
+    ("UpdateTable", {"TableName": "indexed", "GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": "by-g", "OnDemandThroughput": {"MaxReadRequestUnits": 7}, "WarmThroughput": {"ReadUnitsPerSecond": 13000}}}, {"Delete": {"IndexName": "absent"}}]}),
+    ("RestoreTableToPointInTime", {"SourceTableName": "indexed", "TargetTableName": "ab", "UseLatestRestorableTime": True, "GlobalSecondaryIndexOverride": [{"IndexName": "by-g", "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}], "Projection": {"ProjectionType": "ALL"}, "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}}], "LocalSecondaryIndexOverride": []}),
+    ("PutItem", {"TableName": "places", "Item": {**KEY, "day": {"S": "mon"}, "n": {"N": "1"}}, "ReturnItemCollectionMetrics": "SIZE", "ReturnConsumedCapacity": "INDEXES"}),
+    ("Query", {"TableName": "places", "IndexName": "by-day", "KeyConditionExpression": "pk = :p AND begins_with(#d, :d)", "FilterExpression": "n > :n", "ExpressionAttributeNames": {"#d": "day"}, "ExpressionAttributeValues": {":p": {"S": "a"}, ":d": {"S": "m"}, ":n": {"N": "0"}}, "ConsistentRead": True, "Select": "ALL_ATTRIBUTES", "ExclusiveStartKey": {**KEY, "day": {"S": "mon"}}, "Limit": 2}),
+    ("Scan", {"TableName": "places", "IndexName": "by-day", "Select": "ALL_PROJECTED_ATTRIBUTES", "Segment": 0, "TotalSegments": 2}),
+    ("CreateTable", {"TableName": "places", "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "N"}, {"AttributeName": "day", "AttributeType": "S"}], "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}], "BillingMode": "PAY_PER_REQUEST", "LocalSecondaryIndexes": [{"IndexName": "by-day", "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "day", "KeyType": "RANGE"}], "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["n"]}}], "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}, "ResourcePolicy": "@policy@"}),
+    ("UpdateTable", {"TableName": "kept", "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}}),
+    ("UpdateTable", {"TableName": "kept", "SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": "alias/mine"}}),
+    ("TransactWriteItems", {"TransactItems": [{"Put": {"TableName": "fuzz", "Item": ITEM, "ConditionExpression": "attribute_not_exists(gone)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}, {"Update": {"TableName": "indexed", "Key": KEY, "UpdateExpression": "SET h = :h ADD c :h", "ExpressionAttributeValues": {":h": {"N": "1"}}}}, {"Delete": {"TableName": "fuzz", "Key": {**KEY, "sk": {"N": "8"}}}}, {"ConditionCheck": {"TableName": "places", "Key": KEY, "ConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "a"}}}}], "ClientRequestToken": "token-1", "ReturnConsumedCapacity": "INDEXES", "ReturnItemCollectionMetrics": "SIZE"}),
+    ("TransactWriteItems", {"TransactItems": [{"Delete": {"TableName": "fuzz", "Key": {**KEY, "sk": {"N": "7"}}}}]}),
+    ("TransactGetItems", {"TransactItems": [{"Get": {"TableName": "fuzz", "Key": KEY, "ProjectionExpression": "#p, m.x", "ExpressionAttributeNames": {"#p": "pk"}}}, {"Get": {"TableName": "indexed", "Key": KEY}}], "ReturnConsumedCapacity": "TOTAL"}),
+    ("ExecuteTransaction", {"TransactStatements": [{"Statement": "UPDATE fuzz SET c = 1 WHERE pk = 'a' AND sk = ?", "Parameters": [{"N": "1"}], "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}, {"Statement": "EXISTS(SELECT * FROM places WHERE pk = 'a' AND sk = 1 AND n = 1)"}], "ClientRequestToken": "token-2", "ReturnConsumedCapacity": "TOTAL"}),
+    ("ExecuteTransaction", {"TransactStatements": [{"Statement": "SELECT * FROM fuzz WHERE pk = 'a' AND sk = 1"}]}),
+    ("ListStreams", {"TableName": "fuzz", "Limit": 3, "ExclusiveStartStreamArn": "@stream@"}),
+    ("DescribeStream", {"StreamArn": "@stream@", "Limit": 3, "ExclusiveStartShardId": "@part@", "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": "@part@"}}),
+    ("DescribeStream", {"StreamArn": "@stream@"}),
+    ("GetShardIterator", {"StreamArn": "@stream@", "ShardId": "@part@", "ShardIteratorType": "TRIM_HORIZON"}),
+    ("GetShardIterator", {"StreamArn": "@stream@", "ShardId": "@part@", "ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "@number@"}),
+    ("GetShardIterator", {"StreamArn": "@stream@", "ShardId": "@part@", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1.5}),
+    ("GetRecords", {"ShardIterator": "@iterator@", "Limit": 2}),
+    ("UpdateTimeToLive", {"TableName": "kept", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
+    ("PutResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/kept", "Policy": "@policy@", "ExpectedRevisionId": "NO_POLICY", "ConfirmRemoveSelfResourceAccess": True}),
+    ("PutResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/kept", "Policy": "@policy@"}),
+    ("PutResourcePolicy", {"ResourceArn": "@stream@", "Policy": "@policy@"}),
+    ("GetResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/kept"}),
+    ("DeleteResourcePolicy", {"ResourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/kept"}),
+    ("GetItem", {"TableName": "kept", "Key": {"pk": {"S": "a"}}}),
+    ("Query", {"TableName": "kept", "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "a"}}, "Select": "COUNT"}),
 ]  # fmt: skip
+
+USERS = {"clerk": "data", "guest": "policy", "boss": "admin"}
+"""Access keys and their roles, of a server that knows its callers."""
+_USER = "arn:aws:iam::000000000000:user/"
+POLICY: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Id": "fuzzed",
+    "Statement": [
+        {
+            "Sid": "one",
+            "Effect": "Allow",
+            "Principal": {"AWS": [f"{_USER}guest", "000000000000"]},
+            "Action": ["dynamodb:*"],
+            "Resource": "*",
+        },
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "NotAction": "dynamodb:Get*",
+            "Resource": ["arn:aws:dynamodb:us-east-1:000000000000:table/kept", "arn:aws:dynamodb:*:000000000000:table/kept/index/*"],
+            "Condition": {
+                "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["${aws:username}*", "x?"]},
+                "StringNotEqualsIfExists": {"dynamodb:Select": "COUNT"},
+                "Null": {"dynamodb:EnclosingOperation": "true"},
+            },
+        },
+    ],
+}
+OPEN = json.dumps({"Version": "2012-10-17", "Statement": [POLICY["Statement"][0]]})
+"""Of the tables that are to be read and written by all, whoever they are."""
+
+INDEXED: dict[str, Any] = {
+    "TableName": "indexed",
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": kind} for name, kind in (("pk", "S"), ("sk", "N"), ("g", "S"), ("h", "N"), ("at", "B"))
+    ],
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "by-g",
+            "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "ALL"},
+        },
+        {
+            "IndexName": "parts",
+            "KeySchema": [
+                {"AttributeName": "g", "KeyType": "HASH"},
+                {"AttributeName": "h", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+                {"AttributeName": "at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+"""A table with a global index of each kind of key."""
 
 _STRINGS = [
     "",
@@ -129,6 +230,10 @@ _EXPRESSIONS = [
     "ADD a :n",
     "DELETE a :v",
     "SET a[99999999999] = :v",
+    "SELECT * FROM fuzz WHERE " + "(" * 3000 + "a = 1" + ")" * 3000,
+    "SELECT * FROM fuzz WHERE pk = 'a'" + " OR pk = 'b'" * 500,
+    "UPDATE fuzz SET a = " + "[" * 300 + "]" * 300 + " WHERE pk = 'a' AND sk = 1",
+    "DELETE FROM fuzz WHERE pk = 'a' AND sk = ? AND a IS STRING",
 ]
 _VALUES: list[Any] = [
     {"S": "x"},
@@ -185,8 +290,11 @@ class Stats:
 
 
 class Fuzzer:
-    def __init__(self, server: ApiServer, seed: int) -> None:
+    """live: what stands in requests in place of names like `@stream@`."""
+
+    def __init__(self, server: ApiServer, seed: int, live: Mapping[str, str]) -> None:
         self.server = server
+        self.live = live
         self.seed = seed
         self.rng = random.Random(seed)
         self.stats = Stats()
@@ -209,6 +317,14 @@ class Fuzzer:
         places = self.places(body)
         if not places:
             body["Extra"] = self.rng.choice(_SCALARS)
+            return
+        if "@policy@" in body.values() and self.rng.random() < 0.7:
+            self.stats.mutations["policy"] += 1
+            policy = copy.deepcopy(POLICY)
+            for _ in range(self.rng.choice((0, 1, 1, 2, 4))):
+                self.mutate(policy)
+            name = next(name for name, value in body.items() if value == "@policy@")
+            body[name] = json.dumps(policy, indent=self.rng.choice((None, 1)))
             return
         path = self.rng.choice(places)
         parent: Any = body
@@ -256,6 +372,8 @@ class Fuzzer:
 
     def encode(self, body: Any) -> bytes:
         text = json.dumps(body, ensure_ascii=self.rng.random() < 0.5)
+        for name, value in self.live.items():
+            text = text.replace(name, value)
         data = text.encode("utf-8", "surrogatepass").replace(b'"@deep@"', self.very_deep())
         roll = self.rng.random()
         if roll < 0.04:
@@ -363,11 +481,44 @@ class Fuzzer:
         self.stats.findings.append(f"seed {self.seed}: {what}: {operation} {data[:400]!r}: {detail}")
 
 
+class AnyoneVerifier(SignatureVerifier):
+    """Takes each request for one of somebody else, unproven: what policies say is asked, and nothing has to be signed."""
+
+    def __init__(self, clock: Clock, rng: random.Random) -> None:
+        super().__init__(clock, None)
+        self._rng = rng
+
+    def verify(self, *request: Any) -> Signer:
+        signer = super().verify(*request)
+        user = self._rng.choice((None, None, None, *USERS))
+        return signer if user is None else Signer(user, USERS[user], signer.region)
+
+
+def _live(server: ApiServer) -> dict[str, str]:
+    """The stream of the table "fuzz", which has a record."""
+    server.ok("PutItem", {"TableName": "fuzz", "Item": ITEM})
+    arn = server.ok("DescribeTable", {"TableName": "fuzz"})["Table"]["LatestStreamArn"]
+    part = server.ok("DescribeStream", {"StreamArn": arn})["StreamDescription"]["Shards"][0]["ShardId"]
+    at = {"StreamArn": arn, "ShardId": part, "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = server.ok("GetShardIterator", at)["ShardIterator"]
+    number = server.ok("GetRecords", {"ShardIterator": iterator})["Records"][0]["dynamodb"]["SequenceNumber"]
+    return {"@stream@": arn, "@part@": part, "@iterator@": iterator, "@number@": number, "@policy@": json.dumps(json.dumps(POLICY))[1:-1]}
+
+
 def fuzz(*, seed: int, seconds: float, requests: int = sys.maxsize, log: Callable[[str], None] = lambda line: None) -> Stats:
     """Fuzz a fresh server; findings include what the server itself did not expect, and what it kept."""
     with ApiServer() as server:
-        server.make_table("fuzz", "pk:S", "sk:N")
-        stats = Fuzzer(server, seed).run(seconds=seconds, requests=requests)
+        stream = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+        server.make_table("fuzz", "pk:S", "sk:N", ResourcePolicy=OPEN, **stream)
+        server.ok("CreateTable", {**INDEXED, "ResourcePolicy": OPEN})
+        local = next(body for operation, body in SEEDS if operation == "CreateTable" and body["TableName"] == "places")
+        server.ok("CreateTable", {**local, "ResourcePolicy": OPEN})
+        server.make_table("kept", ResourcePolicy=json.dumps(POLICY))
+        for name in ("fuzz", "indexed", "places", "kept"):
+            server.wait_active(name)
+        live = _live(server)
+        server.call(lambda: setattr(server.api, "_verifier", AnyoneVerifier(server.env.clock, random.Random(seed))))
+        stats = Fuzzer(server, seed, live).run(seconds=seconds, requests=requests)
         stats.findings += [f"seed {seed}: unexpected in {operation}: {error!r}" for operation, error in server.unexpected]
         time.sleep(0.05)
         kept = server.call(lambda: (server.http.buffered_bytes, server.api.in_flight))

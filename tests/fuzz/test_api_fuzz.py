@@ -19,7 +19,7 @@ SECONDS = 6.0
 def test_a_short_run_finds_nothing() -> None:
     stats = fuzz(seed=20260601, seconds=SECONDS, requests=REQUESTS)
     assert stats.findings == []
-    assert stats.requests > 500
+    assert stats.requests > 200
     assert set(stats.statuses) == {200, 400}
     # every kind of mutation was tried, and the requests got past the parser often enough to mean something
     assert len(stats.mutations) >= 12

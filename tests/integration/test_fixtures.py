@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures import require
 from tests.fixtures.child import die_with_parent
-from tests.fixtures.ports import free_ports
+from tests.fixtures.releases import NoSuchRelease, lay_out
 from tests.fixtures.s3 import ROOT, S3Bucket, S3Server
 from tests.fixtures.small_disk import small_disk
 from tests.fixtures.wait import wait_for
@@ -67,3 +68,26 @@ def test_a_small_disk_goes_with_whoever_mounted_it_however_that_ends(tmp_path: P
         assert os.path.ismount(tmp_path)
         other.kill()
     wait_for(lambda: not os.path.ismount(tmp_path), timeout=20)
+
+
+def test_an_earlier_commit_is_laid_out_and_a_clone_that_lacks_it_says_so(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q", "all")
+    commits = []
+    for number in (1, 2):
+        (tmp_path / "all" / "number").write_text(str(number))
+        git("-C", "all", "add", "number")
+        git("-C", "all", "commit", "-q", "-m", str(number))
+        commits.append(git("-C", "all", "rev-parse", "HEAD"))
+    assert (lay_out(commits[0], tmp_path / "one", root=tmp_path / "all") / "number").read_text() == "1"
+    git("clone", "-q", "--depth", "1", (tmp_path / "all").as_uri(), "few")
+    assert (lay_out(commits[1], tmp_path / "two", root=tmp_path / "few") / "number").read_text() == "2"
+    with pytest.raises(NoSuchRelease, match=f"lacks commit {commits[0]}.*shallow"):
+        lay_out(commits[0], tmp_path / "three", root=tmp_path / "few")
+    with pytest.raises(NoSuchRelease, match="needs the repository's history"):
+        lay_out("0" * 40, tmp_path / "four", root=tmp_path / "all")

@@ -6,12 +6,14 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
+from scrubjay.storage.api.errors import CANNOT_NOW
 from tests.model import generate
-from tests.model.dynamo_model import EXACT, Item, Refused, Table
+from tests.model.dynamo_model import EXACT, Item, Refused, Table, Units, rank
 from tests.model.generate import OPERATION, Generator, Op, for_model, request_of
 from tests.model.wire import item_from_wire
 
@@ -20,12 +22,23 @@ class Subject(Protocol):
     """A server with the tables of `generate.KEYS`."""
 
     def ask(self, operation: str, request: dict[str, Any]) -> tuple[int, Any]:
-        """Status and JSON of one request."""
+        """Status and JSON of one request. Raises Interrupted."""
         ...
 
     def empty(self, name: str, keys: list[Item]) -> None:
         """Make the table empty again. keys: of the rows it should have."""
         ...
+
+
+class Interrupted(Exception):
+    """The server says by name what it lacks just now (a leader in time): whether a write was done is not known, so nothing more can be said of this table. A 500 without that name
+    is an answer like any other, and differs."""
+
+
+def check_not_interrupted(status: int, answer: Any) -> None:
+    """Raises Interrupted."""
+    if status == 500 and str(answer.get("message", "")).startswith(CANNOT_NOW):
+        raise Interrupted(answer["message"])
 
 
 class Different(Exception):
@@ -51,6 +64,10 @@ class Failure:
     text: str
 
 
+_TRIALS = count(1)
+"""A server remembers tokens; each trial has its own."""
+
+
 class Trial:
     """One table and its model, in step."""
 
@@ -59,14 +76,17 @@ class Trial:
         self.name = name
         self.table = Table(*generate.KEYS[name])
         self.outcomes: Counter[str] = Counter()
+        self._number = next(_TRIALS)
 
     def run(self, op: Op) -> None:
         """Raises Different."""
-        if op["do"] == "scan":
-            self._scan(op)
+        if op["do"] in ("scan", "index_scan", "index_query"):
+            self._all_pages(op)
             return
         while True:
             request = request_of(self.name, self.table, op)
+            if "ClientRequestToken" in request:
+                request["ClientRequestToken"] += f"-{self._number}"
             expected = self._expected(op)
             status, answer = self.subject.ask(OPERATION[op["do"]], request)
             self._compare(op, request, expected, status, answer)
@@ -79,26 +99,35 @@ class Trial:
             outcome = getattr(self.table, op["do"])(for_model(op))
         except Refused as refused:
             self.outcomes[f"{op['do']} {refused.name}"] += 1
+            for reason in {code for code, _ in refused.reasons if code != "None"}:
+                self.outcomes[f"{op['do']} {reason}"] += 1
             return refused
-        self.outcomes[f"{op['do']} done"] += 1
+        self.outcomes[f"{op['do']} {'repeated' if outcome.get('repeated') else 'done'}"] += 1
         return outcome
 
     def _compare(self, op: Op, request: dict[str, Any], expected: Any, status: int, answer: Any) -> None:
         if isinstance(expected, Refused):
             got: Any = (status, answer.get("__type", "").partition("#")[2], _item(answer.get("Item")))
             wanted: Any = (400, expected.name, expected.item)
+            if expected.reasons:
+                told = answer.get("CancellationReasons", ())
+                got = (*got, len(told), [_reason(one) for one in told[: len(expected.reasons)]])
+                wanted = (*wanted, len(op["actions" if "actions" in op else "gets"]), expected.reasons)
         elif status != 200:
             got, wanted = answer, expected
         else:
-            got, wanted = self._shown(op, answer), _wanted(op, expected)
+            got, wanted = self._shown(op, answer, expected), _wanted(op, expected)
         if got != wanted:
             raise Different(op, request, wanted, got)
 
-    def _shown(self, op: Op, answer: Any) -> dict[str, Any]:
+    def _shown(self, op: Op, answer: Any, expected: dict[str, Any]) -> dict[str, Any]:
         """The answer in the model's terms; whatever it holds beyond them stays in it, and so differs."""
         rest = dict(answer)
         shown: dict[str, Any] = {}
         do = op["do"]
+        if do in ("create_index", "delete_index"):
+            told = rest.pop("TableDescription")["GlobalSecondaryIndexes"]
+            return {"indexes": sorted([one["IndexName"] for one in told]), **rest}
         if do in ("put", "delete", "update"):
             shown["attributes"] = _item(rest.pop("Attributes", None))
         elif do == "get":
@@ -108,42 +137,76 @@ class Trial:
             shown["items"] = None if items is None else [item_from_wire(item) for item in items]
             shown["count"], shown["scanned"] = rest.pop("Count"), rest.pop("ScannedCount")
             shown["last"] = _item(rest.pop("LastEvaluatedKey", None))
+        elif do.startswith("transact_"):
+            if do == "transact_get":
+                shown["items"] = [_item(one.get("Item")) for one in rest.pop("Responses")]
+            member = "WriteCapacityUnits" if do == "transact_write" and not expected.get("repeated") else "ReadCapacityUnits"
+            shown["units"] = _transacted_units(rest.pop("ConsumedCapacity", None), self.name, member, expected["units"])
+            if "repeated" in expected:
+                shown["repeated"] = True
+            return {**shown, "rest": rest} if rest else shown
         elif do == "batch_write":
             shown["left"] = rest.pop("UnprocessedItems")
         else:
             shown["left"] = rest.pop("UnprocessedKeys")
             shown["items"] = _unordered([item_from_wire(item) for item in rest.pop("Responses")[self.name]])
-        shown["units"] = _units(rest.pop("ConsumedCapacity", None), self.name)
+        shown["units"] = _units(rest.pop("ConsumedCapacity", None), self.name, expected["units"])
         if rest:
             shown["rest"] = rest
         return shown
 
-    def _scan(self, op: Op) -> None:
-        """Page through every segment; what comes, in whatever order, must be what the model holds."""
+    def _rows(self, asked: Op) -> list[Item]:
+        """What a scan, or a read of an index, goes through. Raises Refused."""
+        if asked["do"] != "scan":
+            return self.table.index_rows(asked)
+        self.table.check_scan(asked)
+        return list(self.table.rows.values())
+
+    def _all_pages(self, op: Op) -> None:
+        """Page through every segment; what comes, in whatever order, must be what the model holds. Rows of an index with equal keys have no order either."""
         request = request_of(self.name, self.table, op)
         asked = for_model(op)
         try:
-            self.table.check_scan(asked)
+            rows = self._rows(asked)
         except Refused as refused:
-            self.outcomes["scan " + refused.name] += 1
-            status, answer = self.subject.ask("Scan", request)
+            self.outcomes[f"{op['do']} {refused.name}"] += 1
+            status, answer = self.subject.ask(OPERATION[op["do"]], request)
             self._compare(op, request, refused, status, answer)
             return
-        self.outcomes["scan done"] += 1
+        self.outcomes[f"{op['do']} done"] += 1
+        items, totals, units = self._read_pages(op, request)
+        whole = self.table.page(rows, {**asked, "limit": None})
+        expected = (whole["count"], whole["scanned"], _unordered(whole["items"] or []))
+        got = (totals["count"], totals["scanned"], _unordered(items))
+        if got != expected:
+            raise Different(op, request, expected, got)
+        if op["do"] != "scan" and len(units) == 1 and op.get("capacity"):
+            consumed = Units(0.0, {op["index"]: whole["units"].table})
+            if _units(units[0], self.name, consumed) != consumed:
+                raise Different(op, request, consumed, units[0])
+        if "projection" not in op and not op.get("count_only"):
+            if op["do"] == "scan":
+                self._check_order(op, request, items)
+            else:
+                self._check_index_order(op, request, items)
+
+    def _read_pages(self, op: Op, request: dict[str, Any]) -> tuple[list[Item], Counter[str], list[Any]]:
+        """All that comes; the sums of what is said of each page; the capacity of each."""
         segments = op.get("segments")
         items: list[Item] = []
-        totals = Counter[str]()
+        totals, units = Counter[str](), list[Any]()
         for segment in range(segments or 1):
             page = dict(request)
             if segments is not None:
                 page |= {"Segment": segment, "TotalSegments": segments}
             while True:
-                status, answer = self.subject.ask("Scan", page)
+                status, answer = self.subject.ask(OPERATION[op["do"]], page)
                 if status != 200:
                     raise Different(op, page, "a page", answer)
                 items += [item_from_wire(item) for item in answer.get("Items", ())]
                 totals["count"] += answer["Count"]
                 totals["scanned"] += answer["ScannedCount"]
+                units.append(answer.get("ConsumedCapacity"))
                 last = answer.get("LastEvaluatedKey")
                 full = answer["ScannedCount"] == op.get("limit")
                 if answer["ScannedCount"] > op.get("limit", 1 << 30) or (last is not None) != full:
@@ -151,13 +214,24 @@ class Trial:
                 if last is None:
                     break
                 page["ExclusiveStartKey"] = last
-        whole = self.table.page(list(self.table.rows.values()), {**asked, "limit": None})
-        expected = (whole["count"], whole["scanned"], _unordered(whole["items"] or []))
-        got = (totals["count"], totals["scanned"], _unordered(items))
-        if got != expected:
-            raise Different(op, request, expected, got)
-        if "projection" not in op and not op.get("count_only"):
-            self._check_order(op, request, items)
+        return items, totals, units
+
+    def _check_index_order(self, op: Op, request: dict[str, Any], items: list[Item]) -> None:
+        """Rows of one hash key come together and by sort key, in a segment."""
+        index = self.table.indexes[op["index"]]
+        if op.get("segments", 1) > 1:
+            return
+        places = list(dict.fromkeys([item[index.hash[0]] for item in items]))
+        together = [item for place in places for item in items if item[index.hash[0]] == place]
+        if together != items:
+            raise Different(op, request, "rows of one hash key together", items)
+        if index.sort is None:
+            return
+        name = index.sort[0]
+        for place in places:
+            values = [rank(item[name]) for item in items if item[index.hash[0]] == place]
+            if values != sorted(values, reverse=op.get("reverse", False)):
+                raise Different(op, request, "rows by sort key", items)
 
     def _check_order(self, op: Op, request: dict[str, Any], items: list[Item]) -> None:
         """Rows of one partition key come together and by sort key."""
@@ -179,7 +253,7 @@ def _wanted(op: Op, expected: dict[str, Any]) -> dict[str, Any]:
         wanted["left"] = {}
     if op["do"] == "batch_get":
         wanted["items"] = _unordered(wanted["items"])
-    if not op.get("capacity"):
+    if not op.get("capacity") and "units" in wanted:
         wanted["units"] = None
     return wanted
 
@@ -208,26 +282,49 @@ def _sortable(value: Any) -> Any:
     return kind, payload
 
 
-def _units(capacity: Any, name: str) -> Any:
-    """Units, if the rest of the answer's ConsumedCapacity is as it should be."""
+def _units(capacity: Any, name: str, expected: Units) -> Any:
+    """`expected`, if the answer's ConsumedCapacity says that, whole or by index; else what it says."""
     if isinstance(capacity, list):
-        return _units(capacity[0], name) if len(capacity) == 1 else capacity
+        return _units(capacity[0], name, expected) if len(capacity) == 1 else capacity
     if capacity is None:
         return None
-    units = capacity.get("CapacityUnits")
-    sound = ({"TableName": name, "CapacityUnits": units}, {"TableName": name, "CapacityUnits": units, "Table": {"CapacityUnits": units}})
-    return units if capacity in sound else capacity
+    by_index = {"GlobalSecondaryIndexes": {one: {"CapacityUnits": units} for one, units in expected.indexes.items()}}
+    whole = {"TableName": name, "CapacityUnits": expected.total}
+    sound = (whole, {**whole, "Table": {"CapacityUnits": expected.table}, **(by_index if expected.indexes else {})})
+    return expected if capacity in sound else capacity
+
+
+def _transacted_units(capacity: Any, name: str, member: str, expected: Units) -> Any:
+    """As `_units`; a transaction says as well whether they were read or written."""
+    if capacity is None:
+        return None
+    if len(capacity) != 1:
+        return capacity
+    told = dict(capacity[0])
+    table = dict(told.get("Table", {}))
+    if told.pop(member, None) != expected.total or (table and table.pop(member, None) != expected.table):
+        return capacity
+    return _units({**told, **({"Table": table} if table else {})}, name, expected)
+
+
+def _reason(told: Any) -> Any:
+    """A cancellation reason in the model's terms; whatever it holds beyond them stays in it, and so differs."""
+    sound = set(told) <= {"Code", "Message", "Item"} and ("Message" in told) == (told["Code"] != "None")
+    return (told["Code"], _item(told.get("Item"))) if sound else told
 
 
 # --- sequences -----------------------------------------------------------------------------------------------------------------------------
 
 
 def sequence(subject: Subject, seed: int, outcomes: Counter[str], *, strong: bool = False) -> Failure | None:
-    """One short random sequence on an empty table. strong: all reads are; others may show what was before, where there is more than one copy."""
+    """One short random sequence on an empty table. strong: all reads are; others may show what was before, where there is more than one copy, and global
+    indexes always may: there are none then.
+
+    Raises Interrupted: the table was not made empty again."""
     rand = random.Random(seed)
     name = rand.choice(list(generate.KEYS))
     trial = Trial(subject, name)
-    generator = Generator(rand, name, trial.table)
+    generator = Generator(rand, name, trial.table, indexes=not strong)
     ops: list[Op] = []
     try:
         for _ in range(rand.randint(3, 9)):
@@ -245,7 +342,7 @@ def sequence(subject: Subject, seed: int, outcomes: Counter[str], *, strong: boo
             seed,
             name,
             small,
-            f"seed {seed}, table {name} {generate.KEYS[name]}, {len(small)} operations:\n" + explain(subject, name, small),
+            f"seed {seed}, table {name} {generate.KEYS[name]}, {len(small)} operations:\n{explain(subject, name, small)}\nfirst met: {different}",
         )
     subject.empty(name, _keys(trial.table))
     outcomes.update(trial.outcomes)
@@ -314,10 +411,15 @@ _OPTIONAL = (
     "capacity",
     "count_only",
     "spelling",
+    "token",
 )
 
 
 def _simpler(op: Op) -> Iterator[Op]:
+    for name in ("actions", "gets"):
+        for at, part in enumerate(op.get(name, ())):
+            for simpler in _simpler(part):
+                yield {**op, name: [*op[name][:at], simpler, *op[name][at + 1 :]]}
     for name in _OPTIONAL:
         if name in op:
             yield {key: value for key, value in op.items() if key != name}
@@ -325,7 +427,7 @@ def _simpler(op: Op) -> Iterator[Op]:
         if name in op and op[name][0] in ("and", "or", "not"):
             for term in op[name][1] if isinstance(op[name][1], list) else [op[name][1]]:
                 yield {**op, name: term}
-    for name in ("changes", "requests", "keys", "projection"):
+    for name in ("changes", "requests", "keys", "projection", "actions", "gets"):
         if len(op.get(name, ())) > 1:
             for at in range(len(op[name])):
                 yield {**op, name: op[name][:at] + op[name][at + 1 :]}
@@ -334,7 +436,7 @@ def _simpler(op: Op) -> Iterator[Op]:
             yield {**op, "item": {key: value for key, value in op["item"].items() if key != name}}
 
 
-def run(subject: Subject, seeds: range) -> tuple[Counter[str], Failure | None]:
+def run(subject: Subject, seeds: Iterable[int]) -> tuple[Counter[str], Failure | None]:
     """Sequences until one fails. Returns how often each kind of outcome was met."""
     outcomes: Counter[str] = Counter()
     for seed in seeds:

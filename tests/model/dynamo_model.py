@@ -1,7 +1,7 @@
 """DynamoDB's documented semantics for items, written a second time and plainly: dicts, `decimal`, sorted lists, and no code of the service.
 
 Expressions come as trees (below) and are evaluated as they are; only the generator turns them into text, and nothing here reads text. Faults are told by
-error name, not by message (tests/contract/api has those). Not covered: limits of size, tables themselves, recovery, authentication.
+error name, not by message (tests/contract/api has those). Not covered: limits of size, tables themselves but for their global indexes, recovery, authentication.
 
     value      (type, payload): N a Decimal, B bytes, sets frozensets, L a tuple, M a dict
     path       ("a", "b", 1): names and list indexes
@@ -14,10 +14,10 @@ error name, not by message (tests/contract/api has those). Not covered: limits o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 Value = tuple[str, Any]
 Item = dict[str, Value]
@@ -26,18 +26,30 @@ Tree = tuple[Any, ...]
 
 VALIDATION = "ValidationException"
 CONDITION = "ConditionalCheckFailedException"
+CANCELLED = "TransactionCanceledException"
+MISMATCH = "IdempotentParameterMismatchException"
 EXACT = Context(prec=600)
 SCALARS = ("S", "N", "B")
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
 
 
-class Refused(Exception):
-    """An error answer. name: of the error. item: what ReturnValuesOnConditionCheckFailure shows."""
+Reason = tuple[str, Item | None]
+"""Of one item of a transaction: why it was cancelled ("None": not because of this one), and the item that is shown."""
 
-    def __init__(self, name: str, item: Item | None = None) -> None:
+
+class Refused(Exception):
+    """An error answer. name: of the error. item: what ReturnValuesOnConditionCheckFailure shows. reasons: of a transaction that is cancelled, in order; as far as they are documented: up to the first where some
+    are nothing of their table."""
+
+    def __init__(self, name: str, item: Item | None = None, reasons: Sequence[Reason] = ()) -> None:
         super().__init__(name)
         self.name = name
         self.item = item
+        self.reasons = list(reasons)
+
+
+class EmptyKey(Refused):
+    """A key attribute is an empty string or binary: that is said of a whole transaction."""
 
 
 def invalid() -> Refused:
@@ -93,6 +105,27 @@ def read_units(size: int, consistent: bool) -> float:
 
 def write_units(*items: Item | None) -> float:
     return float(max(1, -(-max(map(size_of_item, items)) // 1024)))
+
+
+class Units(NamedTuple):
+    """What a request consumed: of the table, and of each index that it touched."""
+
+    table: float
+    indexes: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return self.table + sum(self.indexes.values())
+
+
+def added(many: Iterable[Units], times: int = 1) -> Units:
+    """All together, each so many times."""
+    table, indexes = 0.0, dict[str, float]()
+    for one in many:
+        table += times * one.table
+        for name, units in one.indexes.items():
+            indexes[name] = indexes.get(name, 0.0) + times * units
+    return Units(table, indexes)
 
 
 # --- paths ---------------------------------------------------------------------------------------------------------------------------------
@@ -432,13 +465,60 @@ def _step(cell: _Cell, step: Any) -> _Cell:
 # --- tables --------------------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Index:
+    """A global index. hash, sort: (name, type). more: attributes beside the keys that it has; None: all."""
+
+    hash: tuple[str, str]
+    sort: tuple[str, str] | None
+    more: tuple[str, ...] | None
+
+    @property
+    def attributes(self) -> list[tuple[str, str]]:
+        return [self.hash] if self.sort is None else [self.hash, self.sort]
+
+    def sound(self, item: Item) -> list[bool]:
+        """Whether an item has each key as an index can hold it."""
+        return [sound_key(item.get(name), kind, longest) for (name, kind), longest in zip(self.attributes, (2048, 1024), strict=False)]
+
+    @property
+    def keys(self) -> list[str]:
+        return [name for name, _ in self.attributes]
+
+    def row(self, item: Item | None, keys: Sequence[str]) -> Item | None:
+        """What it has of an item, if the item is in it. keys: the table's."""
+        if item is None or not all(self.sound(item)):
+            return None
+        return {name: value for name, value in item.items() if self.has(name, keys)}
+
+    def has(self, name: str, keys: Sequence[str]) -> bool:
+        return self.more is None or name in (*keys, *self.keys, *self.more)
+
+    def units(self, old: Item | None, new: Item | None, keys: Sequence[str]) -> float | None:
+        """Of a write of an item; None: none of its rows changed. One whose key changed is taken away and made."""
+        before, after = self.row(old, keys), self.row(new, keys)
+        if before == after:
+            return None
+        if before is not None and after is not None and all(before[name] == after[name] for name in self.keys):
+            return write_units(before, after)
+        return sum([write_units(one) for one in (before, after) if one is not None])
+
+
+def sound_key(value: Value | None, kind: str, longest: int) -> bool:
+    """longest: in bytes."""
+    return value is not None and value[0] == kind and (kind == "N" or bool(value[1])) and size_of(value) <= longest
+
+
 @dataclass
 class Table:
-    """pk, sk: (name, type); sk None for a table without sort key. rows: by key values."""
+    """pk, sk: (name, type); sk None for a table without sort key. rows: by key values. indexes: global ones, by name."""
 
     pk: tuple[str, str]
     sk: tuple[str, str] | None
     rows: dict[tuple[Any, Any], Item] = field(default_factory=dict)
+    tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of transactions that were done: what was asked for."""
+    indexes: dict[str, Index] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -448,7 +528,9 @@ class Table:
         """Raises Refused unless the item has sound key attributes."""
         for (name, kind), longest in zip((self.pk, *([] if self.sk is None else [self.sk])), (2048, 1024), strict=False):
             value = item.get(name)
-            if value is None or value[0] != kind or (kind in ("S", "B") and not value[1]) or size_of(value) > longest:
+            if value is not None and value[0] == kind and kind in ("S", "B") and not value[1]:
+                raise EmptyKey(VALIDATION)
+            if value is None or value[0] != kind or size_of(value) > longest:
                 raise invalid()
         return item[self.pk[0]][1], None if self.sk is None else item[self.sk[0]][1]
 
@@ -458,7 +540,8 @@ class Table:
         return self.key_of(key)
 
     def check_paths(self, paths: Iterable[Path]) -> None:
-        if any(len(path) > 1 and path[0] in self.keys for path in paths):
+        scalars = {*self.keys, *[name for index in self.indexes.values() for name in index.keys]}
+        if any(len(path) > 1 and path[0] in scalars for path in paths):
             raise invalid()
 
     def check(self, condition: Tree | None) -> None:
@@ -474,16 +557,38 @@ class Table:
         kind = self.sk[1]
         return [item for _, item in sorted(rows, key=lambda row: rank((kind, row[0][1])))]
 
+    # -- what indexes ask of writes
+
+    def check_index_keys(self, item: Item) -> None:
+        """An attribute that is a key of an index has its type, is not empty, and not too long. Items from before the index may lack either, until they are written."""
+        for index in self.indexes.values():
+            if any(name in item and not sound for name, sound in zip(index.keys, index.sound(item), strict=True)):
+                raise invalid()
+
+    def check_index_changes(self, changes: Sequence[Tree]) -> None:
+        """What an update would make of a key of an index whatever the item is."""
+        self.check_paths([path for change in changes for path in (change[1], *(paths_of(change[2]) if change[0] == "SET" else ()))])
+        kinds = {name: kind for index in self.indexes.values() for name, kind in index.attributes}
+        for change in changes:
+            value = change[2] if change[0] == "ADD" else change[2][1] if change[0] == "SET" and change[2][0] == "value" else None
+            if len(change[1]) == 1 and value is not None and value[0] != kinds.get(change[1][0], value[0]):
+                raise invalid()
+
+    def written(self, old: Item | None, new: Item | None) -> Units:
+        units = {name: index.units(old, new, self.keys) for name, index in self.indexes.items()}
+        return Units(write_units(old, new), {name: one for name, one in units.items() if one is not None})
+
     # -- operations; each returns the parts of the answer as values of this module
 
     def put(self, op: dict[str, Any]) -> dict[str, Any]:
         condition, item = op.get("condition"), op["item"]
         self.check(condition)
         key = self.key_of(item)
+        self.check_index_keys(item)
         old = self.rows.get(key)
         self._test(op, condition, old)
         self.rows[key] = item
-        return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": write_units(old, item)}
+        return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": self.written(old, item)}
 
     def delete(self, op: dict[str, Any]) -> dict[str, Any]:
         condition = op.get("condition")
@@ -492,7 +597,7 @@ class Table:
         old = self.rows.get(key)
         self._test(op, condition, old)
         self.rows.pop(key, None)
-        return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": write_units(old)}
+        return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": self.written(old, None)}
 
     def update(self, op: dict[str, Any]) -> dict[str, Any]:
         condition, changes = op.get("condition"), op["changes"]
@@ -500,6 +605,7 @@ class Table:
             check_changes(changes, self.keys)
         elif any(change[1][0] in self.keys for change in changes):
             raise invalid()
+        self.check_index_changes(changes)
         self.check(condition)
         key = self.exact_key(op["key"])
         old = self.rows.get(key)
@@ -509,6 +615,8 @@ class Table:
             new = None  # what only removes makes no item
         else:
             new = changed(op["key"] if old is None else old, changes, exists=old is not None)
+            if new != old:
+                self.check_index_keys(new)
             self.rows[key] = new
         wanted, paths = op.get("return", "NONE"), [change[1] for change in changes]
         shown = {
@@ -518,7 +626,7 @@ class Table:
             "UPDATED_OLD": old and project(old, paths),
             "UPDATED_NEW": new and project(new, paths),
         }[wanted]
-        return {"attributes": shown or None, "units": write_units(old, new)}
+        return {"attributes": shown or None, "units": self.written(old, new)}
 
     def _test(self, op: dict[str, Any], condition: Tree | None, old: Item | None) -> None:
         if condition is not None and not holds(condition, old or {}):
@@ -529,7 +637,7 @@ class Table:
         self._check_projection(paths)
         item = self.rows.get(self.exact_key(op["key"]))
         shown = item if item is None or paths is None else project(item, paths)
-        return {"item": shown, "units": read_units(size_of_item(item), op.get("consistent", False))}
+        return {"item": shown, "units": Units(read_units(size_of_item(item), op.get("consistent", False)), {})}
 
     def _check_projection(self, paths: Sequence[Path] | None) -> None:
         if paths is not None:
@@ -543,6 +651,7 @@ class Table:
             check_condition(condition)
             if any(path[0] in self.keys for path in paths_of(condition)):
                 raise invalid()
+            self.check_paths(paths_of(condition))
         self._check_projection(paths)
         pk_name, pk_kind = self.pk
         if op["pk"][0] != pk_kind:
@@ -558,10 +667,11 @@ class Table:
             rows = self._after(rows, op, start)
         return self.page(rows, op)
 
-    def _sorted_by(self, rows: list[Item], operator: str, values: list[Value]) -> list[Item]:
-        if self.sk is None:
+    def _sorted_by(self, rows: list[Item], operator: str, values: list[Value], *, index: Index | None = None) -> list[Item]:
+        sort = self.sk if index is None else index.sort
+        if sort is None:
             raise invalid()
-        name, kind = self.sk
+        name, kind = sort
         for value in values:
             if value[0] != kind or (kind in ("S", "B") and not value[1]):
                 raise invalid()
@@ -599,7 +709,7 @@ class Table:
             "count": len(found),
             "scanned": len(seen),
             "last": last,
-            "units": read_units(sum(map(size_of_item, seen)), op.get("consistent", False)),
+            "units": Units(read_units(sum(map(size_of_item, seen)), op.get("consistent", False)), {}),
         }
 
     def check_scan(self, op: dict[str, Any]) -> None:
@@ -607,21 +717,67 @@ class Table:
         self.check(op.get("filter"))
         self._check_projection(op.get("projection"))
 
+    # -- global indexes
+
+    def create_index(self, op: dict[str, Any]) -> dict[str, Any]:
+        """index: its name. of: an Index."""
+        if op["index"] in self.indexes:
+            raise invalid()
+        self.indexes[op["index"]] = op["of"]
+        return {"indexes": sorted(self.indexes)}
+
+    def delete_index(self, op: dict[str, Any]) -> dict[str, Any]:
+        names = sorted(self.indexes)
+        if self.indexes.pop(op["index"], None) is None:
+            raise Refused("ResourceNotFoundException")
+        return {"indexes": names}
+
+    def index_rows(self, op: dict[str, Any]) -> list[Item]:
+        """The rows that an index_query or index_scan goes through, unordered. Raises Refused."""
+        index = self.indexes.get(op["index"])
+        if index is None:
+            raise invalid()
+        condition, paths = op.get("filter"), op.get("projection")
+        if condition is not None:
+            check_condition(condition)
+        asked = op["do"] == "index_query"
+        named = [path[0] for path in paths or ()]
+        if asked and condition is not None:
+            filtered = [path[0] for path in paths_of(condition)]
+            if any(name in index.keys for name in filtered):
+                raise invalid()
+            named += filtered
+        if not all(index.has(name, self.keys) for name in named):
+            raise invalid()
+        if paths is not None:
+            check_apart(paths)
+        self.check_paths([*(paths or ()), *([] if condition is None else paths_of(condition))])
+        rows = [row for row in (index.row(item, self.keys) for item in self.rows.values()) if row is not None]
+        if not asked:
+            return rows
+        name, kind = index.hash
+        if not sound_key(op["pk"], kind, 2048):
+            raise invalid()
+        rows = [row for row in rows if row[name] == op["pk"]]
+        return rows if op.get("sort") is None else self._sorted_by(rows, *op["sort"], index=index)
+
     def batch_write(self, op: dict[str, Any]) -> dict[str, Any]:
         """requests: ("put", item) or ("delete", key)."""
         planned: list[tuple[tuple[Any, Any], Item | None]] = []
         for verb, item in op["requests"]:
             planned.append((self.key_of(item), item) if verb == "put" else (self.exact_key(item), None))
+            if verb == "put":
+                self.check_index_keys(item)
         if len({key for key, _ in planned}) != len(planned):
             raise invalid()
-        units = 0.0
+        units = []
         for key, item in planned:
-            units += write_units(self.rows.get(key), item)
+            units.append(self.written(self.rows.get(key), item))
             if item is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = item
-        return {"units": units}
+        return {"units": added(units)}
 
     def batch_get(self, op: dict[str, Any]) -> dict[str, Any]:
         self._check_projection(op.get("projection"))
@@ -629,35 +785,108 @@ class Table:
         if len(set(keys)) != len(keys):
             raise invalid()
         answers = [self.get({**op, "key": key}) for key in op["keys"]]
-        return {"items": [one["item"] for one in answers if one["item"] is not None], "units": sum(one["units"] for one in answers)}
+        return {"items": [one["item"] for one in answers if one["item"] is not None], "units": added([one["units"] for one in answers])}
+
+    # -- transactions
+
+    def transact_write(self, op: dict[str, Any]) -> dict[str, Any]:
+        """actions: each as a single write, or a "check" with a key and a condition. token: None, or by what it is known."""
+        actions, token = op["actions"], op.get("token")
+        for action in actions:  # what is nothing by itself, whatever the table is
+            if action.get("condition") is not None:
+                check_condition(action["condition"])
+            check_changes(action.get("changes", ()), ())
+        keys = self._all_of([lambda action=action: self._sound(action) for action in actions])
+        known = None if token is None else self.tokens.get(token)
+        if known is not None:
+            if known != op:
+                raise Refused(MISMATCH)
+            return {"units": self._read_together([self.rows.get(key) for key in keys]), "repeated": True}
+        olds = [self.rows.get(key) for key in keys]
+        news: list[Item | None] = []
+        reasons: list[Reason] = []
+        for action, old in zip(actions, olds, strict=True):
+            try:
+                news.append(self._done(action, old))
+                reasons.append(("None", None))
+            except Refused as refused:
+                reasons.append(("ConditionalCheckFailed" if refused.name == CONDITION else "ValidationError", refused.item))
+        if len(news) < len(actions):
+            raise Refused(CANCELLED, reasons=reasons)
+        for key, new in zip(keys, news, strict=True):
+            if new is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = new
+        if token is not None:
+            self.tokens[token] = op
+        return {"units": added([self.written(old, new) for old, new in zip(olds, news, strict=True)], times=2)}
+
+    def _read_together(self, rows: Sequence[Item | None]) -> Units:
+        return Units(2 * sum(read_units(size_of_item(row), consistent=True) for row in rows), {})
+
+    def _sound(self, action: dict[str, Any]) -> tuple[Any, Any]:
+        """Its key. Raises Refused: it is nothing of this table."""
+        key = self.key_of(action["item"]) if action["do"] == "put" else self.exact_key(action["key"])
+        if action["do"] == "put":
+            self.check_index_keys(action["item"])
+        check_changes(action.get("changes", ()), self.keys)
+        self.check_index_changes(action.get("changes", ()))
+        self.check(action.get("condition"))
+        return key
+
+    def _done(self, action: dict[str, Any], old: Item | None) -> Item | None:
+        """What is there afterwards. Raises Refused."""
+        self._test(action, action.get("condition"), old)
+        do = action["do"]
+        if do == "put":
+            item: Item = action["item"]
+            return item
+        if do != "update":
+            return old if do == "check" else None
+        changes = action["changes"]
+        if old is None and all(change[0] in ("REMOVE", "DELETE") for change in changes):
+            return None
+        new = changed(action["key"] if old is None else old, changes, exists=old is not None)
+        if new != old:
+            self.check_index_keys(new)
+        return new
+
+    def _all_of(self, sound: Sequence[Callable[[], tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
+        """The keys of all items of a transaction. Raises Refused: one is nothing of this table, or two are the same."""
+        keys: list[tuple[Any, Any]] = []
+        failed = -1
+        for at, one in enumerate(sound):
+            try:
+                keys.append(one())
+            except EmptyKey:
+                raise
+            except Refused:
+                failed = at if failed < 0 else failed
+        if failed >= 0:
+            raise Refused(CANCELLED, reasons=[("None", None)] * failed + [("ValidationError", None)])
+        if len(set(keys)) != len(keys):
+            raise invalid()
+        return keys
+
+    def transact_get(self, op: dict[str, Any]) -> dict[str, Any]:
+        """gets: each with a key, and perhaps a projection."""
+        for get in op["gets"]:
+            check_apart(get.get("projection", ()))
+
+        def sound(get: dict[str, Any]) -> tuple[Any, Any]:
+            key = self.exact_key(get["key"])
+            self._check_projection(get.get("projection"))
+            return key
+
+        keys = self._all_of([lambda get=get: sound(get) for get in op["gets"]])
+        rows = [self.rows.get(key) for key in keys]
+        shown = [
+            row if row is None or "projection" not in get else project(row, get["projection"])
+            for row, get in zip(rows, op["gets"], strict=True)
+        ]
+        return {"items": shown, "units": self._read_together(rows)}
 
 
 _ANY = {"S": "x", "N": Decimal(0), "B": b"x"}
 """A sort key value that is surely sound."""
-
-
-# --- parameters from before expressions ----------------------------------------------------------------------------------------------------
-
-_WORDS = {"EQ": "=", "NE": "<>", "LT": "<", "LE": "<=", "GT": ">", "GE": ">="}
-
-
-def legacy_condition(terms: Sequence[tuple[str, str, list[Value]]], join: str | None) -> Tree:
-    """Expected, QueryFilter or ScanFilter as a condition. terms: (attribute, ComparisonOperator, values). join: ConditionalOperator."""
-    trees = [_legacy_term((name,), operator, [("value", value) for value in values]) for name, operator, values in terms]
-    return ("or" if join == "OR" else "and", trees)
-
-
-def _legacy_term(path: Path, operator: str, values: list[Tree]) -> Tree:
-    here = ("path", path)
-    if operator in _WORDS:
-        return "compare", _WORDS[operator], here, values[0]
-    if operator == "BETWEEN":
-        return "between", here, values[0], values[1]
-    if operator == "IN":
-        return "in", here, values
-    if operator in ("NULL", "NOT_NULL"):
-        return "missing" if operator == "NULL" else "exists", path
-    if operator == "BEGINS_WITH":
-        return "begins", path, values[0]
-    holding = ("contains", path, values[0])
-    return holding if operator == "CONTAINS" else ("and", [("exists", path), ("not", holding)])

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from tests.model.dynamo_model import Item, Path, Table, Tree, Value, legacy_condition
+from tests.model.dynamo_model import Index, Item, Path, Table, Tree, Value
+from tests.model.legacy import legacy_condition
 from tests.model.wire import Text, item_to_wire, to_wire
 
 Op = dict[str, Any]
@@ -34,6 +35,9 @@ KEY_VALUES: dict[str, tuple[Any, ...]] = {
     "N": tuple(map(Decimal, ("-10", "-1", "-0.5", "0", "0.5", "1", "2", "10", "1E+30"))),
     "B": (b"\x00", b"a", b"ab", b"\x7f", b"\x80", b"\xff"),
 }
+INDEXED = {"g": "S", "h": "N"}
+"""Attributes that are keys of global indexes, where a sequence has those."""
+INDEXED_VALUES: dict[str, tuple[Any, ...]] = {"g": ("x", "x\x00", "y"), "h": tuple(map(Decimal, ("-1", "0.5", "2")))}
 COMPARE = ("=", "<>", "<", "<=", ">", ">=")
 RETURNS = ("NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW")
 
@@ -45,7 +49,9 @@ def tables() -> dict[str, Table]:
 class Generator:
     """Operations on one table."""
 
-    def __init__(self, rand: random.Random, name: str, table: Table) -> None:
+    def __init__(self, rand: random.Random, name: str, table: Table, *, indexes: bool = True) -> None:
+        """indexes: some sequences make global indexes, and read them: at once, as they are written."""
+        self.indexed = indexes and rand.random() < 0.3
         self.rand = rand
         self.name = name
         self.table = table
@@ -95,7 +101,13 @@ class Generator:
         item = self.key()
         for name in self.rand.sample(NAMES, self.rand.randint(0, 4)):
             item[name] = self.value()
+        if self.indexed:
+            item |= {name: self.indexed_value(name) for name in INDEXED if self.maybe(0.75)}
         return item
+
+    def indexed_value(self, name: str) -> Value:
+        """Mostly of the type that a key of an index has."""
+        return self.value() if self.maybe(0.06) else (INDEXED[name], self.rand.choice(INDEXED_VALUES[name]))
 
     def path(self, *, deep: float = 0.4) -> Path:
         rand = self.rand
@@ -216,6 +228,10 @@ class Generator:
 
     def change(self) -> Tree:
         rand = self.rand
+        if self.indexed and self.maybe(0.3):
+            name = rand.choice(list(INDEXED))
+            source = ("value", self.indexed_value(name)) if self.maybe(0.8) else ("path", self.path_there())
+            return ("SET", (name,), source) if self.maybe(0.75) else ("REMOVE", (name,))
         section = rand.choice(("SET", "SET", "SET", "REMOVE", "REMOVE", "ADD", "DELETE"))
         path = (
             (rand.choice(self.table.keys),) if rand.random() < 0.01 else self.path_there() if rand.random() < 0.7 else (rand.choice(NAMES),)
@@ -274,9 +290,11 @@ class Generator:
     # -- operations
 
     def operation(self) -> Op:
-        make = self.rand.choices(_MAKERS, _WEIGHTS)[0]
-        op = make(self)
-        op["spelling"] = self.rand.getrandbits(32)
+        make = self.rand.choices(_MAKERS, _WEIGHTS)[0] if not self.table.tokens or self.maybe(0.8) else Generator.transact_write
+        op = self._of_index() if self.indexed and self.maybe(0.4) else make(self)
+        if "spelling" in op:
+            return op  # a transaction once more, to the letter, or another by its token
+        op = {**op, "spelling": self.rand.getrandbits(32)}
         if self.maybe(0.3):
             op["capacity"] = True
         return op
@@ -377,6 +395,104 @@ class Generator:
             op["projection"] = self.paths()
         return op
 
+    # -- global indexes
+
+    def _of_index(self) -> Op:
+        known = list(self.table.indexes)
+        name = self.rand.choice(known) if known and self.maybe(0.93) else self.rand.choice(("one", "two"))
+        way = self.rand.random()
+        if not known and way < 0.7:
+            way = 0.0
+        if way < 0.12:
+            return self._create_index(name if self.maybe(0.3) else self.rand.choice(("one", "two")))
+        if way < 0.25:
+            return {"do": "delete_index", "index": name if self.maybe(0.5) else "three"}
+        index = self.table.indexes.get(name) or Index(("g", "S"), None, None)
+        return self._index_scan(name) if way < 0.5 else self._index_query(name, index)
+
+    def _create_index(self, name: str) -> Op:
+        names = self.rand.sample(list(INDEXED), self.rand.choice((1, 2, 2)))
+        keys = [(one, INDEXED[one]) for one in names]
+        more = self.rand.choice((None, None, (), ("a", "status")))
+        return {"do": "create_index", "index": name, "of": Index(keys[0], keys[1] if len(keys) > 1 else None, more)}
+
+    def _index_query(self, name: str, index: Index) -> Op:
+        placed = index.hash[0]
+        op: Op = {"do": "index_query", "index": name, "pk": self.indexed_value(placed), "reverse": self.maybe(0.4)}
+        ordered = "h" if index.sort is None else index.sort[0]
+        if self.maybe(0.5 if index.sort is not None else 0.05):
+            kind = INDEXED[ordered]
+            operator = self.rand.choice(("=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"))
+            values = [(kind, self.rand.choice(INDEXED_VALUES[ordered])) for _ in range(2 if operator == "BETWEEN" else 1)]
+            op["sort"] = (operator, values)
+        if self.maybe(0.3):
+            op["filter"] = self.condition(keys=False)
+        if self.maybe(0.4):
+            op["limit"] = self.rand.randint(1, 3)
+        return self._shape(op)
+
+    def _index_scan(self, name: str) -> Op:
+        op: Op = {"do": "index_scan", "index": name}
+        if self.maybe(0.3):
+            op["filter"] = self.condition()
+        if self.maybe(0.5):
+            op["limit"] = self.rand.randint(1, 3)
+        if self.maybe(0.3):
+            op["segments"] = self.rand.randint(1, 3)
+        return self._shape(op)
+
+    # -- transactions
+
+    def _action(self) -> Op:
+        do = self.rand.choice(("put", "put", "update", "update", "update", "delete", "check"))
+        action: Op = {"do": do, "item": self.item()} if do == "put" else {"do": do, "key": self.key()}
+        if do == "update":
+            action["changes"] = [self.change() for _ in range(self.rand.choice((1, 1, 2, 3)))]
+        if do == "check" or self.maybe(0.3):
+            action["condition"] = (
+                self.condition() if self.maybe(0.5) else (self.rand.choice(("exists", "missing")), (self.rand.choice(NAMES),))
+            )
+            if self.maybe(0.5):
+                action["on_failure"] = self.rand.choice(("ALL_OLD", "NONE"))
+        return action
+
+    def _apart(self, ops: list[Op], of: Callable[[Op], Item]) -> list[Op]:
+        """Mostly of different items: more than that is refused."""
+        seen: list[Any] = []
+        kept = []
+        for op in ops:
+            key = {name: of(op).get(name) for name in self.table.keys}
+            if key not in seen or self.maybe(0.05):
+                kept.append(op)
+            seen.append(key)
+        return kept
+
+    def transact_write(self) -> Op:
+        known = list(self.table.tokens.values())
+        if known and self.maybe(0.5):
+            done: Op = self.rand.choice(known)
+            if self.maybe(0.5):
+                return done
+            *first, last = done["actions"]
+            of = last["item"] if last["do"] == "put" else last["key"]
+            return {**done, "actions": [*first, {"do": "delete", "key": {name: of[name] for name in self.table.keys}}]}
+        actions = self._apart(
+            [self._action() for _ in range(self.rand.randint(1, 4))], lambda one: one["item" if one["do"] == "put" else "key"]
+        )
+        op: Op = {"do": "transact_write", "actions": actions}
+        if self.maybe(0.6):
+            op["token"] = f"{self.rand.getrandbits(32):08x}"
+        return op
+
+    def transact_get(self) -> Op:
+        gets: list[Op] = []
+        for _ in range(self.rand.randint(1, 4)):
+            get: Op = {"key": self.key()}
+            if self.maybe(0.3):
+                get["projection"] = self.paths()
+            gets.append(get)
+        return {"do": "transact_get", "gets": self._apart(gets, lambda get: get["key"])}
+
 
 _CHOICES: tuple[tuple[Callable[[Generator], Op], int], ...] = (
     (Generator.put, 20),
@@ -387,6 +503,8 @@ _CHOICES: tuple[tuple[Callable[[Generator], Op], int], ...] = (
     (Generator.scan, 7),
     (Generator.batch_write, 5),
     (Generator.batch_get, 3),
+    (Generator.transact_write, 11),
+    (Generator.transact_get, 3),
 )
 _MAKERS = [maker for maker, _ in _CHOICES]
 _WEIGHTS = [weight for _, weight in _CHOICES]
@@ -412,7 +530,14 @@ OPERATION = {
     "scan": "Scan",
     "batch_write": "BatchWriteItem",
     "batch_get": "BatchGetItem",
+    "transact_write": "TransactWriteItems",
+    "transact_get": "TransactGetItems",
+    "create_index": "UpdateTable",
+    "delete_index": "UpdateTable",
+    "index_query": "Query",
+    "index_scan": "Scan",
 }
+_ACTION = {"put": "Put", "update": "Update", "delete": "Delete", "check": "ConditionCheck"}
 
 
 def request_of(name: str, table: Table, op: Op) -> dict[str, Any]:
@@ -437,7 +562,18 @@ def request_of(name: str, table: Table, op: Op) -> dict[str, Any]:
             wanted["ProjectionExpression"] = ", ".join([text.path(path) for path in op["projection"]])
             wanted.update(text.parameters())
         return {**request, "RequestItems": {name: wanted}}
+    if do in ("transact_write", "transact_get"):
+        if "token" in op:
+            request["ClientRequestToken"] = op["token"]
+        parts = [
+            ({"Get": one} if do == "transact_get" else {_ACTION[one["do"]]: one}) for one in op["actions" if "actions" in op else "gets"]
+        ]
+        return {**request, "TransactItems": [{kind: _part(name, one, rand)} for part in parts for kind, one in part.items()]}
     request["TableName"] = name
+    if do in ("create_index", "delete_index"):
+        return _index_change(name, op)
+    if "index" in op:
+        request["IndexName"] = op["index"]
     if "item" in op:
         request["Item"] = item_to_wire(op["item"], rand)
     if "key" in op:
@@ -446,6 +582,38 @@ def request_of(name: str, table: Table, op: Op) -> dict[str, Any]:
     _read_parameters(table, op, request, text)
     request.update(text.parameters())
     return request
+
+
+def _index_change(name: str, op: Op) -> dict[str, Any]:
+    if op["do"] == "delete_index":
+        return {"TableName": name, "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": op["index"]}}]}
+    index: Index = op["of"]
+    kinds = {None: {"ProjectionType": "ALL"}, (): {"ProjectionType": "KEYS_ONLY"}}
+    made = {
+        "IndexName": op["index"],
+        "KeySchema": [{"AttributeName": key, "KeyType": kind} for key, kind in zip(index.keys, ("HASH", "RANGE"), strict=False)],
+        "Projection": kinds.get(index.more) or {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(index.more or ())},
+    }
+    defined = [{"AttributeName": key, "AttributeType": kind} for key, kind in index.attributes]
+    return {"TableName": name, "AttributeDefinitions": defined, "GlobalSecondaryIndexUpdates": [{"Create": made}]}
+
+
+def _part(name: str, op: Op, rand: random.Random) -> dict[str, Any]:
+    """One item of a transaction: its expressions share no names or values with another's."""
+    text = Text(rand)
+    part: dict[str, Any] = {"TableName": name}
+    for member, field in (("Item", "item"), ("Key", "key")):
+        if field in op:
+            part[member] = item_to_wire(op[field], rand)
+    if "changes" in op:
+        part["UpdateExpression"] = text.update(op["changes"])
+    if "condition" in op:
+        part["ConditionExpression"] = text.condition(op["condition"])
+    if "on_failure" in op:
+        part["ReturnValuesOnConditionCheckFailure"] = op["on_failure"]
+    if "projection" in op:
+        part["ProjectionExpression"] = ", ".join([text.path(path) for path in op["projection"]])
+    return {**part, **text.parameters()}
 
 
 def _write_parameters(op: Op, request: dict[str, Any], text: Text) -> None:
@@ -487,7 +655,7 @@ def _read_parameters(table: Table, op: Op, request: dict[str, Any], text: Text) 
         request["ConsistentRead"] = True
     if "projection" in op:
         request["ProjectionExpression"] = ", ".join([text.path(path) for path in op["projection"]])
-    if op["do"] not in ("query", "scan"):
+    if op["do"] not in ("query", "scan", "index_query", "index_scan"):
         return
     if "filter" in op:
         request["FilterExpression"] = text.condition(op["filter"])
@@ -495,7 +663,7 @@ def _read_parameters(table: Table, op: Op, request: dict[str, Any], text: Text) 
         request["Select"] = "COUNT"
     if "limit" in op:
         request["Limit"] = op["limit"]
-    if op["do"] == "scan":
+    if op["do"] in ("scan", "index_scan"):
         if "filtered" in op:
             request["ScanFilter"], join = _terms(*op["filtered"], text.rand)
             if join:
@@ -512,10 +680,14 @@ _OLD_WORDS = {"=": "EQ", "<": "LT", "<=": "LE", ">": "GT", ">=": "GE", "BETWEEN"
 
 
 def _key_condition(table: Table, op: Op, request: dict[str, Any], text: Text) -> None:
-    terms = [(table.pk[0], "=", [op["pk"]])]
+    pk, sk, lacking = table.pk, table.sk, "sk"
+    if "index" in op:
+        index = table.indexes.get(op["index"]) or Index(("g", "S"), None, None)
+        pk, sk, lacking = index.hash, index.sort, "g" if index.hash[0] == "h" else "h"
+    terms = [(pk[0], "=", [op["pk"]])]
     if "sort" in op:
         # a table without sort key is asked for one that it does not have
-        terms.append(("sk" if table.sk is None else table.sk[0], *op["sort"]))
+        terms.append((lacking if sk is None else sk[0], *op["sort"]))
     if "filtered" in op:
         old = [(name, _OLD_WORDS[operator], values) for name, operator, values in terms]
         request["KeyConditions"], _ = _terms(old, None, text.rand)

@@ -82,6 +82,8 @@ class InProcess:
         meta = self.backend.table(name)
         assert meta is not None
         self.backend.forget_rows(meta)
+        for index in meta.global_indexes or ():
+            self.ask("UpdateTable", {"TableName": name, "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": index.name}}]})
 
 
 def create_request(name: str, pk: tuple[str, str], sk: tuple[str, str] | None) -> dict[str, Any]:

@@ -480,9 +480,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "packs-and-bases-give-no-way",
         "scrubjay/serving/jobs.py",
-        "GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, UPLOAD, SAMPLE)",
+        "GIVE_WAY = (*TRAVELS, ANEW_JOB, MAKE_JOB, PREPARE_JOB, UPLOAD, SAMPLE)",
         "GIVE_WAY = TRAVELS",
-        ("tests/unit/real/test_server_jobs.py::test_packs_and_bases_give_way_and_a_segment_on_its_way_to_the_archive_does_not",),
+        ("tests/unit/real/test_server_jobs.py::test_packs_and_bases_give_way_and_a_segment_that_is_late_does_not",),
     ),
     Mutant(
         "night-never-rests",

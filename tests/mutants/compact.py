@@ -278,7 +278,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "read-where-it-lay",
         "archiver/read/objects.py",
-        "    found = await _elsewhere(store, key)\n",
+        "    found = await _elsewhere(store, key, off)\n",
         "    found = None\n",
         ("tests/unit/pitr/test_packed_meanwhile.py::test_what_is_packed_in_front_of_any_request_is_read_all_the_same[of_undo]",),
     ),

@@ -63,8 +63,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "dropped-before-its-final-seal",
         "storage/control/drops.py",
-        "                    await self._fleet.seal(info.partition_id, Seal.DROP)\n",
-        "                    await self._fleet.seal(info.partition_id, Seal.AGE)\n",
+        "                await self._fleet.seal(info.partition_id, Seal.DROP)\n",
+        "                await self._fleet.seal(info.partition_id, Seal.AGE)\n",
         (f"{_DROP}::test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once",),
     ),
     Mutant(
@@ -321,9 +321,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "doubt-forgotten-for-another-error",
-        "storage/control/metadata.py",
-        '            except ScrubjayError as error:\n                if not error.fields.get("unknown"):\n',
-        '            except Unavailable as error:\n                if not error.fields.get("unknown"):\n',
+        "storage/control/swapping.py",
+        '        except ScrubjayError as error:\n            if not error.fields.get("unknown"):\n',
+        '        except Unavailable as error:\n            if not error.fields.get("unknown"):\n',
         (f"{_LOST}::test_no_kind_of_error_ends_the_search_for_what_is_not_known",),
     ),
     Mutant(
@@ -336,8 +336,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-request-to-a-leader-holds-itself",
         "storage/control/router.py",
-        "self._ask, self._done, self._name = router, partition, ask, done, name\n",
-        "self._ask, self._done, self._name = router, partition, ask, lambda answer: (self, done(answer))[1], name\n",
+        "        self._place, self._ask, self._done = place, ask, done\n",
+        "        self._place, self._ask, self._done = place, ask, lambda answer: (self, done(answer))[1]\n",
         ("tests/unit/control/test_garbage.py::test_what_requests_leave_does_not_grow_with_their_number",),
     ),
 ]

@@ -192,7 +192,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-below-another-clusters-beginning",
         "archiver/expire/plan.py",
-        "    if wanted.archived < floor:\n",
+        "    if wanted.archived < said:\n",
         "    if False:\n",
         ("tests/unit/archiver/test_expire_meanwhile.py::test_a_beginning_behind_what_this_cluster_archived_takes_nothing",),
     ),

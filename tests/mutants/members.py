@@ -136,8 +136,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "member-snapshot-without",
         "storage/consensus/group.py",
-        "state.install(lsn, stamp, members)",
-        "state.install(lsn, stamp, None)",
+        "state.install(lsn, stamp, members, lsn if members_lsn is None else members_lsn)",
+        "state.install(lsn, stamp, None, lsn)",
         (_TEST + "test_a_snapshot_brings_its_members",),
     ),
     Mutant(

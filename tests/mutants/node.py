@@ -15,8 +15,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "trim-archived-plus-one",
         "storage/replica/checkpoints.py",
-        "self._replica.segments.facts.archived + 1)",
-        "self._replica.segments.facts.archived + 2)",
+        "self._first_before, facts.archived + 1)",
+        "self._first_before, facts.archived + 2)",
         ("tests/unit/storage/test_checkpoints.py",),
     ),
     Mutant(
@@ -76,7 +76,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "apply-unknown-kind",
         "storage/replica/follow.py",
-        "        if kind not in records.IMPLEMENTED:\n",
+        "        if kind is RecordKind.UNKNOWN:\n",
         "        if False:\n",
         ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),
     ),
@@ -262,8 +262,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "reclaim-inside-open-segment",
         "storage/replica/checkpoints.py",
-        "self.committed_before + 1, self._first_before, self",
-        "self.committed_before + 1, self",
+        "self.committed_before + 1, self._first_before, facts",
+        "self.committed_before + 1, facts",
         (
             "tests/unit/storage/test_checkpoints.py::test_a_segment_open_at_the_checkpoint_before_the_last_is_kept_whole_though_it_is_archived_since",
         ),
@@ -355,15 +355,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "writes-after-the-end",
         "storage/replica/term.py",
-        "        if self._ending():\n            done(Missing",
-        "        if False:\n            done(Missing",
+        "        if self._ending():\n            done(self._ended())",
+        "        if False:\n            done(self._ended())",
         ("tests/sim/test_node_rules.py::test_a_log_that_ended_takes_no_content_under_this_leader_or_the_next",),
     ),
     Mutant(
         "ended-forgotten-by-next-leader",
         "storage/replica/term.py",
-        "return self.ended or self._replica.segments.facts.ended > 0",
-        "return self.ended",
+        " or replica.segments.facts.ended > 0\n",
+        "\n",
         ("tests/sim/test_node_rules.py::test_a_log_that_ended_takes_no_content_under_this_leader_or_the_next",),
     ),
     Mutant(
@@ -470,8 +470,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "port-hosts-for-another-member",
         "storage/node/hosting.py",
-        "        if member is None:\n            raise Invalid(",
-        "        if member is None:\n            raise StopIteration(",
+        "        if node.number not in info.nodes:\n            raise Invalid(",
+        "        if node.number not in info.nodes:\n            raise StopIteration(",
         ("tests/unit/control/test_fleet.py::test_what_no_router_would_ask_is_refused_by_name_and_the_node_goes_on",),
     ),
     Mutant(

@@ -36,7 +36,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "recover-a-lost-table-is-young",
         "pitr/recover/moment.py",
-        "    if at_us - piece.table.created_at < YOUNG_US:\n",
+        "    if at_us - _begins_us(piece) < YOUNG_US:\n",
         "    if True:\n",
         ("tests/unit/pitr/test_recover_moment.py::test_a_table_without_any_object_is_lost_unless_it_is_young",),
     ),
@@ -169,7 +169,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "recover-tells-the-check-of-no-base",
         "pitr/recover/parent_source.py",
-        "check_schema(table, info, None if plan.base is None else plan.base.object)",
+        "check_schema(table, info, None if plan.base is None else plan.base.object or None)",
         "check_schema(table, info, None)",
         ("tests/unit/control/test_recover_whole.py::test_where_the_beginning_of_the_log_is_gone_the_base_says_what_it_is",),
     ),

@@ -188,13 +188,6 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/scrubber/test_scrub_archive.py::test_a_bad_generation_that_a_scrub_read_is_left_out_of_what_restores_read",),
     ),
     Mutant(
-        "later-kind-passed-over",
-        "scrubber/jobs.py",
-        "        if kind not in IMPLEMENTED:",
-        "        if False:",
-        ("tests/unit/scrubber/test_scrub_archive.py::test_the_search_for_a_record_stops_at_a_kind_of_a_later_version",),
-    ),
-    Mutant(
         "cut-off-verify-matches",
         "server/verifying.py",
         "        elif report.complete or (table_id, partition) in report.covered:\n",

@@ -10,6 +10,13 @@ _STEADY = "tests/unit/base/test_steady.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "any-place-of-an-archive-starts",
+        "scrubjay/config.py",
+        "(bool(url) and bool(url_fault(url)), key,",
+        "(False, key,",
+        ("tests/unit/cli/test_cli_config.py::test_a_place_that_is_no_url_of_an_archive_is_refused_before_anything_starts",),
+    ),
+    Mutant(
         "a-copy-in-a-state-without-a-name",
         "storage/control/fleet.py",
         '.get(facts.vote, "down")',

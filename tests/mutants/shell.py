@@ -190,4 +190,11 @@ MUTANTS: list[Mutant] = [
         "    if not found:\n",
         ("tests/unit/real/test_jobs.py::test_no_worker_of_another_program_is_started",),
     ),
+    Mutant(
+        "demo-kills-nobody",
+        "scrubjay/demo/run.py",
+        "            self.server.kill(leader)\n",
+        "",
+        ("tests/integration/cli/test_demo.py::test_on_a_cluster_of_processes_and_s3_in_words_and_a_node_is_killed_on_the_way",),
+    ),
 ]

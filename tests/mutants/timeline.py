@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-leader-does-not-look-who-wrote",
         "storage/replica/term.py",
-        "        outcome = evaluate(command, old, lsn=lsn, now_s=now_s, local=replica.local)\n",
+        "        outcome = evaluate(command, old, lsn=lsn, now_s=now_s, indexes=replica.index_keys)\n",
         "        outcome = evaluate(command, old, lsn=getattr(command, 'lsn', None), now_s=now_s)\n",
         ("tests/integration/process/test_timeline.py::test_a_bad_job_is_found_and_undone_and_what_was_written_meanwhile_stays",),
     ),
@@ -268,7 +268,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "history-passes-bases-by",
         "pitr/timeline/what_to_read.py",
-        "        if base is not None and base.stamp <= to_cut and",
+        "        if base is not None and base.made is None and base.stamp <= to_cut and",
         "        if False and base is not None and",
         ("tests/unit/pitr/test_timeline.py::test_a_base_tells_what_the_log_in_front_of_it_does_not",),
     ),

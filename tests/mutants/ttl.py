@@ -52,8 +52,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "ttl-delete-unmarked",
         "storage/replica/term.py",
-        "Effect(Op.EXPIRE if type(command) is ExpireCommand else Op.DELETE, key, command.key_item)",
-        "Effect(Op.DELETE, key, command.key_item)",
+        "Effect(Op.EXPIRE if type(command) is ExpireCommand else Op.DELETE, key, command.key_item, old)",
+        "Effect(Op.DELETE, key, command.key_item, old)",
         _WHOLE,
     ),
     Mutant(

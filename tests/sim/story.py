@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.backend import TableSpec
-from scrubjay.storage.catalogue import TableMeta, Throughput
+from scrubjay.storage.catalogue import KeySchema, LocalIndex, TableMeta, Throughput
 from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
 from scrubjay.storage.node import Node
 from scrubjay.storage.options import StorageOptions
@@ -32,8 +34,15 @@ class Story:
         self.partition = await self.create(table)
         await self.sleep(0.5)
 
-    async def create(self, name: str) -> PartitionId:
-        spec = TableSpec(name=name, key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())
+    async def create(self, name: str, *indexes: LocalIndex, key: KeySchema = SCHEMA) -> PartitionId:
+        spec = TableSpec(
+            name=name,
+            key=key,
+            attributes=(("k", "S"),),
+            billing="PAY_PER_REQUEST",
+            throughput=Throughput(),
+            local_indexes=indexes or msgspec.UNSET,
+        )
         await self.cluster.store.create_table(spec)
         await self.until(lambda: self.table(name).status == "ACTIVE")
         return self.table(name).partitions[0].partition_id

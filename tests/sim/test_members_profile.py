@@ -5,12 +5,18 @@ Three of the planted bugs here; all of them by `python -m scrubjay.sim mutants`,
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 
+from scrubjay.sim.consensus_faults import SECOND, Swarm, draw_swarm
+from scrubjay.sim.group_node import GroupReplica
 from scrubjay.sim.members_run import MembersRun
 from scrubjay.sim.mutants import MEMBERS, hunt
+from scrubjay.sim.rand import stream
+from scrubjay.storage.consensus.membership import AddLearner, Remove
 
-QUICK = {"emptied-votes": 1, "learners-count": 1, "log-replica-leads": 2}
+QUICK = {"emptied-votes": 1, "learners-count": 1, "log-replica-leads": 9}
 """Planted bug -> a seed that notices it early in its run."""
 
 
@@ -27,3 +33,33 @@ def test_a_planted_bug_is_noticed(name: str) -> None:
     (mutant,) = [one for one in MEMBERS if one.name == name]
     result, _ = hunt(mutant, [QUICK[name]])
     assert result is not None, f"{name} survives: {mutant.rule}"
+
+
+def test_no_copy_is_made_over_one_whose_removal_may_be_cut_off_again() -> None:
+    """Seed 38: the operator saw a removal that was not chosen, had the copy made anew, and the removal was cut off with its leader. A member that voted on had lost its log."""
+    quiet = {item.name: False for item in fields(Swarm) if item.type == "bool"}
+    swarm = replace(draw_swarm(stream(1, "swarm"), seconds=60), **quiet, clients=0, partitions=1)
+    run = MembersRun(1, swarm=swarm)
+    (partition,) = run.partitions
+
+    def serving() -> GroupReplica | None:
+        led = run._leading(partition)
+        return led if led is not None and led.group.serving(led.node.now()) else None
+
+    assert run.world.run(until_us=10 * SECOND, stop=lambda: serving() is not None)
+    led = serving()
+    assert led is not None
+    net, me = run.world.net, led.node.host.name
+    for other in run.world.hosts:
+        net.cut_link(me, other)
+    removed = led.group.members.peers[0].node
+    assert led.change_members(Remove(removed))
+
+    def copies() -> set[int]:
+        changes = [change for _ in range(60) for change in run._possible(partition, led)]
+        return {change.member.node for change in changes if isinstance(change, AddLearner)}
+
+    assert removed not in copies(), "the removal may be cut off again"
+    net.heal()
+    assert run.world.run(until_us=20 * SECOND, stop=lambda: led.group.members_chosen is led.group.members)
+    assert removed in copies()

@@ -23,6 +23,7 @@ from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
 from scrubjay.storage.replica.checkpoints import Checkpoints
 from scrubjay.storage.replica.segments import RawHash
+from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import Append, Boot
 from scrubjay.storage.wal.wal import Wal
 from tests.sim.story import Story, tell
@@ -324,7 +325,7 @@ def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_i
 
 LATER: dict[str, dict[str, int]] = {
     "kind SPLIT": {"kind": RecordKind.SPLIT},
-    "kind PREPARE": {"kind": RecordKind.PREPARE},
+    "kind PREPARE": {"kind": RecordKind.PREPARE, "count": 1},
     "kind ABORT": {"kind": RecordKind.ABORT},
     "kind 9": {"kind": 9},
     "kind 31": {"kind": 31},
@@ -587,5 +588,24 @@ def test_a_lease_lost_during_a_read_is_noticed_before_the_answer(ranged: bool, m
         else:
             leader.read(key_of(1), consistent=True, min_lsn=Lsn(0), done=heard.append)
         assert [type(one) for one in heard] == [NotLeader]
+
+    tell(scene)
+
+
+def test_what_is_told_of_a_leader_is_told_anew_when_it_leads_under_another_ballot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else about it need have changed, if it served under neither: it told of the ballot before."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        port = next(host.process.port for host in story.cluster.hosts if host.name == story.leader().node.name)
+        state = story.leader().group.state
+        monkeypatch.setattr(Term, "serving", lambda self: False)
+        before = state.promised
+        assert port.facts(story.partition).ballot == before
+        state.promised = before + (1 << 16)
+        told = port.facts(story.partition).ballot
+        state.promised = before
+        assert told == before + (1 << 16)
 
     tell(scene)

@@ -100,13 +100,17 @@ def test_a_seed_is_the_same_in_another_process_with_another_hash_seed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", [mutant for mutant in WHOLE if mutant.name in KILLERS], ids=lambda mutant: mutant.name)
-def test_a_planted_bug_is_noticed(mutant: Mutant) -> None:
-    seed = KILLERS[mutant.name]
+@pytest.mark.parametrize("seed", sorted(set(KILLERS.values())))
+def test_the_bugs_planted_under_a_seed_are_noticed(seed: int) -> None:
+    """By the seed that is known to kill each, and a few more: a change elsewhere may have moved what happens under a seed."""
     control = WholeRun(seed, seconds=MUTANT_SECONDS).run()
-    assert not control.violation, "the seed must hold without the bug, or it proves nothing"
-    result, _ = hunt_whole(mutant, [seed, *range(1, 40)])
-    assert result is not None, f"survived: {mutant.rule}"
+    assert not control.violation, "the seed must hold without the bugs, or it proves nothing"
+    for mutant in WHOLE:
+        if KILLERS.get(mutant.name) == seed:
+            result, _ = hunt_whole(mutant, [seed, *range(1, 6)])
+            assert result is not None, (
+                f"survived: {mutant.rule}; `python -m scrubjay.sim mutants --name {mutant.name}` looks for a seed that kills it"
+            )
 
 
 @pytest.mark.parametrize("mutant", [mutant for mutant in WHOLE if mutant.name in STORIES], ids=lambda mutant: mutant.name)
@@ -122,18 +126,18 @@ def test_every_planted_bug_has_what_notices_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_hundreds_of_idle_tables_cost_what_a_few_do() -> None:
+def test_more_than_a_hundred_idle_tables_cost_what_a_few_do() -> None:
     """Requests and objects depend on the time alone. Two rounds through all partitions, twelve intervals of closed timestamps."""
-    result = IdleRun(idle=490, empty=10, seconds=120).run()
-    assert result.moved == 501
+    result = IdleRun(idle=120, empty=10, seconds=120).run()
+    assert result.moved == 131
     _costs_nothing_of_its_own(result, seconds=120)
 
 
 @pytest.mark.slow
 def test_an_hour_of_idle_tables_makes_nothing_but_closed_objects() -> None:
-    result = IdleRun(idle=20, empty=5, seconds=3600).run()
-    assert result.moved == 26
+    """Few tables, for what comes once in an hour: ten minutes of more of them are below."""
+    result = IdleRun(idle=6, empty=2, seconds=3600).run()
+    assert result.moved == 9
     _costs_nothing_of_its_own(result, seconds=3600)
 
 

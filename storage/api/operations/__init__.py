@@ -7,7 +7,11 @@ from scrubjay.storage.api.operations import (
     batch,
     items,
     query,
+    resource_policies,
     scan,
+    statement_transactions,
+    statements,
+    streams,
     table_backups,
     table_exports,
     table_extras,
@@ -15,6 +19,7 @@ from scrubjay.storage.api.operations import (
     tables,
     tags,
     time_to_live,
+    transactions,
 )
 from scrubjay.storage.api.operations.operation import Operation
 
@@ -25,12 +30,18 @@ OPERATIONS: dict[str, Operation] = {
     **batch.OPERATIONS,
     **query.OPERATIONS,
     **scan.OPERATIONS,
+    **statements.OPERATIONS,
+    **statement_transactions.OPERATIONS,
     **backups.OPERATIONS,
     **table_backups.OPERATIONS,
     **table_exports.OPERATIONS,
     **table_imports.OPERATIONS,
     **table_extras.OPERATIONS,
     **time_to_live.OPERATIONS,
+    **resource_policies.OPERATIONS,
+    **transactions.OPERATIONS,
 }
 
-__all__ = ["OPERATIONS", "Operation"]
+STREAM_OPERATIONS = streams.STREAM_OPERATIONS
+
+__all__ = ["OPERATIONS", "STREAM_OPERATIONS", "Operation"]

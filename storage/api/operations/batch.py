@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
-from scrubjay.storage.api.operations.items import check_index_keys_of, check_paths, collection_metrics, encoded, shown, table_key
+from scrubjay.storage.api.item_collections import CollectionMetrics
+from scrubjay.storage.api.operations.items import check_index_keys_of, check_paths, encoded, refusal, shown, table_key
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
@@ -27,12 +28,12 @@ from scrubjay.storage.api.shapes import (
     Struct,
 )
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.commands.values import Decision, DeleteCommand, PutCommand, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, DeleteCommand, ItemCommand, Outcome, PutCommand, ReadAnswer, WriteAnswer
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.projection import Projection
-from scrubjay.storage.items.keys import HASH_BYTES, check_key, check_key_attributes, key_item, storage_key
-from scrubjay.storage.items.local_index import LocalRows
+from scrubjay.storage.items.keys import check_key, check_key_attributes, key_item, storage_key
+from scrubjay.storage.items.local_index import COLLECTION_FULL
 from scrubjay.storage.items.size import check_item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_from_json
@@ -121,7 +122,7 @@ def batch_get_item(call: Call) -> None:
 
 
 def _resolved(call: Call, name: str, request: Body, keys: list[Item], projection: Projection | None) -> _Table:
-    meta = call.data_table(name)
+    meta = call.data_table(name, "BatchGetItem", keys)
     storage = [table_key(call, meta, key) for key in keys]
     if len(set(storage)) != len(storage):
         raise errors.validation(_DUPLICATES)
@@ -190,14 +191,14 @@ class _GetRun:
         body: Body = {"Responses": responses, "UnprocessedKeys": unprocessed}
         if capacity:
             body["ConsumedCapacity"] = capacity
-        self._call.reply(body, _merged(answer for answer in every if isinstance(answer, ReadAnswer)))
+        self._call.reply(body, merged_traces(answer for answer in every if isinstance(answer, ReadAnswer)))
 
 
-def _merged(answers: Any) -> list[Trace]:
+def merged_traces(answers: Any) -> list[Trace]:
     """One trace a partition, in the order first met, at its highest lsn."""
     found: dict[str, Trace] = {}
     for answer in answers:
-        stamp = answer.timestamp_us if isinstance(answer, WriteAnswer) else None
+        stamp = answer.timestamp_us if isinstance(answer, WriteAnswer | Trace) else None
         before = found.get(answer.partition)
         if before is None or answer.lsn > before.lsn:
             found[answer.partition] = Trace(answer.partition, answer.lsn, stamp)
@@ -248,13 +249,13 @@ def _check_batch_write(call: Call, data: Body) -> None:
 def batch_write_item(call: Call) -> Coroutine[Any, Any, None] | None:
     steps = _batch_write(call)
     if call.size > limits.AT_ONCE_BYTES_MAX:
-        return _in_turns(call, steps)
+        return in_turns(call, steps)
     for _ in steps:
         pass
     return None
 
 
-async def _in_turns(call: Call, steps: Iterator[None]) -> None:
+async def in_turns(call: Call, steps: Iterator[None]) -> None:
     """The same, with everybody else's turn between two items: many small values take Python seconds, and those would be taken from heartbeats."""
     for _ in steps:
         await call.api.env.tasks.sleep(0)
@@ -281,7 +282,9 @@ def _batch_write(call: Call) -> Iterator[None]:
         raise worded(error, Layer.OLDER, call.raw) from None
     if len(requests) > limits.BATCH_WRITE_REQUESTS_MAX:
         raise errors.validation("Too many items requested for the BatchWriteItem call")
-    tables = {name: call.data_table(name) for name in data["RequestItems"]}
+    tables = {
+        name: call.data_table(name, "BatchWriteItem", [one.item for one in requests if one.table == name]) for name in data["RequestItems"]
+    }
     blind = data.get("ReturnConsumedCapacity", "NONE") == "NONE"
     commands = []
     for request in requests:
@@ -293,7 +296,7 @@ def _batch_write(call: Call) -> Iterator[None]:
     _WriteRun(call, requests, [tables[request.table] for request in requests], commands).start()
 
 
-def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand:
+def _command(meta: TableMeta, request: _Request, *, blind: bool) -> ItemCommand:
     """blind: no capacity is asked for, so what was there before does not matter."""
     item = request.item
     try:
@@ -308,10 +311,20 @@ def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand
     return DeleteCommand(storage_key(meta.key, item), key)
 
 
+def is_full(outcome: Outcome) -> bool:
+    """A write that its item collection has no room for."""
+    return outcome.error is not None and outcome.error.code == COLLECTION_FULL
+
+
+def is_held(answer: ScrubjayError) -> bool:
+    """A transaction holds the item: the others of the batch are written, and this one comes back."""
+    return isinstance(answer, Conflict) and answer.fields.get("what") == "transaction"
+
+
 class _WriteRun:
     """Sends all writes at once and answers when the last is in. What could not be done comes back unprocessed."""
 
-    def __init__(self, call: Call, requests: list[_Request], metas: list[TableMeta], commands: list[WriteCommand]) -> None:
+    def __init__(self, call: Call, requests: list[_Request], metas: list[TableMeta], commands: list[ItemCommand]) -> None:
         self._call = call
         self._requests = requests
         self._metas = metas
@@ -334,17 +347,20 @@ class _WriteRun:
         return collect
 
     def _finish(self) -> None:
-        failures = [answer for answer in self._answers if isinstance(answer, ScrubjayError)]
+        failures = [answer for answer in self._answers if isinstance(answer, ScrubjayError) and not is_held(answer)]
         hard = next((answer for answer in failures if not isinstance(answer, Unavailable)), None)
         if hard is not None or len(failures) == len(self._answers):
             self._call.fail(hard or failures[0])
             return
+        full = next((one.outcome.error for one in self._answers if isinstance(one, WriteAnswer) and is_full(one.outcome)), None)
+        if full is not None:  # the others may be written: they are no more undone than on AWS
+            self._call.fail(refusal(full))
+            return
         unprocessed: dict[str, list[Body]] = {}
         units: dict[str, Consumed] = {}
-        collections: dict[str, dict[bytes, Body]] = {}
+        collections = CollectionMetrics(self._call)
         done: list[WriteAnswer] = []
         mode = self._call.input.get("ReturnConsumedCapacity")
-        metrics = self._call.input.get("ReturnItemCollectionMetrics") == "SIZE"
         for request, meta, command, answer in zip(self._requests, self._metas, self._commands, self._answers, strict=True):
             here = units.setdefault(request.table, Consumed())
             if not isinstance(answer, WriteAnswer) or answer.outcome.decision is Decision.REFUSED:
@@ -352,15 +368,18 @@ class _WriteRun:
                 continue
             done.append(answer)
             if mode is not None and mode != "NONE":
-                here.wrote(LocalRows.of_table(meta.key, meta.local_indexes), command.key, answer.outcome.old, answer.outcome.new)
-            if metrics and meta.local_indexes:
-                collections.setdefault(request.table, {})[command.key[:HASH_BYTES]] = collection_metrics(self._call, meta, command.key_item)
+                here.wrote(meta, command.key, answer.outcome.old, answer.outcome.new)
+            collections.add(request.table, meta, command.key, command.key_item)
         body: Body = {"UnprocessedItems": unprocessed}
         if mode is not None and mode != "NONE":
             body["ConsumedCapacity"] = [total.body(mode, table) for table, total in units.items()]
-        if collections:
-            body["ItemCollectionMetrics"] = {table: list(found.values()) for table, found in collections.items()}
-        self._call.reply(body, _merged(done))
+
+        def told(found: dict[str, list[Body]]) -> None:
+            if found:
+                body["ItemCollectionMetrics"] = found
+            self._call.reply(body, merged_traces(done))
+
+        collections.ask(self._call.guard(told))
 
 
 OPERATIONS: dict[str, Any] = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scrubjay.base.errors import Corrupt, ScrubjayError, from_code
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
+from scrubjay.storage.api.item_collections import CollectionMetrics
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import (
     Layer,
@@ -43,22 +44,23 @@ from scrubjay.storage.commands.values import (
     Decision,
     DeleteCommand,
     Failure,
+    ItemCommand,
     Outcome,
     PutCommand,
     ReadAnswer,
     UpdateCommand,
     WriteAnswer,
-    WriteCommand,
 )
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition, check_key_paths
-from scrubjay.storage.items.expressions.index_keys import check_index_paths, check_index_values
+from scrubjay.storage.items.expressions.index_attributes import check_index_paths, check_index_values
 from scrubjay.storage.items.expressions.placeholders import Placeholders
 from scrubjay.storage.items.expressions.projection import Projection
 from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.index_keys import IndexKeys
 from scrubjay.storage.items.keys import check_item_keys, check_key, key_item, storage_key
-from scrubjay.storage.items.local_index import LocalRows
+from scrubjay.storage.items.local_index import COLLECTION_FULL
 from scrubjay.storage.items.size import check_encoded_size, check_item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
@@ -149,9 +151,10 @@ def check_paths(meta: TableMeta, condition: Condition | None, update: Update | N
             check_key_paths(update.reads, meta.key)
         if projection is not None and projection.top is None:
             check_key_paths(projection.paths, meta.key)
-        if meta.local_indexes:
+        indexes = IndexKeys.of_table(meta)
+        if indexes is not None:
             paths = [*(() if condition is None else condition.paths), *(() if projection is None else projection.paths)]
-            check_index_paths([*paths, *(() if update is None else (*update.reads, *update.paths))], meta.local_indexes)
+            check_index_paths([*paths, *(() if update is None else (*update.reads, *update.paths))], indexes)
     except ItemError as error:
         raise errors.validation(error.message) from None
 
@@ -188,7 +191,7 @@ def get_item(call: Call) -> None:
             placeholders.check_all_used()
     except ItemError as error:
         raise worded(error, Layer.BARE, call.raw) from None
-    meta = call.data_table(data["TableName"])
+    meta = call.data_table(data["TableName"], "GetItem", [key])
     storage = table_key(call, meta, key)
     if projection is not None:
         check_paths(meta, None, None, projection)
@@ -229,13 +232,13 @@ class _Write:
     __slots__ = ("call", "command", "meta", "touched")
 
     meta: TableMeta
-    command: WriteCommand
+    command: ItemCommand
 
     def __init__(self, call: Call, touched: Update | None = None) -> None:
         self.call = call
         self.touched = touched
 
-    def send(self, meta: TableMeta, command: WriteCommand) -> None:
+    def send(self, meta: TableMeta, command: ItemCommand) -> None:
         self.meta, self.command = meta, command
         self.call.api.backend.write(meta, command, self.done)
 
@@ -252,54 +255,58 @@ class _Write:
                 item = item_bytes_to_json(outcome.old) if wants_item and outcome.old is not None else None
                 call.fail(errors.conditional_check_failed(item), traces)
             elif outcome.decision is Decision.REFUSED:
-                call.fail(_refusal(outcome.error), traces)
+                call.fail(refusal(outcome.error), traces)
             else:
-                call.reply(self._body(outcome), traces)
+                self._reply(self._body(outcome), traces)
         except Exception as error:  # noqa: BLE001 the answer carries it
             call.fail(error)
+
+    def _reply(self, body: Body, traces: Sequence[Trace]) -> None:
+        def told(found: dict[str, list[Body]]) -> None:
+            for (one,) in found.values():
+                body["ItemCollectionMetrics"] = one
+            self.call.reply(body, traces)
+
+        collections = CollectionMetrics(self.call)
+        collections.add(self.meta.name, self.meta, self.command.key, self.command.key_item)
+        collections.ask(self.call.guard(told))
 
     def _body(self, outcome: Outcome) -> Body:
         data = self.call.input
         body: Body = {}
-        attributes = self._attributes(data.get("ReturnValues", "NONE"), outcome)
+        attributes = returned(data.get("ReturnValues", "NONE"), outcome, self.touched)
         if attributes is not None:
             body["Attributes"] = attributes
         mode = data.get("ReturnConsumedCapacity")
         if mode is not None and mode != "NONE":
             units = Consumed()
-            units.wrote(LocalRows.of_table(self.meta.key, self.meta.local_indexes), self.command.key, outcome.old, outcome.new)
+            units.wrote(self.meta, self.command.key, outcome.old, outcome.new)
             body["ConsumedCapacity"] = units.body(mode, data["TableName"])
-        if self.meta.local_indexes and data.get("ReturnItemCollectionMetrics") == "SIZE":
-            body["ItemCollectionMetrics"] = collection_metrics(self.call, self.meta, self.command.key_item)
         return body
 
-    def _attributes(self, wanted: str, outcome: Outcome) -> Body | None:
-        if wanted == "NONE":
-            return None
-        data = outcome.old if wanted in ("ALL_OLD", "UPDATED_OLD") else outcome.new
-        if data is None:
-            return None
-        if wanted in ("ALL_OLD", "ALL_NEW"):
-            return item_bytes_to_json(data)
-        if self.touched is None:
-            return None
-        return item_to_json(self.touched.project_touched(decode_item(data))) or None
+
+def returned(wanted: str, outcome: Outcome, touched: Update | None) -> Body | None:
+    """What ReturnValues=`wanted` shows of a write; None: nothing. touched: of an update."""
+    if wanted == "NONE":
+        return None
+    data = outcome.old if wanted in ("ALL_OLD", "UPDATED_OLD") else outcome.new
+    if data is None:
+        return None
+    if wanted in ("ALL_OLD", "ALL_NEW"):
+        return item_bytes_to_json(data)
+    if touched is None:
+        return None
+    return item_to_json(touched.project_touched(decode_item(data))) or None
 
 
-def collection_metrics(call: Call, meta: TableMeta, key_item_: bytes) -> Body:
-    """The ItemCollectionMetrics of one partition key of a table with local indexes. The estimate is what is surely true: no item collection is larger than its table."""
-    stats = call.api.backend.stats(meta)
-    upper = max(1.0, float(-(-(stats.bytes + sum(size for _, size in stats.indexes)) // (1 << 30))))
-    name = meta.key.partition.name
-    return {"ItemCollectionKey": item_to_json({name: decode_item(key_item_)[name]}), "SizeEstimateRangeGB": [0.0, upper]}
-
-
-def _refusal(failure: Failure | None) -> Exception:
-    """What the leader refused: the item's own state is in the way, or its bytes are rotten."""
+def refusal(failure: Failure | None) -> Exception:
+    """What the leader refused: the item's own state is in the way, or its collection is full, or its bytes are rotten."""
     if failure is None or failure.code == Corrupt.code:
         return errors.internal()
     if failure.code == ItemError.code:
         return errors.validation(failure.message)
+    if failure.code == COLLECTION_FULL:
+        return errors.item_collection_full(failure.message)
     return from_code(failure.code, failure.message, failure.fields)
 
 
@@ -352,17 +359,17 @@ def put_item(call: Call) -> None:
     if len(data) == 2:
         # the common put: nothing but a table and an item
         item = item_from_json(data["Item"])
-        _check_size(call, item)
+        check_size(call, item)
         condition = None
     else:
         _check_returns_old(call)
         check_mixing(data, ("ConditionExpression",), ("Expected", "ConditionalOperator"), Layer.ENVELOPED)
         item = item_from_json(data["Item"])
-        _check_size(call, item)
+        check_size(call, item)
         placeholders = _maybe_placeholders(data)
         condition = condition_of(data, placeholders)
         _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"])
+    meta = call.data_table(data["TableName"], "PutItem", [item])
     try:
         check_item_keys(meta.key, item)
         check_index_keys_of(meta, item)
@@ -377,8 +384,9 @@ def put_item(call: Call) -> None:
 
 def check_index_keys_of(meta: TableMeta, item: Item) -> None:
     """Raises ItemError if an item to be put has what cannot be a key of one of the table's indexes."""
-    if meta.local_indexes:
-        LocalRows(meta.key, meta.local_indexes).check_put(item)
+    indexes = IndexKeys.of_table(meta)
+    if indexes is not None:
+        indexes.check_put(item)
 
 
 def encoded(item: Item) -> bytes:
@@ -391,7 +399,7 @@ def encoded(item: Item) -> bytes:
     return data
 
 
-def _check_size(call: Call, item: Item) -> None:
+def check_size(call: Call, item: Item) -> None:
     """Raise if the item is too large. Its JSON is never shorter than its size, so most requests need no counting."""
     if call.size > limits.ITEM_BYTES_MAX:
         check_item_size(item)
@@ -427,7 +435,7 @@ def delete_item(call: Call) -> None:
     placeholders = _maybe_placeholders(data)
     condition = condition_of(data, placeholders)
     _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"])
+    meta = call.data_table(data["TableName"], "DeleteItem", [key])
     storage = table_key(call, meta, key)
     if condition is not None:
         check_paths(meta, condition)
@@ -480,19 +488,20 @@ def update_item(call: Call) -> None:
     update = update_of(data, placeholders)
     condition = condition_of(data, placeholders)
     _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"])
+    meta = call.data_table(data["TableName"], "UpdateItem", [key])
     if update is not None:
-        _check_update_keys(update, meta)
+        check_update_keys(update, meta)
     storage = table_key(call, meta, key)
     check_paths(meta, condition, update)
     _Write(call, update).send(meta, UpdateCommand(storage, encode_item(key), update, condition))
 
 
-def _check_update_keys(update: Update, meta: TableMeta) -> None:
+def check_update_keys(update: Update, meta: TableMeta) -> None:
     try:
         update.check_keys(meta.key)
-        if meta.local_indexes:
-            check_index_values(update, meta.local_indexes)
+        indexes = IndexKeys.of_table(meta)
+        if indexes is not None:
+            check_index_values(update, indexes)
     except ItemError as error:
         raise errors.validation(error.message) from None
 

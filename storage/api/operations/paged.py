@@ -7,8 +7,8 @@ from typing import Any
 
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.capacity import Consumed, read_units
-from scrubjay.storage.api.local_indexes import IndexRead
+from scrubjay.storage.api.capacity import Consumed, add, read_units
+from scrubjay.storage.api.index_reads import GlobalRead, IndexRead
 from scrubjay.storage.api.pages import KeyRange, Page
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError
@@ -66,9 +66,8 @@ def start_key_of(data: Body) -> Item | None:
 def check_start_key(meta: TableMeta, key: Item, view: IndexRead | None) -> bytes:
     """The tree's key to go on after."""
     try:
-        if view is not None and view.number:
-            view.check_start_key(key, errors.validation(BAD_START_KEY))
-            return view.start_key(key)
+        if view is not None and view.definition is not None:
+            return view.start_key(key, errors.validation(BAD_START_KEY))
         check_key(meta.key, key)
     except ItemError:
         raise errors.validation(BAD_START_KEY) from None
@@ -131,17 +130,19 @@ def _answer(call: Call, page: Page, view: IndexRead | None, *, consistent: bool,
         body["LastEvaluatedKey"] = item_to_json(page.last)
     mode = data.get("ReturnConsumedCapacity")
     if mode is not None and mode != "NONE":
-        body["ConsumedCapacity"] = _units(page, view, consistent=consistent).body(mode, data["TableName"])
+        body["ConsumedCapacity"] = units_of(page, view, consistent=consistent).body(mode, data["TableName"])
     call.reply(body, page.traces)
 
 
-def _units(page: Page, view: IndexRead | None, *, consistent: bool) -> Consumed:
+def units_of(page: Page, view: IndexRead | None, *, consistent: bool) -> Consumed:
     """Of an index its rows count as one read, and each item that was fetched as one more, of the table."""
     units = Consumed()
     read = read_units(page.size, consistent=consistent)
-    if view is None or not view.number:
+    if view is None or view.definition is None:
         units.table += read
+    elif isinstance(view, GlobalRead):
+        add(units.global_, view.definition.name, read)
     else:
-        units.index(view.definition.name, read)
+        add(units.local, view.definition.name, read)
         units.table += sum([read_units(size, consistent=consistent) for size in page.fetched])
     return units

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
-from scrubjay.storage.api import errors
+from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.errors import ApiError
-from scrubjay.storage.api.local_indexes import IndexRead, index_read
+from scrubjay.storage.api.index_reads import IndexRead, index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.paged import (
@@ -36,7 +36,7 @@ from scrubjay.storage.api.shapes import (
     Int,
     Struct,
 )
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition, check_no_keys, parse_condition
 from scrubjay.storage.items.expressions.keycondition import (
@@ -48,12 +48,14 @@ from scrubjay.storage.items.expressions.keycondition import (
     parse_key_expression,
 )
 from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.keys import CompositeKey, key_attributes
 from scrubjay.storage.items.legacy import check_conditional_operator, parse_key_conditions
 from scrubjay.storage.items.legacy import check_no_keys as check_no_filter_keys
-from scrubjay.storage.items.local_index import entry_bounds, items_end
 from scrubjay.storage.items.values import Item
 
 _ONE_EACH = "KeyConditionExpressions must only contain one condition per key"
+_CONDITIONS_PLAIN = 2
+"""Conditions that a key of one attribute refuses in other words than it does more of them."""
 _NEITHER = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
 
 _QUERY = Struct(
@@ -115,7 +117,8 @@ def query(call: Call) -> None:
         conditions = legacy_key if legacy_key is not None else _conditions(key_expression)
     except ItemError as error:
         raise _key_condition_fault(call, error) or worded(error, Layer.BARE, call.raw) from None
-    meta = call.data_table(data["TableName"])
+    equal = {name: one.values[0] for name, one in conditions.items() if one.operator == "="}
+    meta = call.data_table(data["TableName"], "Query", [equal], index=data.get("IndexName"))
     _run_query(call, meta, conditions, condition, projection, start_key)
 
 
@@ -129,7 +132,7 @@ def _check_query(call: Call, data: Body) -> None:
 
 def _conditions(expression: KeyExpression | None) -> dict[str, AttributeCondition]:
     assert expression is not None
-    return expression.conditions()
+    return expression.conditions(limit=2 * limits.KEY_PARTS_MAX)
 
 
 def _key_condition_fault(call: Call, error: ItemError) -> ApiError | None:
@@ -141,12 +144,15 @@ def _key_condition_fault(call: Call, error: ItemError) -> ApiError | None:
         return errors.validation(f"Invalid KeyConditionExpression: {_ONE_EACH}")
     if error.message == WRONG_LENGTH:
         paths = parse_condition(text, placeholders_of(call.input), kind="KeyConditionExpression").paths
-        meta = call.data_table(call.input["TableName"])
-        given, possible = len(dict.fromkeys(path[0] for path in paths)), 1 if meta.key.sort is None else 2
-        return errors.validation(
-            f"The number of query conditions ({given}) exceeds the number of key attributes defined in the schema ({possible})"
-        )
+        meta = call.data_table(call.input["TableName"], "Query", None, index=call.input.get("IndexName"))
+        return _too_many(len(dict.fromkeys(path[0] for path in paths)), meta.key)
     return None
+
+
+def _too_many(given: int, schema: KeySchema | CompositeKey) -> ApiError:
+    return errors.validation(
+        f"The number of query conditions ({given}) exceeds the number of key attributes defined in the schema ({len(key_attributes(schema))})"
+    )
 
 
 def _run_query(
@@ -158,8 +164,10 @@ def _run_query(
     start_key: Item | None,
 ) -> None:
     data = call.input
-    view = index_read(meta, data, condition, projection)
+    view = index_read(call.api.backend, meta, data, condition, projection, by_key=True)
     schema = meta.key if view is None else view.schema
+    if len(conditions) > max(_CONDITIONS_PLAIN, len(key_attributes(schema))):
+        raise _too_many(len(conditions), schema)
     try:
         key = bind(conditions, schema)
         if condition is not None:
@@ -171,33 +179,38 @@ def _run_query(
         raise errors.validation(error.message) from None
     check_paths(meta, condition, None, projection)
     reverse = data.get("ScanIndexForward", True) is False
-    start, end = _bounds(key, view)
+    partition, start, end = range_of(meta, key, view)
     if start_key is not None:
         start, end = _after_start_key(meta, key, start_key, start, end, view, reverse=reverse)
-    ranges = [KeyRange(partition_of(meta, key.prefix()), start, end)]
-    read_page(call, meta, ranges, condition=condition, projection=projection, view=view, reverse=reverse)
+    read_page(call, meta, [KeyRange(partition, start, end)], condition=condition, projection=projection, view=view, reverse=reverse)
 
 
-def _bounds(key: KeyCondition, view: IndexRead | None) -> tuple[bytes, bytes | None]:
+def bounds_of(key: KeyCondition, view: IndexRead | None) -> tuple[bytes, bytes | None]:
     """Keys of the tree [start, end) that can meet the condition."""
-    if view is None:
-        return key.bounds()
-    if view.number:
-        return entry_bounds(view.definition, view.number, key.prefix(), key.operator, key.sort_values)
-    start, end = key.bounds()
-    edge = items_end(view.local.key, key.prefix())
-    return start, end if edge is None else edge if end is None else min(end, edge)
+    return key.bounds() if view is None else view.bounds(key)
+
+
+def range_of(meta: TableMeta, key: KeyCondition, view: IndexRead | None) -> KeyRange:
+    """Where that is, of the table or of the index that is read."""
+    table, prefix = (meta, key.prefix()) if view is None else (view.table, view.prefix(key))
+    return KeyRange(partition_of(table, prefix), *bounds_of(key, view))
 
 
 def _after_start_key(
     meta: TableMeta, key: KeyCondition, start_key: Item, start: bytes, end: bytes | None, view: IndexRead | None, *, reverse: bool
 ) -> tuple[bytes, bytes | None]:
-    """The rest of [start, end) behind the starting key. Raises unless the key lies in it."""
+    """The rest of [start, end) behind the starting key. Raises unless the key lies in it: the sort key is looked at first if the query asks for one, as by AWS."""
     at = check_start_key(meta, start_key, view)
-    if start_key[meta.key.partition.name] != key.hash_value:
+    names = [one.name for one in CompositeKey.of(key.schema).hash]
+    elsewhere = tuple([start_key[name] for name in names]) != key.hash_values
+    sorts = key.operator is not None or bool(key.equal)
+    if elsewhere and not sorts:
         raise errors.validation("The provided starting key is outside query boundaries based on provided conditions")
-    if not start <= at or (end is not None and at >= end):
+    here = check_start_key(meta, {**start_key, **dict(zip(names, key.hash_values, strict=True))}, view) if elsewhere else at
+    if not start <= here or (end is not None and here >= end):
         raise errors.validation("The provided starting key does not match the range key predicate")
+    if elsewhere:
+        raise errors.validation("The query can return at most one row and cannot be restarted")
     return (start, at) if reverse else (at + b"\x00", end)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.local_indexes import index_read
+from scrubjay.storage.api.index_reads import index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.paged import (
@@ -22,7 +22,7 @@ from scrubjay.storage.api.operations.paged import (
     read_page,
     start_key_of,
 )
-from scrubjay.storage.api.pages import KeyRange
+from scrubjay.storage.api.pages import ranges_of
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
@@ -39,7 +39,6 @@ from scrubjay.storage.api.shapes import (
     Int,
     Struct,
 )
-from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError
 
 _SPACE = 1 << 128
@@ -97,19 +96,6 @@ def segment_bounds(segment: int, total: int) -> tuple[bytes, bytes | None]:
     return start.to_bytes(16, "big"), None if end >= _SPACE else end.to_bytes(16, "big")
 
 
-def ranges_of(meta: TableMeta, start: bytes, end: bytes | None) -> list[KeyRange]:
-    """The parts of the partitions that lie in [start, end), in key order."""
-    ranges = []
-    for partition in meta.partitions:
-        low = bytes.fromhex(partition.lo)
-        high = bytes.fromhex(partition.hi) if partition.hi else None
-        first = max(low, start)
-        last = high if end is None else end if high is None else min(high, end)
-        if last is None or first < last:
-            ranges.append(KeyRange(partition, first, last))
-    return ranges
-
-
 def scan(call: Call) -> None:
     data = read_input(call)
     _check_scan(call, data)
@@ -136,8 +122,8 @@ def scan(call: Call) -> None:
         placeholders.check_all_used()
     except ItemError as error:
         raise worded(error, Layer.OLDER, call.raw) from None
-    meta = call.data_table(data["TableName"])
-    view = index_read(meta, data, condition, projection)
+    meta = call.data_table(data["TableName"], "Scan", [], index=data.get("IndexName"))
+    view = index_read(call.api.backend, meta, data, condition, projection, by_key=False)
     segment, total = data.get("Segment", 0), data.get("TotalSegments", 1)
     start, end = segment_bounds(segment, total)
     if start_key is not None:
@@ -149,7 +135,9 @@ def scan(call: Call) -> None:
             )
         start = at + b"\x00"
     check_paths(meta, condition, None, projection)
-    read_page(call, meta, ranges_of(meta, start, end), condition=condition, projection=projection, view=view)
+    read_page(
+        call, meta, ranges_of(meta if view is None else view.table, start, end), condition=condition, projection=projection, view=view
+    )
 
 
 OPERATIONS: dict[str, Any] = {"Scan": Operation(_SCAN, scan)}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from scrubjay.base.errors import Conflict, Missing, ScrubjayError, Unsafe
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import backup_arn, index_info, key_schema, seconds
-from scrubjay.storage.api.operations.backups import TARGET_NAME, backed_up_table, check_settled, restore_overrides
+from scrubjay.storage.api.describe import backup_arn, global_index_info, index_info, key_schema, on_demand_member, seconds
+from scrubjay.storage.api.operations.backups import TARGET_NAME, backed_up_table, check_settled, check_target, restore_overrides
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import (
     BILLING_MODE,
@@ -23,10 +22,10 @@ from scrubjay.storage.api.operations.table_shapes import (
 from scrubjay.storage.api.operations.tables import check_encryption, describe
 from scrubjay.storage.api.shapes import NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
 from scrubjay.storage.backend import BackupInfo
+from scrubjay.storage.catalogue import GlobalIndex
 
 _ARN = Str(min_chars=limits.BACKUP_ARN_CHARS_MIN, max_chars=limits.BACKUP_ARN_CHARS_MAX)
 _NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
-_PARTS = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})/backup/([a-zA-Z0-9-]{1,64})")
 
 _CREATE = Struct("CreateBackupInput", {"TableName": TABLE_NAME_OR_ARN, "BackupName": _NAME}, required=("TableName", "BackupName"))
 _DESCRIBE = Struct("DescribeBackupInput", {"BackupArn": _ARN}, required=("BackupArn",))
@@ -59,16 +58,24 @@ _RESTORE = Struct(
 )
 
 
-def _id_of(arn: str) -> tuple[str, str]:
-    """Table name and id in a BackupArn. Raises ValidationException."""
-    match = _PARTS.fullmatch(arn)
-    if match is None:
-        raise errors.validation(f"Invalid BackupArn: Invalid ResourceArn provided as input {arn}")
-    return match[1], match[2]
+def _id_of(call: Call, arn: str) -> tuple[str, str]:
+    """Table name and id in a BackupArn. Raises ValidationException, AccessDeniedException (of another account)."""
+    pieces = arn.split(":", 5)
+    bad = errors.validation("Invalid Backup ARN")
+    if len(pieces) < 6 or pieces[0] != "arn":
+        raise bad
+    if pieces[4] != call.api.account:
+        raise errors.access_denied()
+    if pieces[1:3] != ["aws", "dynamodb"]:
+        raise errors.validation("Invalid Request: BackupArn is not valid")
+    words = pieces[5].split("/")
+    if len(words) != 4 or (words[0], words[2]) != ("table", "backup") or not TARGET_NAME.fits(words[1]):
+        raise bad
+    return words[1], words[3]
 
 
 async def _found(call: Call, arn: str) -> BackupInfo:
-    table, id_ = _id_of(arn)
+    table, id_ = _id_of(call, arn)
     try:
         info = await call.api.backend.table_backups().describe(id_)
     except Missing:
@@ -103,17 +110,30 @@ def _description(call: Call, info: BackupInfo) -> Body:
         "BillingMode": table.billing,
     }
     if table.on_demand is not None:
-        source["OnDemandThroughput"] = {"MaxReadRequestUnits": table.on_demand.read, "MaxWriteRequestUnits": table.on_demand.write}
+        source["OnDemandThroughput"] = on_demand_member(table.on_demand)
     features: Body = {}
     if table.local_indexes:
         features["LocalSecondaryIndexes"] = [index_info(table.key, index) for index in table.local_indexes]
+    if table.global_indexes:
+        features["GlobalSecondaryIndexes"] = [_global_index(index) for index in table.global_indexes]
     return {"BackupDetails": _details(call, info), "SourceTableDetails": source, "SourceTableFeatureDetails": features}
+
+
+def _global_index(index: GlobalIndex) -> Body:
+    """The GlobalSecondaryIndexInfo of an index."""
+    units = {"ReadCapacityUnits": index.throughput.read, "WriteCapacityUnits": index.throughput.write}
+    info: Body = {**global_index_info(index), "ProvisionedThroughput": units}
+    if index.on_demand is not None:
+        info["OnDemandThroughput"] = on_demand_member(index.on_demand)
+    return info
 
 
 async def create_backup(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     meta = backed_up_table(call, data["TableName"])
+    if meta.status == "CREATING":
+        raise errors.backups_table_not_found(data["TableName"])
     check_settled(meta)
     try:
         info = await call.api.backend.table_backups().create(meta, data["BackupName"])
@@ -146,8 +166,12 @@ async def list_backups(call: Call) -> None:
     check_constraints(call)
     name = data.get("TableName")
     table = None if name is None else call.api.table_name(name, call.operation)
-    after = _id_of(data["ExclusiveStartBackupArn"])[1] if "ExclusiveStartBackupArn" in data else ""
+    after = _id_of(call, data["ExclusiveStartBackupArn"])[1] if "ExclusiveStartBackupArn" in data else ""
     low, high = data.get("TimeRangeLowerBound"), data.get("TimeRangeUpperBound")
+    if low is not None and high is not None and low > high:
+        raise errors.validation(
+            "One or more parameter values were invalid: Time range lower bound must be less than or equal to upper bound"
+        )
     limit: int = data.get("Limit", limits.LIST_BACKUPS_MAX)
     found = [
         info
@@ -173,10 +197,9 @@ async def restore_table_from_backup(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     arn, target = data["BackupArn"], data["TargetTableName"]
-    check_not_asked(data, "GlobalSecondaryIndexOverride", "VectorIndexOverride")
+    check_not_asked(data, "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
-    if call.api.backend.table(target) is not None:
-        raise errors.table_already_exists(target)
+    check_target(call, target)
     info = await _found(call, arn)
     overrides = restore_overrides(data, info.table)
     if info.status != "AVAILABLE":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unsafe
@@ -13,14 +12,15 @@ from scrubjay.storage.api.operations.backups import backed_up_table, check_settl
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import TRANSFER_BUCKET, TRANSFER_OWNER, TRANSFER_PREFIX, TRANSFER_TOKEN
 from scrubjay.storage.api.shapes import NAMES, VALUES, Int, Str, Struct, Timestamp
+from scrubjay.storage.api.transfer_words import failure_members, named_by, page_token, place_of_token
 from scrubjay.storage.backend import ExportInfo, ExportSpec
 
 _INVALID = "One or more parameter values were invalid: "
+_REQUEST = "Invalid Request: "
 _FULL, _INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
 TABLE_ARN = Str(min_chars=1, max_chars=limits.TABLE_ARN_CHARS_MAX)
 _EXPORT_ARN = Str(min_chars=limits.TRANSFER_ARN_CHARS_MIN, max_chars=limits.TRANSFER_ARN_CHARS_MAX)
-_PARTS = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})/export/([a-zA-Z0-9-]{1,64})")
-_ECHOED = ("S3Bucket", "S3BucketOwner", "S3Prefix", "S3SseAlgorithm")
+_ECHOED = ("S3Bucket", "S3BucketOwner", "S3Prefix", "S3SseAlgorithm", "ExportType")
 
 _EXPORT = Struct(
     "ExportTableToPointInTimeInput",
@@ -68,6 +68,10 @@ def place_of(bucket: str, prefix: str | None) -> str:
 
 def _spec(data: Body) -> ExportSpec:
     """What is asked for, in our words: from exclusive, to inclusive. Raises ValidationException."""
+    if "FilterSpecification" in data and not data["FilterSpecification"]:
+        raise errors.validation(_REQUEST + "Invalid FilterSpecification: The specification can not be empty")
+    if "S3SseKmsKeyId" in data and data.get("S3SseAlgorithm") != "KMS":
+        raise errors.validation(_REQUEST + "KMS Key Id is not supported for this encryption type")
     check_not_asked(data, "FilterSpecification", "S3SseKmsKeyId")
     if data.get("ExportFormat") == "ION":
         raise errors.not_built("ExportFormat ION")
@@ -77,16 +81,22 @@ def _spec(data: Body) -> ExportSpec:
     echo = {name: data[name] for name in _ECHOED if name in data}
     token, place = data.get("ClientToken"), place_of(data["S3Bucket"], data.get("S3Prefix"))
     if kind == _FULL:
-        if part:
-            raise errors.validation(_INVALID + "IncrementalExportSpecification can only be specified when ExportType is INCREMENTAL_EXPORT")
+        if part is not None and "ExportType" in data:
+            raise errors.validation(_REQUEST + "When Export Type is Full Export , Incremental Export Specification should not be provided")
+        if part is not None:
+            raise errors.validation(
+                _REQUEST + "Export Type expected to be Incremental Export when incremental export specification is provided"
+            )
         return ExportSpec(place=place, at_us=data.get("ExportTime"), token=token, echo=echo)
     if "ExportTime" in data:
         raise errors.validation(_INVALID + "ExportTime cannot be specified when ExportType is INCREMENTAL_EXPORT")
-    if not part or "ExportFromTime" not in part:
-        raise errors.validation(_INVALID + "ExportFromTime must be specified when ExportType is INCREMENTAL_EXPORT")
+    if part is None:
+        raise errors.validation(_REQUEST + "Incremental Export Specification expected when export type is set as Incremental Export")
+    if "ExportFromTime" not in part:
+        raise errors.validation(_REQUEST + "ExportFromTime must be provided in IncrementalExportSpecification")
     to_us = part.get("ExportToTime")
     if to_us is not None and to_us <= part["ExportFromTime"]:
-        raise errors.invalid_export_time("ExportToTime must be later than ExportFromTime")
+        raise errors.invalid_export_time("Incremental export period is invalid: ExportToTime must be later than ExportFromTime")
     return ExportSpec(
         place=place, at_us=None if to_us is None else to_us - 1, from_us=part["ExportFromTime"] - 1,
         view=part.get("ExportViewType", "NEW_AND_OLD_IMAGES"), token=token, echo=echo,
@@ -103,9 +113,9 @@ def _description(call: Call, info: ExportInfo) -> Body:
         "TableArn": table_arn,
         "TableId": info.table_id,
         "S3SseAlgorithm": "AES256",
-        **spec.echo,
         "ExportFormat": spec.format,
-        "ExportType": _kind(info),
+        **({} if spec.from_us is None else {"ExportType": _INCREMENTAL}),  # of a full one only if it was asked for
+        **spec.echo,
     }
     if spec.token is not None:
         found["ClientToken"] = spec.token
@@ -121,9 +131,7 @@ def _description(call: Call, info: ExportInfo) -> Body:
         found["EndTime"] = seconds(info.ended_us)
     if info.status == "COMPLETED":
         found |= {"ExportManifest": info.manifest, "ItemCount": info.items, "BilledSizeBytes": info.bytes}
-    if info.failure is not None:
-        found["FailureCode"], found["FailureMessage"] = info.failure
-    return found
+    return found | failure_members(info.failure)
 
 
 def _kind(info: ExportInfo) -> str:
@@ -134,23 +142,23 @@ async def export_table_to_point_in_time(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     spec = _spec(data)
-    name = table_of_arn(data["TableArn"])
-    meta = backed_up_table(call, name)
+    meta = backed_up_table(call, table_of_arn(call, data["TableArn"]), data["TableArn"])
     check_settled(meta)
     if not call.api.backend.continuous_backups(meta).enabled:
-        raise errors.point_in_time_recovery_unavailable(name)
+        raise errors.point_in_time_recovery_unavailable(meta.name)
+    time = "Export Time is invalid" if spec.from_us is None else "Incremental export period is invalid"
     try:
         info = await call.api.backend.table_transfers().start_export(meta, spec)
     except Conflict:
-        raise errors.export_conflict("That ClientToken was of another export") from None
+        raise errors.export_conflict() from None
     except Unsafe as error:
         if error.fields.get("error_code") == "TooMany":
             raise errors.limit_exceeded(error.message) from None
-        raise errors.invalid_export_time(f"Invalid export time: {error.message}") from None
+        raise errors.invalid_export_time(f"{time}: {error.message}") from None
     except Invalid as error:
         raise errors.validation(_INVALID + error.message) from None
     except Missing as error:
-        raise errors.invalid_export_time(f"Invalid export time: {error.message}") from None
+        raise errors.invalid_export_time(f"{time}: {error.message}") from None
     except ScrubjayError as error:
         raise errors.internal(f"The export was not started, or ListExports shows it: {error.message}") from error
     call.reply({"ExportDescription": _description(call, info)})
@@ -160,21 +168,28 @@ def describe_export(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     arn = data["ExportArn"]
-    match = _PARTS.fullmatch(arn)
-    if match is None:
-        raise errors.validation(f"Invalid ExportArn: Invalid ResourceArn provided as input {arn}")
-    info = next((one for one in call.api.backend.table_transfers().exports_info() if (one.table_name, one.id) == match.groups()), None)
+    named = named_by(arn, "export", call.api.account)
+    info = next((one for one in call.api.backend.table_transfers().exports_info() if (one.table_name, one.id) == named), None)
     if info is None:
         raise errors.export_not_found(arn)
     call.reply({"ExportDescription": _description(call, info)})
 
 
 def list_exports(call: Call) -> None:
+    """Newest first. Of a table: those of the one that has the name now."""
     data = read_input(call)
     check_constraints(call)
-    table = table_of_arn(data["TableArn"]) if "TableArn" in data else None
-    after, limit = data.get("NextToken", ""), data.get("MaxResults", limits.LIST_TRANSFERS_MAX)
-    found = [one for one in call.api.backend.table_transfers().exports_info() if table in (None, one.table_name) and one.id > after]
+    before = place_of_token("export", data["NextToken"]) if "NextToken" in data else None
+    table_id: str | None = None
+    if "TableArn" in data:
+        meta = call.api.backend.table(table_of_arn(call, data["TableArn"]))
+        table_id = "" if meta is None else meta.table_id
+    limit = data.get("MaxResults", limits.LIST_TRANSFERS_DEFAULT)
+    found = [
+        one
+        for one in reversed(call.api.backend.table_transfers().exports_info())
+        if table_id in (None, one.table_id) and (before is None or one.id < before)
+    ]
     answer: Body = {
         "ExportSummaries": [
             {"ExportArn": export_arn(call.api.table_arn(one.table_name), one.id), "ExportStatus": one.status, "ExportType": _kind(one)}
@@ -182,7 +197,7 @@ def list_exports(call: Call) -> None:
         ]
     }
     if len(found) > limit:
-        answer["NextToken"] = found[limit - 1].id
+        answer["NextToken"] = page_token("export", found[limit - 1].id)
     call.reply(answer)
 
 

@@ -1,5 +1,5 @@
-"""What the real service can do to a table beside its items, and this store does to none yet: contributor insights, Kinesis destinations, resource
-policies, global tables. Tools ask for it all before they do anything: they hear what an account hears whose tables have none of it. Turning one on is refused by name.
+"""What the real service can do to a table beside its items, and this store does to none yet: contributor insights, Kinesis destinations, global
+tables. Tools ask for it all before they do anything: they hear what an account hears whose tables have none of it. Turning one on is refused by name.
 
 The texts are those that the service gave in October 2026, by recorded answers.
 """
@@ -12,13 +12,10 @@ from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.tables import find_table, read_of_table
-from scrubjay.storage.api.shapes import BOOLEAN, INDEX_NAME, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
+from scrubjay.storage.api.shapes import BOOLEAN, INDEX_NAME, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Double, Int, ListOf, Str, Struct
 from scrubjay.storage.catalogue import TableMeta
 
 _INVALID = "One or more parameter values were invalid: "
-_NO_POLICY = "Resource-based policy not found for the provided ResourceArn: "
-_REVISION = Str(min_chars=1, max_chars=limits.POLICY_REVISION_CHARS_MAX)
-_RESOURCE_ARN = Str(min_chars=1, max_chars=limits.POLICY_ARN_CHARS_MAX)
 _STREAM_ARN = Str(min_chars=limits.STREAM_ARN_CHARS_MIN, max_chars=limits.STREAM_ARN_CHARS_MAX)
 _KINESIS = Struct("EnableKinesisStreamingConfiguration", {"ApproximateCreationDateTimePrecision": Str(enum=("MILLISECOND", "MICROSECOND"))})
 _INSIGHTS_MODE = Str(enum=("ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"))
@@ -44,15 +41,6 @@ _DESCRIBE_KINESIS = Struct("DescribeKinesisStreamingDestinationInput", {"TableNa
 _KINESIS_MEMBERS = {"TableName": TABLE_NAME_OR_ARN, "StreamArn": _STREAM_ARN, "EnableKinesisStreamingConfiguration": _KINESIS}
 _ENABLE_KINESIS = Struct("EnableKinesisStreamingDestinationInput", _KINESIS_MEMBERS, required=("TableName", "StreamArn"))
 _DISABLE_KINESIS = Struct("DisableKinesisStreamingDestinationInput", _KINESIS_MEMBERS, required=("TableName", "StreamArn"))
-_GET_POLICY = Struct("GetResourcePolicyInput", {"ResourceArn": _RESOURCE_ARN}, required=("ResourceArn",))
-_PUT_POLICY = Struct(
-    "PutResourcePolicyInput",
-    {"ResourceArn": _RESOURCE_ARN, "Policy": STRING, "ExpectedRevisionId": _REVISION, "ConfirmRemoveSelfResourceAccess": BOOLEAN},
-    required=("ResourceArn", "Policy"),
-)
-_DELETE_POLICY = Struct(
-    "DeleteResourcePolicyInput", {"ResourceArn": _RESOURCE_ARN, "ExpectedRevisionId": _REVISION}, required=("ResourceArn",)
-)
 _AUTO_SCALING = Struct("DescribeTableReplicaAutoScalingInput", {"TableName": TABLE_NAME_OR_ARN}, required=("TableName",))
 _LIST_GLOBAL = Struct("ListGlobalTablesInput", {"ExclusiveStartGlobalTableName": TABLE_NAME, "Limit": Int(minimum=1), "RegionName": STRING})
 _DESCRIBE_GLOBAL = Struct("DescribeGlobalTableInput", {"GlobalTableName": TABLE_NAME}, required=("GlobalTableName",))
@@ -61,6 +49,126 @@ _CREATE_GLOBAL = Struct(
     "CreateGlobalTableInput",
     {"GlobalTableName": TABLE_NAME, "ReplicationGroup": ListOf(Struct("Replica", {"RegionName": STRING}))},
     required=("GlobalTableName", "ReplicationGroup"),
+)
+_UPDATE_KINESIS = Struct(
+    "UpdateKinesisStreamingDestinationInput",
+    {
+        "TableName": TABLE_NAME_OR_ARN,
+        "StreamArn": _STREAM_ARN,
+        "UpdateKinesisStreamingConfiguration": Struct(
+            "UpdateKinesisStreamingConfiguration", {"ApproximateCreationDateTimePrecision": Str(enum=("MILLISECOND", "MICROSECOND"))}
+        ),
+    },
+    required=("TableName", "StreamArn"),
+)
+_UNITS = Int(minimum=1, java="Long")
+_SCALED = Struct(
+    "AutoScalingSettingsUpdate",
+    {
+        "MinimumUnits": _UNITS,
+        "MaximumUnits": _UNITS,
+        "AutoScalingDisabled": BOOLEAN,
+        "AutoScalingRoleArn": STRING,
+        "ScalingPolicyUpdate": Struct(
+            "AutoScalingPolicyUpdate",
+            {
+                "PolicyName": STRING,
+                "TargetTrackingScalingPolicyConfiguration": Struct(
+                    "AutoScalingTargetTrackingScalingPolicyConfigurationUpdate",
+                    {"DisableScaleIn": BOOLEAN, "ScaleInCooldown": Int(), "ScaleOutCooldown": Int(), "TargetValue": Double()},
+                    required=("TargetValue",),
+                ),
+            },
+            required=("TargetTrackingScalingPolicyConfiguration",),
+        ),
+    },
+)
+_SCALE = Struct(
+    "UpdateTableReplicaAutoScalingInput",
+    {
+        "GlobalSecondaryIndexUpdates": ListOf(
+            Struct(
+                "GlobalSecondaryIndexAutoScalingUpdate", {"IndexName": INDEX_NAME, "ProvisionedWriteCapacityAutoScalingUpdate": _SCALED}
+            ),
+            min_items=1,
+        ),
+        "TableName": TABLE_NAME_OR_ARN,
+        "ProvisionedWriteCapacityAutoScalingUpdate": _SCALED,
+        "ReplicaUpdates": ListOf(
+            Struct(
+                "ReplicaAutoScalingUpdate",
+                {
+                    "RegionName": STRING,
+                    "ReplicaGlobalSecondaryIndexUpdates": ListOf(
+                        Struct(
+                            "ReplicaGlobalSecondaryIndexAutoScalingUpdate",
+                            {"IndexName": INDEX_NAME, "ProvisionedReadCapacityAutoScalingUpdate": _SCALED},
+                        )
+                    ),
+                    "ReplicaProvisionedReadCapacityAutoScalingUpdate": _SCALED,
+                },
+                required=("RegionName",),
+            ),
+            min_items=1,
+        ),
+    },
+    required=("TableName",),
+)
+_REGION = Struct("ReplicaAction", {"RegionName": STRING}, required=("RegionName",))
+_UPDATE_GLOBAL = Struct(
+    "UpdateGlobalTableInput",
+    {"GlobalTableName": TABLE_NAME, "ReplicaUpdates": ListOf(Struct("ReplicaUpdate", {"Create": _REGION, "Delete": _REGION}))},
+    required=("GlobalTableName", "ReplicaUpdates"),
+)
+_UPDATE_SETTINGS = Struct(
+    "UpdateGlobalTableSettingsInput",
+    {
+        "GlobalTableName": TABLE_NAME,
+        "GlobalTableBillingMode": Str(enum=("PROVISIONED", "PAY_PER_REQUEST")),
+        "GlobalTableProvisionedWriteCapacityUnits": _UNITS,
+        "GlobalTableProvisionedWriteCapacityAutoScalingSettingsUpdate": _SCALED,
+        "GlobalTableGlobalSecondaryIndexSettingsUpdate": ListOf(
+            Struct(
+                "GlobalTableGlobalSecondaryIndexSettingsUpdate",
+                {
+                    "IndexName": INDEX_NAME,
+                    "ProvisionedWriteCapacityUnits": _UNITS,
+                    "ProvisionedWriteCapacityAutoScalingSettingsUpdate": _SCALED,
+                },
+                required=("IndexName",),
+            ),
+            min_items=1,
+            max_items=20,
+        ),
+        "ReplicaSettingsUpdate": ListOf(
+            Struct(
+                "ReplicaSettingsUpdate",
+                {
+                    "RegionName": STRING,
+                    "ReplicaProvisionedReadCapacityUnits": _UNITS,
+                    "ReplicaProvisionedReadCapacityAutoScalingSettingsUpdate": _SCALED,
+                    "ReplicaGlobalSecondaryIndexSettingsUpdate": ListOf(
+                        Struct(
+                            "ReplicaGlobalSecondaryIndexSettingsUpdate",
+                            {
+                                "IndexName": INDEX_NAME,
+                                "ProvisionedReadCapacityUnits": _UNITS,
+                                "ProvisionedReadCapacityAutoScalingSettingsUpdate": _SCALED,
+                            },
+                            required=("IndexName",),
+                        ),
+                        min_items=1,
+                        max_items=20,
+                    ),
+                    "ReplicaTableClass": Str(enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS")),
+                },
+                required=("RegionName",),
+            ),
+            min_items=1,
+            max_items=50,
+        ),
+    },
+    required=("GlobalTableName",),
 )
 
 
@@ -76,9 +184,12 @@ def _to_change(call: Call) -> tuple[Body, TableMeta]:
 
 
 def _no_insights(data: Body, meta: TableMeta) -> Body:
-    if "IndexName" in data:
-        raise errors.resource_not_found(f"Requested resource not found: Index: {data['IndexName']} not found")
-    return {"TableName": meta.name, "ContributorInsightsStatus": "DISABLED"}
+    name = data.get("IndexName")
+    if name is None:
+        return {"TableName": meta.name, "ContributorInsightsStatus": "DISABLED"}
+    if name not in [index.name for index in meta.global_indexes or ()]:
+        raise errors.resource_not_found(f"Requested resource not found: Index: {name} not found for table: {meta.name}")
+    return {"TableName": meta.name, "IndexName": name, "ContributorInsightsStatus": "DISABLED"}
 
 
 def describe_contributor_insights(call: Call) -> None:
@@ -121,56 +232,22 @@ def disable_kinesis(call: Call) -> None:
     )
 
 
-# -- resource policies -----------------------------------------------------------------------------------------------------------------
-
-
-def _of_policy(call: Call) -> tuple[Body, TableMeta]:
-    """The request and the table whose ARN it names. Raises as AWS does of each form that is none."""
-    data = read_input(call)
-    check_constraints(call)
-    arn: str = data["ResourceArn"]
-    if not arn.startswith("arn:"):
-        raise errors.validation(f"{_INVALID}ARNs must start with 'arn:': {arn}")
-    pieces = arn.split(":", 5)
-    if len(pieces) < 6 or pieces[1] != "aws" or pieces[2] != "dynamodb":
-        raise errors.validation(f"{_INVALID}Invalid resource Arn: {arn}")
-    if pieces[4] != call.api.account:
-        raise errors.validation("This action is only supported by accounts that match the resource owner\u2019s account.")
-    kind, _, name = pieces[5].partition("/")
-    if kind == "table" and "/index/" in name:
-        raise errors.validation(f"{_INVALID}Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}")
-    if kind == "table" and "/stream/" in name:
-        table, _, label = name.partition("/stream/")
-        raise errors.resource_not_found(f"Requested resource not found: Stream: {label} not found for Table: {table}")
-    if kind != "table" or not TABLE_NAME.fits(name):
-        raise errors.validation(f"{_INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
-    return data, find_table(call, name)
-
-
-def get_resource_policy(call: Call) -> None:
-    data, _ = _of_policy(call)
-    raise errors.policy_not_found(_NO_POLICY + data["ResourceArn"])
-
-
-def put_resource_policy(call: Call) -> None:
-    _of_policy(call)
-    raise errors.not_built("Policy")
-
-
-def delete_resource_policy(call: Call) -> None:
-    data, meta = _of_policy(call)
-    if "ExpectedRevisionId" in data:
-        revision = data["ExpectedRevisionId"]
-        raise errors.policy_not_found(
-            f"{_NO_POLICY}Requested update for policy with revision id {revision}, but table {meta.name} has no associated resource-based policy."
+def update_kinesis(call: Call) -> None:
+    data, _ = _to_change(call)
+    if not data.get("UpdateKinesisStreamingConfiguration"):
+        raise errors.validation(
+            "Streaming destination cannot be updated with given parameters: UpdateKinesisStreamingConfiguration cannot be null or contain only null values"
         )
-    call.reply({})
+    raise errors.validation(
+        "Table is not in a valid state to enable Kinesis Streaming Destination: KinesisStreamingDestination must be ACTIVE to perform UPDATE operation."
+    )
 
 
 # -- global tables ---------------------------------------------------------------------------------------------------------------------
 
 
 def describe_replica_auto_scaling(call: Call) -> None:
+    """Of a table without replicas, which cannot be scaled as such either."""
     _, meta = read_of_table(call)
     raise errors.resource_not_found(f"Global table with name: {meta.name} does not exist.")
 
@@ -182,6 +259,7 @@ def list_global_tables(call: Call) -> None:
 
 
 def describe_global_table(call: Call) -> None:
+    """There is none to be described or changed."""
     name = _global_name(call)
     raise errors.global_table_not_found(f"Global table not found: Global table with name: '{name}' does not exist.")
 
@@ -212,10 +290,11 @@ OPERATIONS: dict[str, Any] = {
     "DescribeKinesisStreamingDestination": Operation(_DESCRIBE_KINESIS, describe_kinesis),
     "EnableKinesisStreamingDestination": Operation(_ENABLE_KINESIS, enable_kinesis),
     "DisableKinesisStreamingDestination": Operation(_DISABLE_KINESIS, disable_kinesis),
-    "GetResourcePolicy": Operation(_GET_POLICY, get_resource_policy),
-    "PutResourcePolicy": Operation(_PUT_POLICY, put_resource_policy),
-    "DeleteResourcePolicy": Operation(_DELETE_POLICY, delete_resource_policy),
     "DescribeTableReplicaAutoScaling": Operation(_AUTO_SCALING, describe_replica_auto_scaling),
+    "UpdateKinesisStreamingDestination": Operation(_UPDATE_KINESIS, update_kinesis),
+    "UpdateTableReplicaAutoScaling": Operation(_SCALE, describe_replica_auto_scaling),
+    "UpdateGlobalTable": Operation(_UPDATE_GLOBAL, describe_global_table),
+    "UpdateGlobalTableSettings": Operation(_UPDATE_SETTINGS, describe_global_table_settings),
     "ListGlobalTables": Operation(_LIST_GLOBAL, list_global_tables),
     "DescribeGlobalTable": Operation(_DESCRIBE_GLOBAL, describe_global_table),
     "DescribeGlobalTableSettings": Operation(_GLOBAL_SETTINGS, describe_global_table_settings),

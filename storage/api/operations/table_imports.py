@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable, Unsafe
@@ -28,12 +27,12 @@ from scrubjay.storage.api.operations.table_shapes import (
 )
 from scrubjay.storage.api.operations.tables import table_spec
 from scrubjay.storage.api.shapes import Int, ListOf, Str, Struct
+from scrubjay.storage.api.transfer_words import failure_members, named_by, page_token, place_of_token
 from scrubjay.storage.backend import ImportInfo, ImportSpec
 
 _INVALID = "One or more parameter values were invalid: "
 _FORMATS = {"DYNAMODB_JSON": "dynamodb-json", "CSV": "csv"}
 _IMPORT_ARN = Str(min_chars=limits.TRANSFER_ARN_CHARS_MIN, max_chars=limits.TRANSFER_ARN_CHARS_MAX)
-_PARTS = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})/import/([a-zA-Z0-9-]{1,64})")
 _ECHOED = ("S3BucketSource", "InputFormat", "InputFormatOptions", "InputCompressionType", "TableCreationParameters")
 
 _IMPORT = Struct(
@@ -62,7 +61,7 @@ _IMPORT = Struct(
                 )
             },
         ),
-        "InputCompressionType": Str(enum=("GZIP", "ZSTD", "NONE")),
+        "InputCompressionType": Str(enum=("ZSTD", "NONE", "GZIP")),
         "TableCreationParameters": Struct(
             "TableCreationParameters",
             {
@@ -79,7 +78,7 @@ _IMPORT = Struct(
             required=("TableName", "AttributeDefinitions", "KeySchema"),
         ),
     },
-    required=("S3BucketSource", "InputFormat", "TableCreationParameters"),
+    required=("ClientToken", "S3BucketSource", "InputFormat", "TableCreationParameters"),
 )
 _DESCRIBE = Struct("DescribeImportInput", {"ImportArn": _IMPORT_ARN}, required=("ImportArn",))
 _LIST = Struct(
@@ -87,7 +86,7 @@ _LIST = Struct(
     {
         "TableArn": TABLE_ARN,
         "PageSize": Int(minimum=1, maximum=limits.LIST_TRANSFERS_MAX),
-        "NextToken": Str(pattern=r"([0-9a-f]{16})+", min_chars=limits.IMPORT_TOKEN_CHARS_MIN, max_chars=limits.IMPORT_TOKEN_CHARS_MAX),
+        "NextToken": Str(pattern=r"([0-9a-f]{16})+", min_chars=limits.TRANSFER_TOKEN_CHARS_MIN, max_chars=limits.TRANSFER_TOKEN_CHARS_MAX),
     },
 )
 
@@ -99,7 +98,7 @@ def _spec(data: Body) -> ImportSpec:
     source, asked = data["S3BucketSource"], data["TableCreationParameters"]
     csv = data.get("InputFormatOptions", {}).get("Csv")
     if csv and data["InputFormat"] != "CSV":
-        raise errors.validation(_INVALID + "Csv can only be specified when InputFormat is CSV")
+        raise errors.validation(f"Invalid Request: Unsupported InputFormatOptions for the given input format: {data['InputFormat']}.")
     csv = csv or {}
     return ImportSpec(
         place=place_of(source["S3Bucket"], source.get("S3KeyPrefix")),
@@ -128,14 +127,22 @@ def _summary(call: Call, info: ImportInfo) -> Body:
 
 
 def _description(call: Call, info: ImportInfo) -> Body:
-    found = {**_summary(call, info), "TableId": info.table_id, "ErrorCount": info.bad_lines, **info.echo}
+    """What was counted is told at the end, as AWS: before, all counts are 0."""
+    done = info.status == "COMPLETED"
+    items = (info.items or 0) if done else 0
+    found: Body = {
+        **_summary(call, info),
+        "TableId": info.table_id,
+        "ProcessedItemCount": items + info.bad_lines,
+        "ImportedItemCount": items,
+        "ErrorCount": info.bad_lines,
+        **info.echo,
+    }
     if info.token is not None:
         found["ClientToken"] = info.token
-    if info.status == "COMPLETED":
-        found |= {"ProcessedSizeBytes": info.bytes, "ProcessedItemCount": info.items, "ImportedItemCount": info.items}
-    if info.failure is not None:
-        found["FailureCode"], found["FailureMessage"] = info.failure
-    return found
+    if done:
+        found["ProcessedSizeBytes"] = info.bytes
+    return found | failure_members(info.failure)
 
 
 async def import_table(call: Call) -> None:
@@ -146,7 +153,7 @@ async def import_table(call: Call) -> None:
         info = await call.api.backend.table_transfers().start_import(spec)
     except Conflict as error:
         if error.fields.get("error_code") == "TokenTaken":
-            raise errors.import_conflict("That ClientToken was of another import") from None
+            raise errors.import_conflict() from None
         raise errors.resource_in_use(f"Table already exists: {spec.table.name}") from None
     except Unsafe as error:
         if error.fields.get("error_code") == "TooMany":
@@ -165,25 +172,28 @@ def describe_import(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     arn = data["ImportArn"]
-    match = _PARTS.fullmatch(arn)
-    if match is None:
-        raise errors.validation(f"Invalid ImportArn: Invalid ResourceArn provided as input {arn}")
-    info = next((one for one in call.api.backend.table_transfers().imports_info() if (one.table_name, one.id) == match.groups()), None)
+    named = named_by(arn, "import", call.api.account)
+    info = next((one for one in call.api.backend.table_transfers().imports_info() if (one.table_name, one.id) == named), None)
     if info is None:
         raise errors.import_not_found(arn)
     call.reply({"ImportTableDescription": _description(call, info)})
 
 
 def list_imports(call: Call) -> None:
+    """Newest first. Of a table: those of all that had the name."""
     data = read_input(call)
     check_constraints(call)
-    table = table_of_arn(data["TableArn"]) if "TableArn" in data else None
-    after = bytes.fromhex(data.get("NextToken", "")).rstrip(b"\0").decode("ascii", "replace")
-    limit = data.get("PageSize", limits.LIST_TRANSFERS_MAX)
-    found = [one for one in call.api.backend.table_transfers().imports_info() if table in (None, one.table_name) and one.id > after]
+    before = place_of_token("import", data["NextToken"]) if "NextToken" in data else None
+    table = table_of_arn(call, data["TableArn"]) if "TableArn" in data else None
+    limit = data.get("PageSize", limits.LIST_TRANSFERS_DEFAULT)
+    found = [
+        one
+        for one in reversed(call.api.backend.table_transfers().imports_info())
+        if table in (None, one.table_name) and (before is None or one.id < before)
+    ]
     answer: Body = {"ImportSummaryList": [_summary(call, one) for one in found[:limit]]}
     if len(found) > limit:
-        answer["NextToken"] = found[limit - 1].id.encode().ljust(limits.IMPORT_TOKEN_CHARS_MIN // 2, b"\0").hex()
+        answer["NextToken"] = page_token("import", found[limit - 1].id)
     call.reply(answer)
 
 

@@ -12,7 +12,8 @@ LONG = Int(java=_LONG)
 ATTRIBUTE_NAME = Str(min_chars=1, max_chars=limits.KEY_NAME_CHARS_MAX)
 """Of keys and of what an index projects; other attribute names may be longer (storage.items.wire)."""
 BILLING_MODE = Str(enum=("PROVISIONED", "PAY_PER_REQUEST"))
-TABLE_CLASS = Str(enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS"))
+TABLE_CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
+"""Another is refused in words of its own (operations.tables)."""
 PROVISIONED_THROUGHPUT = Struct(
     "ProvisionedThroughput",
     {"WriteCapacityUnits": Int(minimum=1, java=_LONG), "ReadCapacityUnits": Int(minimum=1, java=_LONG)},
@@ -20,15 +21,13 @@ PROVISIONED_THROUGHPUT = Struct(
 )
 ON_DEMAND_THROUGHPUT = Struct("OnDemandThroughput", {"MaxReadRequestUnits": LONG, "MaxWriteRequestUnits": LONG})
 WARM_THROUGHPUT = Struct("WarmThroughput", {"ReadUnitsPerSecond": LONG, "WriteUnitsPerSecond": LONG})
-KEY_SCHEMA = ListOf(
-    Struct(
-        "KeySchemaElement",
-        {"AttributeName": ATTRIBUTE_NAME, "KeyType": Str(enum=("HASH", "RANGE"))},
-        required=("AttributeName", "KeyType"),
-    ),
-    min_items=1,
-    max_items=2,
+_KEY_ELEMENT = Struct(
+    "KeySchemaElement",
+    {"AttributeName": ATTRIBUTE_NAME, "KeyType": Str(enum=("HASH", "RANGE"))},
+    required=("AttributeName", "KeyType"),
 )
+KEY_SCHEMA = ListOf(_KEY_ELEMENT, min_items=1, max_items=2)
+"""Of a table and a local index; a global index may have more."""
 ATTRIBUTE_DEFINITIONS = ListOf(
     Struct(
         "AttributeDefinition",
@@ -42,6 +41,7 @@ PROJECTION = Struct(
 )
 _INDEX_MEMBERS = {"IndexName": INDEX_NAME, "KeySchema": KEY_SCHEMA, "Projection": PROJECTION}
 _INDEX_REQUIRED = ("IndexName", "KeySchema", "Projection")
+_GLOBAL_MEMBERS = {**_INDEX_MEMBERS, "KeySchema": ListOf(_KEY_ELEMENT, min_items=1)}
 _INDEX_THROUGHPUT = {
     "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
     "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
@@ -50,7 +50,7 @@ _INDEX_THROUGHPUT = {
 GLOBAL_INDEXES = ListOf(
     Struct(
         "GlobalSecondaryIndex",
-        {**_INDEX_MEMBERS, **_INDEX_THROUGHPUT},
+        {**_GLOBAL_MEMBERS, **_INDEX_THROUGHPUT},
         required=_INDEX_REQUIRED,
         java_members=(*_INDEX_MEMBERS, "ProvisionedThroughput"),
     )
@@ -61,14 +61,14 @@ GLOBAL_INDEX_UPDATES = ListOf(
         "GlobalSecondaryIndexUpdate",
         {
             "Update": Struct("UpdateGlobalSecondaryIndexAction", {"IndexName": INDEX_NAME, **_INDEX_THROUGHPUT}, required=("IndexName",)),
-            "Create": Struct("CreateGlobalSecondaryIndexAction", {**_INDEX_MEMBERS, **_INDEX_THROUGHPUT}, required=_INDEX_REQUIRED),
+            "Create": Struct("CreateGlobalSecondaryIndexAction", {**_GLOBAL_MEMBERS, **_INDEX_THROUGHPUT}, required=_INDEX_REQUIRED),
             "Delete": Struct("DeleteGlobalSecondaryIndexAction", {"IndexName": INDEX_NAME}, required=("IndexName",)),
         },
     )
 )
 STREAM = Struct(
     "StreamSpecification",
-    {"StreamEnabled": BOOLEAN, "StreamViewType": Str(enum=("NEW_AND_OLD_IMAGES", "OLD_IMAGE", "NEW_IMAGE", "KEYS_ONLY"))},
+    {"StreamEnabled": BOOLEAN, "StreamViewType": Str(enum=("OLD_IMAGE", "KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE"))},
     required=("StreamEnabled",),
 )
 ENCRYPTION = Struct("SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING})
@@ -129,22 +129,7 @@ _WITNESS_UPDATES = ListOf(
         },
     )
 )
-_INDEX_TYPES = {
-    "IndexName": STRING,
-    "KeySchema": ListOf(Struct("KeySchemaElement", {"AttributeName": STRING, "KeyType": STRING})),
-    "Projection": _PROJECTION_TYPES,
-}
-GLOBAL_INDEX_OVERRIDE = ListOf(
-    Struct(
-        "GlobalSecondaryIndex",
-        {
-            **_INDEX_TYPES,
-            "ProvisionedThroughput": Struct("ProvisionedThroughput", {"ReadCapacityUnits": LONG, "WriteCapacityUnits": LONG}),
-            "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
-            "WarmThroughput": WARM_THROUGHPUT,
-        },
-    )
-)
+GLOBAL_INDEX_OVERRIDE = GLOBAL_INDEXES
 LOCAL_INDEX_OVERRIDE = LOCAL_INDEXES
 
 # -- the operations --------------------------------------------------------------------------------------------------------------------
@@ -159,7 +144,7 @@ CREATE = Struct(
         "KeySchema": KEY_SCHEMA,
         "GlobalSecondaryIndexes": GLOBAL_INDEXES,
         "LocalSecondaryIndexes": LOCAL_INDEXES,
-        "TableClass": TABLE_CLASS,
+        "TableClass": STRING,
         "DeletionProtectionEnabled": BOOLEAN,
         "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
         "Tags": TAGS,
@@ -193,7 +178,7 @@ UPDATE = Struct(
         "StreamSpecification": STREAM,
         "SSESpecification": ENCRYPTION,
         "ReplicaUpdates": _REPLICA_UPDATES,
-        "TableClass": TABLE_CLASS,
+        "TableClass": STRING,
         "DeletionProtectionEnabled": BOOLEAN,
         "MultiRegionConsistency": STRING,
         "GlobalTableWitnessUpdates": _WITNESS_UPDATES,

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description
-from scrubjay.storage.api.local_indexes import (
-    check_index_keys,
-    check_key_elements,
-    check_local_indexes,
-    check_projected_count,
-    check_projection,
-    local_indexes_of,
+from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description, throughput_member
+from scrubjay.storage.api.index_definitions import check_indexes, check_key_elements, global_indexes_of, local_indexes_of
+from scrubjay.storage.api.index_updates import (
+    IndexUpdates,
+    check_indexes_settled,
+    check_throughput_change,
+    check_updates_shape,
+    index_updates,
 )
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
-from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
+from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, TABLE_CLASSES, UPDATE
 from scrubjay.storage.api.operations.tags import check_tags
+from scrubjay.storage.api.policy.document import PolicyOwner, read_policy
 from scrubjay.storage.api.shapes import Struct
+from scrubjay.storage.api.throughput import changed_at, check_capacity, on_demand_of, warm_of
 from scrubjay.storage.backend import TableSpec
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
-from scrubjay.storage.items.keys import key_attributes
+from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, ResourcePolicy, TableMeta, TableStats, Throughput, new_stream
 
 _INVALID = "One or more parameter values were invalid: "
 _MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
@@ -43,15 +46,22 @@ def describe(call: Call, meta: TableMeta, status: str | None = None) -> Body:
     """The TableDescription of `meta` now."""
     api = call.api
     source_arn = None if meta.restore_of is None else api.table_arn(meta.restore_of.table_name)
-    return table_description(meta, api.backend.stats(meta), api.table_arn(meta.name), source_arn, status=status)
+    indexes = [_index_stats(call, meta, index) for index in meta.global_indexes or ()]
+    return table_description(meta, api.backend.stats(meta), api.table_arn(meta.name), source_arn, status=status, index_stats=indexes)
+
+
+def _index_stats(call: Call, meta: TableMeta, index: GlobalIndex) -> TableStats:
+    table = call.api.backend.index_table(meta, index.name)
+    return TableStats(0, 0) if table is None else call.api.backend.stats(table)
 
 
 def find_table(call: Call, name: str) -> TableMeta:
-    """The table, in whatever status. Raises ResourceNotFoundException."""
+    """The table, in whatever status. Raises ResourceNotFoundException, AccessDeniedException."""
     meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None:
+        call.check_absent(name)
         raise errors.table_not_found(name)
-    return meta
+    return call.check_policy(meta)
 
 
 def read_of_table(call: Call) -> tuple[Body, TableMeta]:
@@ -63,28 +73,6 @@ def read_of_table(call: Call) -> tuple[Body, TableMeta]:
 
 
 # -- CreateTable -----------------------------------------------------------------------------------------------------------------------
-
-
-def check_capacity(throughput: Body) -> Throughput:
-    """The units asked for. Raises if they are out of bounds."""
-    for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
-        if throughput[name] > limits.CAPACITY_UNITS_MAX:
-            raise errors.validation(f"Given value {throughput[name]} for {name} is out of bounds")
-    return Throughput(throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"])
-
-
-def on_demand_of(data: Body, name: str, billing: str) -> Throughput | None:
-    """The on-demand ceilings in the member `name`; -1 is none."""
-    asked = data.get(name)
-    if asked is None:
-        return None
-    if billing != "PAY_PER_REQUEST":
-        raise errors.validation(_INVALID + f"{name} can only be specified when BillingMode is PAY_PER_REQUEST")
-    result = Throughput(asked.get("MaxReadRequestUnits", -1), asked.get("MaxWriteRequestUnits", -1))
-    for member, value in (("MaxReadRequestUnits", result.read), ("MaxWriteRequestUnits", result.write)):
-        if value != -1 and value < 1:
-            raise errors.validation(_INVALID + f"{member} must be -1 or at least 1")
-    return result
 
 
 def _throughput_of(data: Body) -> tuple[str, Throughput]:
@@ -113,74 +101,98 @@ def _key_of(data: Body) -> tuple[KeySchema, tuple[tuple[str, str], ...]]:
         )
     check_key_elements(elements)
     if len(types) != len(definitions):
-        raise errors.validation(_INVALID + "Cannot have two attributes with the same name")
+        twice = next(name for at, (name, _) in enumerate(definitions) if name in dict(definitions[:at]))
+        raise errors.validation(f"Attribute Name is duplicated: {twice}")
     attributes = [KeyAttribute(name, types[name]) for name in names]
     return KeySchema(attributes[0], attributes[1] if len(attributes) == 2 else None), definitions
 
 
-def _check_indexes(data: Body, key: KeySchema, definitions: tuple[tuple[str, str], ...]) -> None:
-    """What AWS refuses about indexes, before this store refuses global ones altogether."""
-    local, global_ = data.get("LocalSecondaryIndexes"), data.get("GlobalSecondaryIndexes")
-    if local is not None:
-        check_local_indexes(local, key, definitions)
-    if global_ is not None:
-        _check_global_indexes(global_, definitions, {index["IndexName"] for index in local or ()})
-    check_projected_count([*(local or ()), *(global_ or ())])
-    check_not_asked(data, "GlobalSecondaryIndexes")
-    _check_definitions_used(key, local, definitions)
+def stream_view_of(data: Body) -> str:
+    """Of the stream that a new table shall have, "": none."""
+    stream = data.get("StreamSpecification")
+    if stream is None:
+        return ""
+    view: str = stream.get("StreamViewType", "")
+    if stream["StreamEnabled"] and not view:
+        raise errors.validation(_INVALID + "Table is being created with a stream enabled, UpdateViewType is required")
+    if view and not stream["StreamEnabled"]:
+        raise errors.validation(_INVALID + "Table is being created with a stream disabled, UpdateViewType should not be specified")
+    return view
 
 
-def _check_global_indexes(indexes: list[Body], definitions: tuple[tuple[str, str], ...], seen: set[str]) -> None:
-    if not indexes:
-        raise errors.validation(_INVALID + "List of GlobalSecondaryIndexes is empty")
-    for index in indexes:
-        check_index_keys(index, definitions)
-        check_projection(index["Projection"])
-        if index["IndexName"] in seen:
-            raise errors.validation(_INVALID + f"Duplicate index name: {index['IndexName']}")
-        seen.add(index["IndexName"])
-
-
-def _check_definitions_used(key: KeySchema, local: list[Body] | None, definitions: tuple[tuple[str, str], ...]) -> None:
-    """An attribute that is no key of anything is not defined."""
-    used = dict.fromkeys(one.name for one in key_attributes(key))
-    if not local and len(definitions) != len(used):
-        raise errors.validation(
-            _INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions"
-        )
-    used |= dict.fromkeys(element["AttributeName"] for index in local or () for element in index["KeySchema"])
-    if len(definitions) != len(used):
-        raise errors.validation(
-            _INVALID + f"Some AttributeDefinitions are not used. AttributeDefinitions: [{', '.join(name for name, _ in definitions)}], "
-            f"keys used: [{', '.join(used)}]"
-        )
-
-
-def check_stream(data: Body) -> None:
+def check_stream_update(data: Body) -> None:
+    """What UpdateTable asks of the stream, by itself."""
     stream = data.get("StreamSpecification")
     if stream is None:
         return
-    if stream["StreamEnabled"]:
-        raise errors.not_built("StreamSpecification")
-    if "StreamViewType" in stream:
-        raise errors.validation(_INVALID + "Table is being created with stream disabled, StreamViewType should not be specified")
+    if stream["StreamEnabled"] and "StreamViewType" not in stream:
+        raise errors.validation(_INVALID + "If stream is being enabled then UpdateViewType is required")
+    if not stream["StreamEnabled"] and "StreamViewType" in stream:
+        raise errors.validation(_INVALID + "If stream is being disabled, then UpdateViewType must not be specified")
+    if "ProvisionedThroughput" in data or data.get("BillingMode") == "PROVISIONED":
+        raise errors.validation(_INVALID + "You cannot modify stream status while updating table IOPS")
+    updates = data.get("GlobalSecondaryIndexUpdates") or []
+    if any(update and "Update" not in update for update in updates):
+        raise errors.validation(_INVALID + "You cannot create or delete index while changing stream status")
+    if updates:
+        raise errors.validation(_INVALID + "You cannot modify stream status while creating, updating or deleting an index")
+
+
+def _stream_change(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
+    """The fields of TableMeta that a stream turned on or off changes."""
+    asked = data.get("StreamSpecification")
+    if asked is None:
+        return {}
+    current = meta.stream
+    if asked["StreamEnabled"]:
+        if current is not None:
+            raise errors.validation(f"Table already has an enabled stream: TableName: {meta.name}")
+        streams = (*meta.streams_kept(now_us), new_stream(asked["StreamViewType"], now_us))
+    else:
+        if current is None:
+            raise errors.validation(f"Table has no stream to disable: TableName: {meta.name}")
+        assert meta.streams
+        streams = (*meta.streams[:-1], msgspec.structs.replace(current, status="DISABLING", ended_at=now_us))
+    return {"streams": streams, "status": "UPDATING"}
 
 
 def check_encryption(data: Body, name: str = "SSESpecification") -> None:
-    """Encryption with a key of ours alone is what every table has; a KMS key is refused."""
-    asked = data.get(name)
-    if asked and (asked.get("Enabled") or "KMSMasterKeyId" in asked or asked.get("SSEType") == "KMS"):
+    """A table is what every table is, and no key of a KMS is there to make it otherwise: who names one hears that, who asks for the service's own is refused by name. Raises ValidationException."""
+    asked = data.get(name) or {}
+    kind, key = asked.get("SSEType"), asked.get("KMSMasterKeyId")
+    if not asked.get("Enabled", True):
+        for member in ("SSEType", "KMSMasterKeyId"):
+            if member in asked:
+                raise errors.validation(f"{_INVALID}{member} can not be specified if Enabled is false")
+    if key is not None and kind is None:
+        raise errors.validation(_INVALID + "SSEType KMS is required if KMSMasterKeyId is specified")
+    if kind == "AES256":
+        raise errors.validation(_INVALID + "SSEType AES256 is not supported")
+    if key is not None and key.rpartition(":")[2] != "alias/aws/dynamodb":
+        raise errors.no_such_kms_key(key)
+    if asked.get("Enabled") or kind is not None:
         raise errors.not_built(name)
+
+
+def new_policy(call: Call, text: str, *, stream: str = "", after: ResourcePolicy | None = None) -> ResourcePolicy:
+    """A policy to be attached. stream: label, "": to a table. after: the one before it. Raises ValidationException."""
+    found = read_policy(text, PolicyOwner(call.account, call.api.users, stream=bool(stream)))
+    return ResourcePolicy(found.text, later(call, after), stream, found.versioned)
+
+
+def later(call: Call, last: ResourcePolicy | None) -> int:
+    """When a policy is changed: each change has a revision of its own, which is a millisecond."""
+    return max(call.api.env.clock.wall_us(), 0 if last is None else last.changed_at + 1000)
 
 
 def table_spec(data: Body) -> TableSpec:
     """The table that CreateTable, or ImportTable, asks for. Raises ValidationException."""
+    check_table_class(data)
     billing, throughput = _throughput_of(data)
     key, definitions = _key_of(data)
-    _check_indexes(data, key, definitions)
-    check_stream(data)
+    check_indexes(data, key, definitions, billing)
     check_encryption(data)
-    check_not_asked(data, "WarmThroughput", "ResourcePolicy", "GlobalTableSourceArn", "GlobalTableSettingsReplicationMode", "VectorIndexes")
+    check_not_asked(data, "GlobalTableSourceArn", "GlobalTableSettingsReplicationMode", "VectorIndexes")
     return TableSpec(
         name=data["TableName"],
         key=key,
@@ -190,8 +202,11 @@ def table_spec(data: Body) -> TableSpec:
         deletion_protection=data.get("DeletionProtectionEnabled", False),
         table_class=data.get("TableClass", "STANDARD"),
         tags=tuple(sorted(check_tags(data.get("Tags", [])).items())),
-        on_demand=on_demand_of(data, "OnDemandThroughput", billing),
+        on_demand=on_demand_of(data.get("OnDemandThroughput"), billing),
         local_indexes=local_indexes_of(data.get("LocalSecondaryIndexes"), definitions),
+        global_indexes=global_indexes_of(data.get("GlobalSecondaryIndexes"), definitions, billing),
+        warm=warm_of(data.get("WarmThroughput"), billing, throughput, None) or msgspec.UNSET,
+        stream_view=stream_view_of(data),
     )
 
 
@@ -200,6 +215,8 @@ async def create_table(call: Call) -> None:
     name = require_table_name(data)
     check_constraints(call)
     spec = table_spec(data)
+    if "ResourcePolicy" in data:
+        spec = msgspec.structs.replace(spec, policy=new_policy(call, data["ResourcePolicy"]))
     try:
         meta = await call.api.backend.create_table(spec)
     except Conflict:
@@ -272,6 +289,7 @@ async def delete_table(call: Call) -> None:
     check_constraints(call)
     meta = find_table(call, name)
     check_changeable(meta)
+    check_indexes_settled(meta)
     if meta.deletion_protection:
         raise errors.validation(
             "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
@@ -295,38 +313,43 @@ _NO_CHANGE = (
 )
 
 
-def _check_index_updates(data: Body) -> None:
-    """GlobalSecondaryIndexUpdates: one action each, one update an index; making one is not built."""
-    updates = data.get("GlobalSecondaryIndexUpdates")
-    if updates is None:
+_ALONE = {
+    "SSESpecification": "Server-Side Encryption modification must be the only operation in the request",
+    "TableClass": "TableClass modification must be the only operation in the request",
+    "DeletionProtectionEnabled": "DeletionProtection modification must be the only operation in the request",
+    "OnDemandThroughput": "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request",
+    "WarmThroughput": "WarmThroughput must be the only operation in the request",
+}
+"""What is changed by a request of its own; of several, the first here is named."""
+_BESIDE = {"OnDemandThroughput": frozenset(UPDATE.members) - {"StreamSpecification", "WarmThroughput"}}
+"""What may stand beside one of them all the same."""
+
+
+def _check_alone(data: Body) -> None:
+    """One request changes one thing. Raises ValidationException."""
+    asked = {member for member in _CHANGES if data.get(member) not in (None, [])}
+    for member, why in _ALONE.items():
+        if member not in asked or not asked - {member} - _BESIDE.get(member, frozenset()):
+            continue
+        if member == "WarmThroughput" and any("Create" in update for update in data.get("GlobalSecondaryIndexUpdates") or [] if update):
+            continue  # told with the index
+        raise errors.validation(_INVALID + why)
+
+
+def check_table_class(data: Body) -> None:
+    """Raises ValidationException: there is no such class."""
+    if data.get("TableClass", TABLE_CLASSES[0]) not in TABLE_CLASSES:
+        raise errors.validation(
+            "Invalid table-class parameter provided. Please try again with a valid table-class value: [" + ", ".join(TABLE_CLASSES) + "]."
+        )
+
+
+def _check_encryption_change(data: Body) -> None:
+    """A table is encrypted with a key of ours, and stays so."""
+    if "SSESpecification" not in data:
         return
-    if not updates:
-        raise errors.validation(_INVALID + "List of GlobalSecondaryIndexUpdates is empty")
-    seen: set[str] = set()
-    for update in updates:
-        if not update:
-            raise errors.validation(
-                _INVALID + "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
-                "GlobalSecondaryIndexUpdate.Delete must not be null"
-            )
-        if len(update) > 1:
-            raise errors.validation(_INVALID + "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object")
-        ((_, action),) = update.items()
-        name = action["IndexName"]
-        if name in seen:
-            raise errors.validation(_INVALID + f"Only one global secondary index update per index is allowed simultaneously. Index: {name}")
-        seen.add(name)
-    if any("Create" in update for update in updates):
-        raise errors.not_built("GlobalSecondaryIndexUpdates")
-
-
-def _refuse_local(updates: list[Body], meta: TableMeta) -> None:
-    """A local index is made with its table and stays as it is."""
-    local = {index.name for index in meta.local_indexes or ()}
-    for update in updates:
-        for action, asked in update.items():
-            if asked["IndexName"] in local:
-                raise errors.validation(f"Cannot {action.lower()} an index that is not a GlobalSecondaryIndex: {asked['IndexName']}")
+    check_encryption(data)
+    raise errors.validation(_INVALID + "Table is already encrypted by default")
 
 
 async def update_table(call: Call) -> None:
@@ -335,39 +358,71 @@ async def update_table(call: Call) -> None:
     check_constraints(call)
     if not any(data.get(member) not in (None, []) for member in _CHANGES):
         raise errors.validation(_NO_CHANGE)
+    check_table_class(data)
+    _check_alone(data)
     if data.get("BillingMode") == "PAY_PER_REQUEST" and "ProvisionedThroughput" in data:
         raise errors.validation(_NEITHER)
     if "ProvisionedThroughput" in data:
         check_capacity(data["ProvisionedThroughput"])
-    check_stream(data)
-    check_encryption(data)
+    check_stream_update(data)
+    _check_encryption_change(data)
     check_not_asked(
         data,
         "ReplicaUpdates",
         "MultiRegionConsistency",
         "GlobalTableWitnessUpdates",
-        "WarmThroughput",
         "GlobalTableSettingsReplicationMode",
         "DisassociationProtectionEnabled",
         "VectorIndexUpdates",
     )
-    _check_index_updates(data)
+    check_updates_shape(data.get("GlobalSecondaryIndexUpdates"))
     meta = before = find_table(call, name)
-    if "GlobalSecondaryIndexUpdates" in data:
-        _refuse_local(data["GlobalSecondaryIndexUpdates"], meta)
-        # no table has a global index, so the one to change or delete is not there
-        raise errors.resource_not_found()
+    check_throughput_change(data, meta)
+    now_us = call.api.env.clock.wall_us()
+    indexes = index_updates(data, meta, data.get("BillingMode", meta.billing), now_us)
     check_changeable(meta)
-    change = _change_of(data, meta, call.api.env.clock.wall_us())
-    if change:
-        try:
-            meta = await call.api.backend.update_table(meta.name, change)
-        except Missing:
-            raise errors.table_not_found(name) from None
-        except Conflict:
-            raise errors.table_busy(name, "UPDATING") from None
+    change = _change_of(data, meta, now_us)
+    try:
+        meta = await _update(call, meta, change, indexes)
+    except Missing:
+        raise errors.table_not_found(name) from None
+    except Conflict:
+        raise errors.table_busy(name, "UPDATING") from None
     # the answer still shows the throughput from before; DescribeTable shows the new one once it holds
-    call.reply({"TableDescription": {**describe(call, meta, "UPDATING" if change else None), **throughput_description(before)}})
+    busy = change or indexes.create is not None or indexes.delete is not None
+    description = describe(call, meta, "UPDATING" if busy else None)
+    call.reply({"TableDescription": {**description, **throughput_description(before), **_indexes_before(description, before, indexes)}})
+
+
+async def _update(call: Call, meta: TableMeta, change: dict[str, object], indexes: IndexUpdates) -> TableMeta:
+    """What one UpdateTable does to the store. Raises Missing, Conflict."""
+    backend, name = call.api.backend, meta.name
+    alone = indexes.create is None and indexes.delete is None
+    if indexes.changes:
+        meta = await backend.update_indexes(name, indexes.changes, change if alone else {})
+    elif change and alone:
+        meta = await backend.update_table(name, change)
+    if indexes.create is not None:
+        meta = await backend.create_index(name, indexes.create, indexes.attributes, change)
+    elif indexes.delete is not None:
+        meta = await backend.delete_index(name, indexes.delete)
+    return meta
+
+
+def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates) -> Body:
+    """The member GlobalSecondaryIndexes of an UpdateTable's answer: of an index that is updated with the throughput from before."""
+    if not indexes.changes:
+        return {}
+    old = {index.name: index for index in before.global_indexes or ()}
+    shown = []
+    for one in description["GlobalSecondaryIndexes"]:
+        if one["IndexName"] in indexes.changes:
+            index = old[one["IndexName"]]
+            member = throughput_member(before.billing, index.throughput, index.throughput_changed_at)
+            shown.append({**one, **member, "IndexStatus": "UPDATING"})
+        else:
+            shown.append(one)
+    return {"GlobalSecondaryIndexes": shown}
 
 
 def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
@@ -388,7 +443,10 @@ def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
         if billing == "PAY_PER_REQUEST":
             raise errors.validation(_NEITHER)
         change |= _throughput_change(meta, check_capacity(asked), now_us, switched=billing != meta.billing)
-    on_demand = on_demand_of(data, "OnDemandThroughput", billing)
+    on_demand = on_demand_of(data.get("OnDemandThroughput"), billing, may_clear=True)
+    warm = warm_of(data.get("WarmThroughput"), billing, meta.throughput, meta.warm or None, made=False)
+    if warm != (meta.warm or None):
+        change["warm"] = warm or msgspec.UNSET
     if on_demand is not None and on_demand != meta.on_demand:
         change["on_demand"] = on_demand
     protection = data.get("DeletionProtectionEnabled")
@@ -398,7 +456,7 @@ def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
     if table_class is not None and table_class != meta.table_class:
         change["table_class"] = table_class
         change["table_class_changed_at"] = now_us
-    return change
+    return change | _stream_change(data, meta, now_us)
 
 
 def _throughput_change(meta: TableMeta, asked: Throughput, now_us: int, *, switched: bool) -> dict[str, object]:
@@ -411,12 +469,7 @@ def _throughput_change(meta: TableMeta, asked: Throughput, now_us: int, *, switc
             f"Requested WriteCapacityUnits: {asked.write}. "
             "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
         )
-    increased, decreased = meta.throughput_changed_at
-    if asked.read > meta.throughput.read or asked.write > meta.throughput.write:
-        increased = now_us
-    if asked.read < meta.throughput.read or asked.write < meta.throughput.write:
-        decreased = now_us
-    return {"throughput": asked, "throughput_changed_at": (increased, decreased)}
+    return {"throughput": asked, "throughput_changed_at": changed_at(meta.throughput, meta.throughput_changed_at, asked, now_us)}
 
 
 # -- limits and endpoints --------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from scrubjay.storage.api.shapes import STRING, TABLE_NAME, ListOf, Struct
 from scrubjay.storage.catalogue import TableMeta
 
 _SIGNS = frozenset("_.:/=+-@")
+_INVALID = "One or more parameter values were invalid: "
 _TOO_MANY = "Number of Tags exceed the current limit for the provided ResourceArn"
 
 
@@ -57,28 +58,29 @@ def _name_of_arn(call: Call, data: Body) -> str:
     if arn is None:
         raise errors.validation("Invalid TableArn")
     api = call.api
+    check_constraints(call)
+    if not arn.startswith("arn:"):
+        raise errors.validation(f"{_INVALID}ARNs must start with 'arn:': {arn}")
     pieces = arn.split(":", 5)
-    named = len(pieces) == 6 and "/" in pieces[5]
-    bad = errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
-    if not named and call.operation == "TagResource":
-        check_constraints(call)
-        if not arn.startswith("arn:"):
-            raise bad
-    if not named or (arn.startswith("arn:") and pieces[4] != api.account):
+    if len(pieces) < 6 or "/" not in pieces[5] or pieces[4] != api.account:
         user = f"arn:aws:iam::{api.account}:root"
         raise errors.access_denied(f"User: {user} is not authorized to perform: dynamodb:{call.operation} on resource: {arn or '*'}")
-    check_constraints(call)
     kind, _, name = pieces[5].partition("/")
-    if pieces[0] != "arn" or pieces[2] != "dynamodb" or kind != "table" or not TABLE_NAME.fits(name):
-        raise bad
+    if kind == "table" and "/index/" in name:
+        raise errors.validation(f"{_INVALID}Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}")
+    if kind == "table" and "/backup/" in name:
+        raise errors.validation(f"{_INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
+    if pieces[2] != "dynamodb" or kind != "table" or not TABLE_NAME.fits(name):
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
     return str(name)
 
 
 def _table(call: Call, data: Body, name: str) -> TableMeta:
     meta = call.api.backend.table(name)
     if meta is None:
+        call.check_absent(name)
         raise errors.resource_not_found(f"Requested resource not found: ResourcArn: {data['ResourceArn']} not found")
-    return meta
+    return call.check_policy(meta)
 
 
 async def tag_resource(call: Call) -> None:

@@ -35,6 +35,7 @@ from scrubjay.storage.items.expressions.tree import (
     order,
     walk,
 )
+from scrubjay.storage.items.keys import CompositeKey, key_attributes
 from scrubjay.storage.items.values import TYPES, Item, Value
 from scrubjay.storage.items.wire import value_to_json
 
@@ -95,7 +96,7 @@ def parsed(text: str, kind: str) -> Any:
 
 def bind_condition(tree: Any, kind: str, placeholders: Placeholders) -> Condition:
     """A parsed tree with names and values put in, checked. Raises ItemError."""
-    return Condition(check.bind(tree, placeholders, kind, partial(_check_node, kind)))
+    return Condition(check.bind(tree, placeholders, kind, partial(check_node, kind)))
 
 
 def parse_filter(
@@ -112,7 +113,7 @@ def parse_filter(
     return condition
 
 
-def check_no_keys(condition: Condition, schema: KeySchema) -> None:
+def check_no_keys(condition: Condition, schema: KeySchema | CompositeKey) -> None:
     """Raise ItemError if the filter of a Query names a key attribute."""
     keys = key_names(schema)
     for path in condition.paths:
@@ -128,9 +129,9 @@ def check_key_paths(paths: tuple[Path, ...] | list[Path], schema: KeySchema) -> 
             raise ItemError(f"Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: {path[0]}")
 
 
-def key_names(schema: KeySchema) -> tuple[str, ...]:
+def key_names(schema: KeySchema | CompositeKey) -> tuple[str, ...]:
     """Names of the key attributes, partition key first."""
-    return (schema.partition.name,) if schema.sort is None else (schema.partition.name, schema.sort.name)
+    return tuple([one.name for one in key_attributes(schema)])
 
 
 def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
@@ -145,7 +146,7 @@ def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
         _check_use(child, kind, as_condition=as_condition)
 
 
-def _check_node(kind: str, node: Any) -> None:
+def check_node(kind: str, node: Any) -> None:
     """One bound node, its children checked before: each operator and function is checked whole before the next one."""
     operands = children(node)
     if isinstance(node, FunctionNode):

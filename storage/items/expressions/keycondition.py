@@ -6,7 +6,7 @@ values), `KeyExpression.conditions` (shape, still without the table) and `bind` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scrubjay.storage.catalogue import KeySchema
@@ -14,7 +14,7 @@ from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import as_placeholders, bind_condition, parsed
 from scrubjay.storage.items.expressions.placeholders import Placeholders
 from scrubjay.storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, children
-from scrubjay.storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
+from scrubjay.storage.items.keys import CompositeKey, check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
 from scrubjay.storage.items.values import Item, Value
 
 _KIND = "KeyConditionExpression"
@@ -34,23 +34,32 @@ class AttributeCondition(NamedTuple):
 
 
 class KeyCondition(NamedTuple):
-    """What a Query asks for. operator: None when the sort key is free, else one that `keys.sort_bounds` knows, with its sort_values."""
+    """What a Query asks for. hash_values: of every attribute that places a row. operator: None when the sort key is free, else one that `keys.sort_bounds` knows, with its sort_values. equal: of a key
+    with several sort attributes, values of those before the one that `operator` is for."""
 
-    schema: KeySchema
-    hash_value: Value
+    schema: KeySchema | CompositeKey
+    hash_values: tuple[Value, ...]
     operator: str | None
     sort_values: tuple[Value, ...]
+    equal: tuple[Value, ...] = ()
+
+    @property
+    def hash_value(self) -> Value:
+        return self.hash_values[0]
 
     def bounds(self) -> tuple[bytes, bytes | None]:
-        """Storage keys [start, end) that can meet the condition, hash prefix included; end None at the end of the key space."""
+        """Storage keys [start, end) that can meet the condition, hash prefix included; end None at the end of the key space. Of a table's key."""
+        assert isinstance(self.schema, KeySchema)
         return key_bounds(self.schema, self.hash_value, self.operator, self.sort_values)
 
     def sort_bounds(self) -> tuple[bytes | None, bytes | None]:
         """As `bounds`, of the sort key bytes alone; None is an open end."""
+        assert isinstance(self.schema, KeySchema)
         return sort_bounds(self.schema, self.operator, self.sort_values)
 
     def prefix(self) -> bytes:
         """The 16 bytes all its rows' keys begin with."""
+        assert isinstance(self.schema, KeySchema)
         return hash_prefix(self.schema, self.hash_value)
 
 
@@ -62,11 +71,11 @@ class KeyExpression:
     def __init__(self, tree: Any) -> None:
         self._tree = tree
 
-    def conditions(self) -> dict[str, AttributeCondition]:
-        """Attribute name to its condition. Raises ItemError (operators, nesting, several names or conditions, more than two)."""
+    def conditions(self, *, limit: int = 2) -> dict[str, AttributeCondition]:
+        """Attribute name to its condition. limit: how many a key can have. Raises ItemError (operators, nesting, several names or conditions, too many)."""
         found: dict[str, AttributeCondition] = {}
         _collect(self._tree, found)
-        if len(found) > 2:
+        if len(found) > limit:
             raise ItemError(WRONG_LENGTH)
         return found
 
@@ -78,35 +87,49 @@ def parse_key_expression(
     return KeyExpression(bind_condition(parsed(text, _KIND), _KIND, as_placeholders(names, values)).tree)
 
 
-def bind(conditions: Mapping[str, AttributeCondition], schema: KeySchema) -> KeyCondition:
-    """Stage three: conditions on attributes against the key schema. Raises ItemError."""
-    attributes = key_attributes(schema)
+def bind(conditions: Mapping[str, AttributeCondition], schema: KeySchema | CompositeKey) -> KeyCondition:
+    """Stage three: conditions on attributes against the key: every attribute that places a row is given, of those that order it the first ones, and only the last of these by anything but
+    equality. Raises ItemError."""
+    parts, attributes = CompositeKey.of(schema), key_attributes(schema)
     if len(conditions) > len(attributes):
         raise ItemError(NOT_SUPPORTED)
-    for attribute in attributes[: len(conditions)]:
+    given = attributes[: max(len(conditions), len(parts.hash))]
+    if len(parts.sort) > 1 and all(one.name in conditions for one in parts.hash):
+        _check_from_the_left([one.name for one in parts.sort], conditions)
+    for attribute in given:
         if attribute.name not in conditions:
             raise ItemError(f"Query condition missed key schema element: {attribute.name}")
     if any(condition.operator not in _INDEXABLE for condition in conditions.values()):
         raise ItemError(NOT_INDEXABLE)
-    key: Item = {}
-    for attribute in attributes[: len(conditions)]:
+    for attribute in given:
         for value in conditions[attribute.name].values:
             if value[0] != attribute.type:
                 raise ItemError(WRONG_TYPE)
-    hash_condition = conditions[schema.partition.name]
-    if hash_condition.operator != "=":
+    sorts = given[len(parts.hash) :]
+    if any(conditions[attribute.name].operator != "=" for attribute in (*parts.hash, *sorts[:-1])):
         raise ItemError(NOT_SUPPORTED)
-    key[schema.partition.name] = hash_condition.values[0]
-    check_not_empty(schema.partition.name, hash_condition.values[0])
-    sort = None if schema.sort is None else conditions.get(schema.sort.name)
-    if sort is None:
-        check_key_sizes(KeySchema(schema.partition), key)
-        return KeyCondition(schema, hash_condition.values[0], None, ())
-    assert schema.sort is not None
-    for value in sort.values:
-        check_not_empty(schema.sort.name, value)
-        check_key_sizes(schema, {**key, schema.sort.name: value})
-    return KeyCondition(schema, hash_condition.values[0], sort.operator, sort.values)
+    key: Item = {attribute.name: conditions[attribute.name].values[0] for attribute in (*parts.hash, *sorts[:-1])}
+    for attribute in (*parts.hash, *sorts[:-1]):
+        check_not_empty(attribute.name, key[attribute.name])
+    hash_values = tuple([key[attribute.name] for attribute in parts.hash])
+    if not sorts:
+        check_key_sizes(schema, key)
+        return KeyCondition(schema, hash_values, None, ())
+    last = conditions[sorts[-1].name]
+    for value in last.values:
+        check_not_empty(sorts[-1].name, value)
+        check_key_sizes(schema, {**key, sorts[-1].name: value})
+    return KeyCondition(schema, hash_values, last.operator, last.values, tuple([key[attribute.name] for attribute in sorts[:-1]]))
+
+
+def _check_from_the_left(names: Sequence[str], conditions: Mapping[str, AttributeCondition]) -> None:
+    """Of several attributes that order rows, those before the last one that is asked for equal something. Raises ItemError."""
+    last = max([at for at, name in enumerate(names) if name in conditions], default=0)
+    free = [name for name in names[:last] if name not in conditions or conditions[name].operator != "="]
+    if free:
+        raise ItemError(
+            f"RANGE key attributes {', '.join(free)} must have equality conditions specified in the query because a condition is present on key attribute {names[last]}"
+        )
 
 
 # --- shape ---------------------------------------------------------------------------------------------------------------------------------

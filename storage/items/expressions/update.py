@@ -236,7 +236,11 @@ def _rewritten(old: Value | None, branch: _Branch) -> Value:
 def parse_update(text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None) -> Update:
     """Parse and check an UpdateExpression. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
     placeholders = as_placeholders(names, values)
-    actions = tuple([_bound(action, placeholders) for action in parsed(text)])
+    return checked(tuple([_bound(action, placeholders) for action in parsed(text)]))
+
+
+def checked(actions: tuple[Action, ...]) -> Update:
+    """Bound actions as an update. Raises ItemError: what is wrong with them whatever the item."""
     check_disjoint([action.target.path for action in actions], _KIND)
     for action in actions:
         if action.section in ("ADD", "DELETE"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.api.item_cases import BATCHES, DELETES, NAMES, PUTS, READS, UPDATES, S, get, put, query
+from tests.contract.api.recovery_cases import RECOVERY
 from tests.contract.api.table_cases import INDEX_UPDATES, TABLES, TAGS, table
 
 SHAPES = [
@@ -37,7 +38,7 @@ def case_id(value: object) -> str | None:
     return value[0] if isinstance(value, tuple) else None
 
 
-CASES = PUTS + UPDATES + DELETES + READS + BATCHES + TABLES + NAMES + TAGS + INDEX_UPDATES + SHAPES
+CASES = PUTS + UPDATES + DELETES + READS + BATCHES + TABLES + NAMES + TAGS + INDEX_UPDATES + RECOVERY + SHAPES
 
 
 TABLE_KEYS = {"hash": ("pk:S", None), "composite": ("pk:S", "sk:S"), "numeric": ("pk:S", "sk:N"), "binary": ("pk:B", None)}

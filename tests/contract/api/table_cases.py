@@ -25,6 +25,9 @@ def schema(*keys: str) -> list[dict[str, str]]:
     return [{"AttributeName": key.partition(":")[0], "KeyType": key.partition(":")[2]} for key in keys]
 
 
+NO_CLASS = (
+    "Invalid table-class parameter provided. Please try again with a valid table-class value: [STANDARD, STANDARD_INFREQUENT_ACCESS]."
+)
 INDEX = {"IndexName": "index", "KeySchema": schema("pk:HASH"), "Projection": {"ProjectionType": "ALL"}}
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/"
@@ -94,7 +97,7 @@ TABLES = [
     ),
     (table(GlobalSecondaryIndexes=[]), V, INVALID + "List of GlobalSecondaryIndexes is empty"),
     (table(GlobalSecondaryIndexes=[INDEX, INDEX]), V, INVALID + "Duplicate index name: index"),
-    (table(GlobalSecondaryIndexes=[INDEX]), V, INVALID + "GlobalSecondaryIndexes is not supported"),
+    (table(GlobalSecondaryIndexes=[INDEX]), V, INVALID + "ProvisionedThroughput is not specified for index: index"),
     (
         table(LocalSecondaryIndexes=[INDEX]),
         V,
@@ -110,11 +113,56 @@ TABLES = [
         ),
     ),
     (
-        table(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}),
+        table(StreamSpecification={"StreamEnabled": True}),
         V,
-        INVALID + "StreamSpecification is not supported",
+        INVALID + "Table is being created with a stream enabled, UpdateViewType is required",
     ),
-    (table(SSESpecification={"Enabled": True, "KMSMasterKeyId": "k"}), V, INVALID + "SSESpecification is not supported"),
+    (
+        table(StreamSpecification={"StreamEnabled": False, "StreamViewType": "NEW_IMAGE"}),
+        V,
+        INVALID + "Table is being created with a stream disabled, UpdateViewType should not be specified",
+    ),
+    (
+        table(StreamSpecification={"StreamEnabled": True, "StreamViewType": "new_image"}),
+        V,
+        (
+            f"{ONE}Value 'new_image' at 'streamSpecification.streamViewType' failed to satisfy constraint: Member must satisfy enum value set: "
+            "[OLD_IMAGE, KEYS_ONLY, NEW_AND_OLD_IMAGES, NEW_IMAGE]"
+        ),
+    ),
+    (table(TableClass="standard"), V, NO_CLASS),
+    (("UpdateTable", {"TableName": "hash", "TableClass": "junk"}), V, NO_CLASS),
+    (table(SSESpecification={"Enabled": True}), V, INVALID + "SSESpecification is not supported"),
+    (table(SSESpecification={"SSEType": "KMS"}), V, INVALID + "SSESpecification is not supported"),
+    (
+        table(SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": "alias/aws/dynamodb"}),
+        V,
+        INVALID + "SSESpecification is not supported",
+    ),
+    (table(SSESpecification={"Enabled": True, "SSEType": "AES256"}), V, INVALID + "SSEType AES256 is not supported"),
+    (
+        table(SSESpecification={"Enabled": True, "KMSMasterKeyId": "k"}),
+        V,
+        INVALID + "SSEType KMS is required if KMSMasterKeyId is specified",
+    ),
+    (table(SSESpecification={"Enabled": False, "SSEType": "KMS"}), V, INVALID + "SSEType can not be specified if Enabled is false"),
+    (
+        table(SSESpecification={"Enabled": False, "KMSMasterKeyId": "k"}),
+        V,
+        INVALID + "KMSMasterKeyId can not be specified if Enabled is false",
+    ),
+    *[
+        (
+            table(SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}),
+            V,
+            f"KMS validation error: com.amazonaws.services.kms.model.NotFoundException: {what} (Service: AWSKMS; Status Code: 400; Error Code: NotFoundException)",
+        )
+        for key, what in (
+            ("k-1", "Key 'arn:aws:kms:us-east-1:000000000000:key/k-1' does not exist"),
+            ("alias/mine", "Alias arn:aws:kms:us-east-1:000000000000:alias/mine is not found."),
+            ("arn:aws:kms:us-west-2:111122223333:key/k-1", "Key 'arn:aws:kms:us-west-2:111122223333:key/k-1' does not exist"),
+        )
+    ],
     (table(TableName="hash"), "ResourceInUseException", "Table already exists: hash"),
     (("DescribeTable", {"TableName": "absent"}), N, "Requested resource not found: Table: absent not found"),
     (("DescribeTable", {}), V, "The parameter 'TableName' is required but was not present in the request"),
@@ -129,7 +177,11 @@ TABLES = [
         V,
         INVALID + "ProvisionedThroughput must be specified when BillingMode is PROVISIONED",
     ),
-    (("UpdateTable", {"TableName": "hash", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "does_not_exist"}}]}), N, GONE),
+    (
+        ("UpdateTable", {"TableName": "hash", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "does_not_exist"}}]}),
+        N,
+        f"{GONE}: Index does_not_exist for table hash",
+    ),
     (
         ("UpdateTable", {"TableName": "hash", "ReplicaUpdates": [{"Create": {"RegionName": "x"}}]}),
         V,
@@ -148,7 +200,7 @@ TABLES = [
     (
         ("TagResource", {"ResourceArn": "not-a-valid-arn", "Tags": [{"Key": "a", "Value": "b"}]}),
         V,
-        "Invalid TableArn: Invalid ResourceArn provided as input not-a-valid-arn",
+        INVALID + "ARNs must start with 'arn:': not-a-valid-arn",
     ),
     (("DescribeTimeToLive", {"TableName": "absent"}), "ResourceNotFoundException", "Requested resource not found: Table: absent not found"),
     (("DescribeTimeToLive", {}), V, "The parameter 'TableName' is required but was not present in the request"),
@@ -175,7 +227,39 @@ TABLES = [
     (
         ("DescribeContributorInsights", {"TableName": "hash", "IndexName": "by_day"}),
         "ResourceNotFoundException",
-        "Requested resource not found: Index: by_day not found",
+        "Requested resource not found: Index: by_day not found for table: hash",
+    ),
+    (
+        ("UpdateKinesisStreamingDestination", {"TableName": "hash", "StreamArn": STREAM}),
+        V,
+        "Streaming destination cannot be updated with given parameters: UpdateKinesisStreamingConfiguration cannot be null or contain only null values",
+    ),
+    (
+        (
+            "UpdateKinesisStreamingDestination",
+            {
+                "TableName": "hash",
+                "StreamArn": STREAM,
+                "UpdateKinesisStreamingConfiguration": {"ApproximateCreationDateTimePrecision": "MICROSECOND"},
+            },
+        ),
+        V,
+        "Table is not in a valid state to enable Kinesis Streaming Destination: KinesisStreamingDestination must be ACTIVE to perform UPDATE operation.",
+    ),
+    (
+        ("UpdateTableReplicaAutoScaling", {"TableName": "hash", "ProvisionedWriteCapacityAutoScalingUpdate": {"MinimumUnits": 1}}),
+        "ResourceNotFoundException",
+        "Global table with name: hash does not exist.",
+    ),
+    (
+        ("UpdateGlobalTable", {"GlobalTableName": "hash", "ReplicaUpdates": [{"Create": {"RegionName": "us-west-2"}}]}),
+        "GlobalTableNotFoundException",
+        "Global table not found: Global table with name: 'hash' does not exist.",
+    ),
+    (
+        ("UpdateGlobalTableSettings", {"GlobalTableName": "hash", "GlobalTableBillingMode": "PAY_PER_REQUEST"}),
+        "GlobalTableNotFoundException",
+        "Global table with name: 'hash' does not exist.",
     ),
     (
         ("ListContributorInsights", {"TableName": "absent"}),
@@ -236,7 +320,11 @@ TABLES = [
         V,
         f"{INVALID}Invalid resource Arn: {ARN}hash".replace("arn:aws:", "arn:aws-cn:"),
     ),
-    (("PutResourcePolicy", {"ResourceArn": f"{ARN}hash", "Policy": "{}"}), V, f"{INVALID}Policy is not supported"),
+    (
+        ("PutResourcePolicy", {"ResourceArn": f"{ARN}hash", "Policy": "{}"}),
+        V,
+        f"{INVALID}Invalid policy document: Syntax error at position (1,3)",
+    ),
     (
         ("DeleteResourcePolicy", {"ResourceArn": f"{ARN}hash", "ExpectedRevisionId": "12"}),
         "PolicyNotFoundException",
@@ -280,7 +368,7 @@ TABLES = [
     (
         ("DeleteBackup", {"BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/hash"}),
         V,
-        "Invalid BackupArn: Invalid ResourceArn provided as input arn:aws:dynamodb:us-east-1:000000000000:table/hash",
+        "Invalid Backup ARN",
     ),
     (
         ("ListBackups", {"Limit": 101}),
@@ -362,6 +450,23 @@ TAGS = [
     (("TagResource", {"ResourceArn": f"{ARN}ab"}), V, NO_TAGS),
     (("TagResource", {}), V, "Invalid TableArn"),
     (tag(name="ab"), V, f"Invalid TableArn: Invalid ResourceArn provided as input {ARN}ab"),
+    (("ListTagsOfResource", {"ResourceArn": "a:b:c:d:e:f/g"}), V, INVALID + "ARNs must start with 'arn:': a:b:c:d:e:f/g"),
+    *[
+        (
+            request,
+            V,
+            f"{INVALID}Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {ARN}hash/index/by_day",
+        )
+        for request in (tag(("k", "v"), name="hash/index/by_day"), ("ListTagsOfResource", {"ResourceArn": ARN + "hash/index/by_day"}))
+    ],
+    *[
+        (request, V, f"{INVALID}Provided Arn is not a DynamoDB resource arn: {NO_BACKUP}")
+        for request in (
+            ("TagResource", {"ResourceArn": NO_BACKUP, "Tags": [{"Key": "k", "Value": "v"}]}),
+            ("UntagResource", {"ResourceArn": NO_BACKUP, "TagKeys": ["k"]}),
+            ("ListTagsOfResource", {"ResourceArn": NO_BACKUP}),
+        )
+    ],
     (untag(), V, "Atleast one Tag Key needs to be provided as Input."),
     (untag(name="absent"), V, "Atleast one Tag Key needs to be provided as Input."),
     (untag("k" * 129), V, BAD_KEY + "k" * 129),
@@ -390,12 +495,72 @@ def update_indexes(*updates: Any, name: str = "hash", **more: Any) -> tuple[str,
     return "UpdateTable", {"TableName": name, "GlobalSecondaryIndexUpdates": list(updates), **more}
 
 
+PAIRS = {
+    "SSESpecification": {"Enabled": False},
+    "TableClass": "STANDARD",
+    "DeletionProtectionEnabled": True,
+    "OnDemandThroughput": {"MaxReadRequestUnits": 9},
+    "WarmThroughput": {"ReadUnitsPerSecond": 20_000, "WriteUnitsPerSecond": 20_000},
+    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
+    "BillingMode": "PAY_PER_REQUEST",
+    "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    "GlobalSecondaryIndexUpdates": [GONE_INDEX],
+}
+"""Members of UpdateTable."""
+ALONE = {
+    "SSESpecification": "Server-Side Encryption modification must be the only operation in the request",
+    "TableClass": "TableClass modification must be the only operation in the request",
+    "DeletionProtectionEnabled": "DeletionProtection modification must be the only operation in the request",
+    "WarmThroughput": "WarmThroughput must be the only operation in the request",
+}
+TOGETHER = [
+    (
+        ("UpdateTable", {"TableName": "hash", first: PAIRS[first], second: PAIRS[second]}),
+        V,
+        INVALID + ("OnDemandThroughput can only be combined with BillingMode in an UpdateTable request" if odd else why),
+    )
+    for at, (first, why) in enumerate(ALONE.items())
+    for second in PAIRS
+    if second != first and second not in list(ALONE)[:at]
+    for odd in [(first, second) == ("WarmThroughput", "OnDemandThroughput")]
+] + [
+    (
+        (
+            "UpdateTable",
+            {"TableName": "hash", "StreamSpecification": PAIRS["StreamSpecification"], "OnDemandThroughput": {"MaxReadRequestUnits": 9}},
+        ),
+        V,
+        INVALID + "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request",
+    ),
+    (
+        update_indexes(GONE_INDEX, StreamSpecification=PAIRS["StreamSpecification"]),
+        V,
+        INVALID + "You cannot create or delete index while changing stream status",
+    ),
+]
+"""Two changes that are none of one request; of several that must be alone the first is named."""
 INDEX_UPDATES = [
+    *TOGETHER,
     (("UpdateTable", {"TableName": "hash"}), V, NOTHING_ASKED),
     (("UpdateTable", {"TableName": "absent"}), V, NOTHING_ASKED),
     (("UpdateTable", {"TableName": "hash", "AttributeDefinitions": definitions("pk")}), V, NOTHING_ASKED),
     (("UpdateTable", {"TableName": "hash", "ReplicaUpdates": []}), V, NOTHING_ASKED),
     (update_indexes(), V, NOTHING_ASKED),
+    (
+        ("UpdateTable", {"TableName": "hash", "SSESpecification": {"Enabled": False}}),
+        V,
+        INVALID + "Table is already encrypted by default",
+    ),
+    (
+        ("UpdateTable", {"TableName": "hash", "SSESpecification": {"Enabled": False}, "DeletionProtectionEnabled": True}),
+        V,
+        INVALID + "Server-Side Encryption modification must be the only operation in the request",
+    ),
+    (
+        ("UpdateTable", {"TableName": "hash", "SSESpecification": {"Enabled": True, "SSEType": "KMS"}}),
+        V,
+        INVALID + "SSESpecification is not supported",
+    ),
     (update_indexes(DeletionProtectionEnabled=True), V, INVALID + "List of GlobalSecondaryIndexUpdates is empty"),
     (update_indexes({}), V, NO_ACTION),
     (update_indexes({}, name="absent"), V, NO_ACTION),
@@ -418,8 +583,8 @@ INDEX_UPDATES = [
             "Member must not be null"
         ),
     ),
-    (update_indexes({"Update": {"IndexName": "gone"}}), N, GONE),
-    (update_indexes({"Create": INDEX}), V, INVALID + "GlobalSecondaryIndexUpdates is not supported"),
+    (update_indexes({"Update": {"IndexName": "gone"}}), N, f"{GONE}: Index gone for table hash"),
+    (update_indexes({"Create": INDEX}), V, INVALID + "AttributeDefinitions is not specified for index: index"),
     (update_indexes({"Delete": {"IndexName": 5}}), S, "NUMBER_VALUE cannot be converted to String"),
     (update_indexes({"Create": {"KeySchema": "x"}}, name="absent"), S, "Unexpected field type"),
     (("UpdateTable", {"GlobalSecondaryIndexUpdates": [{"Update": "x"}]}), S, "Unexpected value type in payload"),

@@ -18,10 +18,20 @@ def units(description: dict[str, Any]) -> tuple[int, int]:
 
 
 def test_delete_table_does_not_show_what_the_table_was_made_of(server: ApiServer) -> None:
-    server.make_table("short-lived")
+    keys = {
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    server.make_table(
+        "short-lived",
+        "pk:S",
+        "sk:S",
+        LocalSecondaryIndexes=[{"IndexName": "near", **keys}],
+        GlobalSecondaryIndexes=[{"IndexName": "far", **keys}],
+    )
     gone = server.ok("DeleteTable", {"TableName": "short-lived"})["TableDescription"]
     assert (gone["TableName"], gone["TableStatus"]) == ("short-lived", "DELETING")
-    assert not {"AttributeDefinitions", "CreationDateTime", "KeySchema"} & set(gone)
+    assert not {"AttributeDefinitions", "CreationDateTime", "KeySchema", "LocalSecondaryIndexes", "GlobalSecondaryIndexes"} & set(gone)
     assert {"TableArn", "TableId", "ItemCount", "TableSizeBytes", "ProvisionedThroughput"} <= set(gone)
 
 
@@ -109,3 +119,19 @@ def test_what_no_table_has_is_answered_as_to_an_account_without_it(server: ApiSe
     assert server.ok("ListContributorInsights", {}) == server.ok("ListContributorInsights", named) == {"ContributorInsightsSummaries": []}
     assert server.ok("DeleteResourcePolicy", {"ResourceArn": ARN + "hash"}) == {}
     assert server.ok("ListGlobalTables", {"RegionName": "us-east-1", "Limit": 1}) == {"GlobalTables": []}
+
+
+def test_a_period_is_forgotten_when_recovery_is_turned_off(server: ApiServer) -> None:
+    server.make_table("periods")
+
+    def period(**specification: Any) -> int | None:
+        server.ok("UpdateContinuousBackups", {"TableName": "periods", "PointInTimeRecoverySpecification": specification})
+        shown = server.ok("DescribeContinuousBackups", {"TableName": "periods"})["ContinuousBackupsDescription"]
+        days: int | None = shown["PointInTimeRecoveryDescription"].get("RecoveryPeriodInDays")
+        return days
+
+    assert period(PointInTimeRecoveryEnabled=True) == 35
+    assert period(PointInTimeRecoveryEnabled=True, RecoveryPeriodInDays=7) == 7
+    assert period(PointInTimeRecoveryEnabled=True) == 7
+    assert period(PointInTimeRecoveryEnabled=False) is None
+    assert period(PointInTimeRecoveryEnabled=True) == 35

@@ -9,6 +9,7 @@ import pytest
 from tests.api_server import ApiServer
 from tests.contract.api.error_cases import CASES, case_id
 from tests.contract.api.item_cases import INVALID, PUTS, get, put, query, scan
+from tests.contract.api.recovery_cases import DENIED, FOREIGN, HASH, ID
 
 
 @pytest.mark.parametrize(("request_", "name", "message"), CASES, ids=case_id)
@@ -47,3 +48,11 @@ def test_a_table_may_be_named_by_its_arn(server: ApiServer) -> None:
     arn = server.ok("DescribeTable", {"TableName": "hash"})["Table"]["TableArn"]
     assert arn == "arn:aws:dynamodb:us-east-1:000000000000:table/hash"
     assert server.ok(*get(arn)) == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "member", "kind"), [("DescribeExport", "ExportArn", "export"), ("DescribeImport", "ImportArn", "import")]
+)
+def test_an_export_and_an_import_are_of_this_account(server: ApiServer, operation: str, member: str, kind: str) -> None:
+    assert server.refusal(operation, {member: f"{FOREIGN}/{kind}/{ID}"}) == DENIED
+    assert server.refusal(operation, {member: f"{HASH}/{kind}/{ID}"})[0] == f"{kind.capitalize()}NotFoundException"

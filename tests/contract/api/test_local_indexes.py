@@ -31,6 +31,7 @@ def indexed(*indexes: dict[str, Any], names: tuple[str, ...] = ("pk", "sk", "at"
 
 
 AT = ("pk:HASH", "at:RANGE")
+UNITS = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
 REFUSED = [
     (indexed(), INVALID + "List of LocalSecondaryIndexes is empty"),
     (
@@ -73,7 +74,10 @@ REFUSED = [
         indexed(local("by-at", *AT), GlobalSecondaryIndexes=[local("by-at", *AT)]),
         INVALID + "Duplicate index name: by-at",
     ),
-    (indexed(local("by-at", *AT), GlobalSecondaryIndexes=[local("by-at-2", *AT)]), INVALID + "GlobalSecondaryIndexes is not supported"),
+    (
+        indexed(local("by-at", *AT, projection={"ProjectionType": "INCLUDE", "NonKeyAttributes": ["x", "y", "x"]})),
+        INVALID + "Duplicate element in NonKeyAttributes: x",
+    ),
 ]
 
 
@@ -87,7 +91,7 @@ def test_projected_attributes_are_counted_over_all_indexes(server: ApiServer) ->
         projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": [f"a{number}" for number in range(count)]}
         return [local(f"by-at-{number}", *AT, projection=projection) for number in range(5)]
 
-    gsi = local("elsewhere", *AT, projection={"ProjectionType": "INCLUDE", "NonKeyAttributes": ["one"]})
+    gsi = {**local("elsewhere", *AT, projection={"ProjectionType": "INCLUDE", "NonKeyAttributes": ["one"]}), "ProvisionedThroughput": UNITS}
     name, message = server.refusal(*indexed(*including(20), GlobalSecondaryIndexes=[gsi]))
     assert (name, "exceeds the per-table limit of 100" in str(message)) == (V, True)
     server.ok(*indexed(*including(20)))
@@ -174,9 +178,48 @@ def test_what_an_item_shows_of_itself(orders: ApiServer) -> None:
     assert names("some", Select="ALL_PROJECTED_ATTRIBUTES") == {"pk", "sk", "at", "x"}
     assert names("some", Select="ALL_ATTRIBUTES") == whole
     assert names("keys", ProjectionExpression="y, sk") == {"y", "sk"}
-    assert names("keys", FilterExpression="attribute_exists(y)") == {"pk", "sk", "at"}
-    count = orders.ok("Query", asked("keys", Select="COUNT", FilterExpression="attribute_not_exists(y)"))
+    assert names("keys", ProjectionExpression="y", FilterExpression="sk = :s", ExpressionAttributeValues=BOTH) == {"y"}
+    count = orders.ok("Query", asked("some", Select="COUNT", FilterExpression="attribute_not_exists(x)"))
     assert (count["Count"], count["ScannedCount"], "Items" in count) == (0, 3, False)
+
+
+BOTH = {":p": {"S": "p"}, ":s": {"S": "s0"}}
+UNPROJECTED = INVALID + "Secondary index keys does not project one or more filter attributes: [y]"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"FilterExpression": "y = :p"},
+        {"FilterExpression": "attribute_not_exists(y.z)"},
+        {"FilterExpression": "y = :p", "Select": "ALL_ATTRIBUTES"},
+        {"FilterExpression": "y = :p", "Select": "SPECIFIC_ATTRIBUTES", "ProjectionExpression": "y"},
+    ],
+)
+def test_a_query_filters_by_what_the_index_has_whatever_it_shows(orders: ApiServer, more: dict[str, Any]) -> None:
+    assert orders.refusal("Query", asked("keys", **more)) == (V, UNPROJECTED)
+    assert orders.ok("Query", asked("all", **more))["ScannedCount"] == 3
+    legacy = {
+        "TableName": "orders",
+        "IndexName": "keys",
+        "KeyConditions": {"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "p"}]}},
+        "QueryFilter": {"y": {"ComparisonOperator": "NOT_NULL"}},
+    }
+    assert orders.refusal("Query", legacy) == (V, UNPROJECTED)
+
+
+def test_a_scan_filters_by_what_its_rows_have(orders: ApiServer) -> None:
+    """Whether or not the items are read for what is shown: what the index has not is not there."""
+    scan = {"TableName": "orders", "IndexName": "keys"}
+    for shown in ({}, {"Select": "ALL_ATTRIBUTES"}, {"ProjectionExpression": "sk, y"}):
+        counts = [
+            orders.ok("Scan", {**scan, **shown, "FilterExpression": one})["Count"]
+            for one in ("attribute_exists(y)", "attribute_not_exists(y)")
+        ]
+        assert counts == [0, 3]
+    for shown, names in (({"Select": "ALL_ATTRIBUTES"}, {"pk", "sk", "at", "x", "y"}), ({"ProjectionExpression": "sk, y"}, {"sk", "y"})):
+        found = orders.ok("Scan", {**scan, **shown, "FilterExpression": "sk = :s", "ExpressionAttributeValues": {":s": {"S": "s0"}}})
+        assert [set(item) for item in found["Items"]] == [names]
 
 
 def test_pages_go_on_from_the_keys_of_index_and_table(orders: ApiServer) -> None:
@@ -221,6 +264,10 @@ def test_requests_that_are_refused(orders: ApiServer) -> None:
     outside["ExpressionAttributeNames"] = {"#at": "at"}
     outside["ExpressionAttributeValues"][":n"] = {"N": "25"}
     assert orders.refusal("Query", outside) == (V, "The provided starting key does not match the range key predicate")
+    outside["ExclusiveStartKey"]["pk"] = {"S": "q"}
+    assert orders.refusal("Query", outside) == (V, "The provided starting key does not match the range key predicate"), "that comes first"
+    outside["ExclusiveStartKey"]["at"] = {"N": "30"}
+    assert orders.refusal("Query", outside) == (V, "The query can return at most one row and cannot be restarted")
 
 
 def test_a_local_index_is_not_changed(orders: ApiServer) -> None:
@@ -305,7 +352,7 @@ def test_a_backup_tells_of_the_indexes_and_a_restore_takes_those_that_are_named(
     described = orders.ok("DescribeBackup", {"BackupArn": arn})["BackupDescription"]
     infos = described["SourceTableFeatureDetails"]["LocalSecondaryIndexes"]
     assert [info["IndexName"] for info in infos] == ["all", "keys", "some"]
-    wrong = [{**infos[0], "Projection": {"ProjectionType": "KEYS_ONLY"}}]
+    wrong = [{**infos[0], "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["y"]}}]
     assert (
         orders.refusal("RestoreTableFromBackup", {"TargetTableName": "again", "BackupArn": arn, "LocalSecondaryIndexOverride": wrong})[0]
         == V

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scrubjay.base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
+from scrubjay.storage.api import errors
 from tests.api_server import ApiServer
 
 ITEM = {"pk": {"S": "a"}}
@@ -58,6 +59,17 @@ def test_a_store_that_cannot_is_an_error_that_sdks_retry(
         return
     assert status == 500
     assert body["__type"] == "com.amazonaws.dynamodb.v20120810#InternalServerError"
+    # What the store lacks is said; what is a fault of ours, or of the disk below it, is not the client's to read.
+    lacking = errors.CANNOT_NOW + error.message + "." if isinstance(error, Unavailable) else errors.internal().message
+    assert body["message"] == lacking
+
+
+def test_a_write_of_unknown_outcome_is_said_to_be_one(server: ApiServer) -> None:
+    plant(server, Unavailable("no quorum has written this in time", unknown=True))
+    _, body = server.ask("PutItem", {"TableName": "hash", "Item": ITEM})
+    assert body["message"] == (
+        "The store cannot do this now: no quorum has written this in time. What was asked for may have been done, or be done yet."
+    )
 
 
 def test_batches_hand_back_what_could_not_be_done(server: ApiServer) -> None:

@@ -16,6 +16,7 @@ _WRONG: dict[str, list[Any]] = {
     "string": [5, {"a": 1}],
     "integer": ["x", []],
     "long": ["x", {}],
+    "double": ["x", []],
     "boolean": [5, []],
     "timestamp": ["x", []],
     "list": ["x", {"a": "b"}],

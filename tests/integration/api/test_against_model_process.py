@@ -9,17 +9,20 @@ import random
 import time
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from tests.api_server import ServerAt, request_headers
 from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
 from tests.model import differ, generate
 from tests.model.dynamo_model import Item
 from tests.model.in_process import create_request
 from tests.model.wire import item_to_wire
 
 SECONDS = 15.0
-SEQUENCES_MIN = 100
+SEQUENCES_MIN = 20
+"""A transaction takes several rounds of a cluster, and the machine may be busy."""
 
 
 class OverHttp:
@@ -28,11 +31,29 @@ class OverHttp:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self._rand = random.Random(0)
-        caller = ServerAt(port)
-        for name, keys in generate.KEYS.items():
-            caller.ok("CreateTable", create_request(name, *keys))
+        self._caller = ServerAt(port)
+        self._make(*generate.KEYS)
+
+    def _make(self, *names: str) -> None:
+        for name in names:
+            self._caller.ok("CreateTable", create_request(name, *generate.KEYS[name]))
+        for name in names:
+            self._caller.wait_active(name)
+
+    def renew(self) -> None:
+        """Other tables by the same names: whatever is still under way for the present ones is not for these."""
         for name in generate.KEYS:
-            caller.wait_active(name)
+            wait_for(partial(self._gone, name), timeout=60)
+        wait_for(self._made, timeout=60)
+
+    def _gone(self, name: str) -> bool:
+        return self._caller.ask("DeleteTable", {"TableName": name})[1].get("__type", "").endswith("ResourceNotFoundException")
+
+    def _made(self) -> bool:
+        for name, keys in generate.KEYS.items():
+            self._caller.ask("CreateTable", create_request(name, *keys))
+        told = [self._caller.ask("DescribeTable", {"TableName": name})[1] for name in generate.KEYS]
+        return all(one.get("Table", {}).get("TableStatus") == "ACTIVE" for one in told)
 
     def close(self) -> None:
         self._connection.close()
@@ -40,7 +61,9 @@ class OverHttp:
     def ask(self, operation: str, request: dict[str, Any]) -> tuple[int, Any]:
         self._connection.request("POST", "/", json.dumps(request), request_headers(operation))
         response = self._connection.getresponse()
-        return response.status, json.loads(response.read())
+        answer = json.loads(response.read())
+        differ.check_not_interrupted(response.status, answer)
+        return response.status, answer
 
     def empty(self, name: str, keys: list[Item]) -> None:
         for start in range(0, len(keys), 25):
@@ -62,7 +85,11 @@ def run_for(subject: OverHttp, seconds: float) -> int:
     end = time.monotonic() + seconds
     done = 0
     for seed in itertools.count(3_000_000):
-        failure = differ.sequence(subject, seed, outcomes, strong=True)
+        try:
+            failure = differ.sequence(subject, seed, outcomes, strong=True)
+        except differ.Interrupted:
+            subject.renew()
+            continue
         assert failure is None, failure.text
         done += 1
         if time.monotonic() > end:

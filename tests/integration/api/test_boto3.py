@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -86,6 +87,20 @@ def restore(client: Any, **arguments: Any) -> Any:
     return answers[-1]
 
 
+@contextlib.contextmanager
+def held(server: ApiCaller, name: str) -> Iterator[None]:
+    """The state that a table is put into within stays until the end, then it is over. Of the table in memory; a real server's is over when it is, perhaps at once."""
+    if not isinstance(server, ApiServer):
+        yield
+        return
+    delay_us, server.backend.delay_us = server.backend.delay_us, 3_600_000_000
+    try:
+        yield
+    finally:
+        server.backend.delay_us = delay_us
+    server.call(lambda: server.backend.finish(name))
+
+
 def test_the_life_of_a_table(client: Any, server: ApiCaller) -> None:
     name = make(client, "life")
     described = client.describe_table(TableName=name)["Table"]
@@ -95,18 +110,16 @@ def test_the_life_of_a_table(client: Any, server: ApiCaller) -> None:
     assert described["DeletionProtectionEnabled"] is False
     assert described["ItemCount"] == 0
     assert client.describe_table(TableName=described["TableArn"])["Table"]["TableId"] == described["TableId"]
-    if isinstance(server, ApiServer):
-        delay_us, server.backend.delay_us = server.backend.delay_us, 3_600_000_000
-    updated = client.update_table(TableName=name, DeletionProtectionEnabled=True, TableClass="STANDARD_INFREQUENT_ACCESS")
-    assert updated["TableDescription"]["TableStatus"] == "UPDATING"
-    if isinstance(server, ApiServer):
-        # a real server may be done with the update by now
-        assert error_of(client.update_table, TableName=name, TableClass="STANDARD") == (
-            "ResourceInUseException",
-            "Attempt to change a resource which is still in use: Table is being updated: life",
-        )
-        server.backend.delay_us = delay_us
-        server.call(lambda: server.backend.finish(name))
+    with held(server, name):
+        updated = client.update_table(TableName=name, TableClass="STANDARD_INFREQUENT_ACCESS")
+        assert updated["TableDescription"]["TableStatus"] == "UPDATING"
+        if isinstance(server, ApiServer):
+            assert error_of(client.update_table, TableName=name, TableClass="STANDARD") == (
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Table is being updated: life",
+            )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAIT)
+    client.update_table(TableName=name, DeletionProtectionEnabled=True)
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAIT)
     described = client.describe_table(TableName=name)["Table"]
     assert described["DeletionProtectionEnabled"] is True
@@ -447,11 +460,12 @@ def test_point_in_time_recovery(client: Any, server: ApiCaller) -> None:
         answers.append(answer)
         return status == 200
 
-    wait_for(started, timeout=30)
-    answer = answers[-1]
-    assert answer["TableDescription"]["TableStatus"] == "CREATING"
-    assert answer["TableDescription"]["RestoreSummary"]["RestoreInProgress"] is True
-    assert error_of(client.scan, TableName="recovered")[0] == "ResourceNotFoundException"
+    with held(server, "recovered"):
+        wait_for(started, timeout=30)
+        answer = answers[-1]
+        assert answer["TableDescription"]["TableStatus"] == "CREATING"
+        assert answer["TableDescription"]["RestoreSummary"]["RestoreInProgress"] is True
+        assert error_of(client.scan, TableName="recovered")[0] == "ResourceNotFoundException"
     client.get_waiter("table_exists").wait(TableName="recovered", WaiterConfig=WAIT)
     assert client.scan(TableName="recovered")["Items"] == [{"pk": {"S": "kept"}}]
     summary = client.describe_table(TableName="recovered")["Table"]["RestoreSummary"]
@@ -529,6 +543,72 @@ def test_a_local_index_is_read_and_restored(client: Any, server: ApiCaller) -> N
     assert [(one["IndexName"], one["ItemCount"]) for one in described["LocalSecondaryIndexes"]] == [("keys", 20)]
     again = client.scan(TableName="sorted-once", IndexName="keys", ConsistentRead=True)
     assert [item["sk"]["S"] for item in again["Items"]] == found
+
+
+def test_a_global_index_is_made_filled_read_restored_and_removed(client: Any, server: ApiCaller) -> None:
+    by_day = {
+        "IndexName": "by-day",
+        "KeySchema": [{"AttributeName": "day", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["x"]},
+    }
+    keys = [{"AttributeName": key, "AttributeType": kind} for key, kind in (("pk", "S"), ("day", "S"), ("at", "N"))]
+    name = "by-days"
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=keys,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[by_day],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAIT)
+    table = server.resource().Table(name)
+    with table.batch_writer() as batch:
+        for number in range(30):
+            at = {} if number % 3 == 0 else {"at": Decimal(number)}
+            batch.put_item(Item={"pk": f"p{number:02d}", "day": f"d{number % 2}", "x": "x", "y": "y", **at})
+
+    def days(of: str, index: str = "by-day") -> list[str]:
+        pages = client.get_paginator("query").paginate(
+            TableName=of, IndexName=index, ScanIndexForward=False, PaginationConfig={"PageSize": 4},
+            KeyConditionExpression="#d = :d", ExpressionAttributeNames={"#d": "day"}, ExpressionAttributeValues={":d": {"S": "d1"}},
+        )  # fmt: skip
+        return [item["pk"]["S"] for page in pages for item in page["Items"]]
+
+    expected = [f"p{number:02d}" for number in reversed(range(30)) if number % 2 and number % 3]
+    wait_for(lambda: days(name) == expected, timeout=60)
+    assert set(client.scan(TableName=name, IndexName="by-day", Limit=1)["Items"][0]) == {"pk", "day", "at", "x"}
+    code, message = error_of(client.scan, TableName=name, IndexName="by-day", ConsistentRead=True)
+    assert (code, message) == ("ValidationException", "Consistent reads are not supported on global secondary indexes")
+
+    def index_of(of: str, index: str) -> Any:
+        described = client.describe_table(TableName=of)["Table"]
+        return next((one for one in described.get("GlobalSecondaryIndexes", ()) if one["IndexName"] == index), None)
+
+    by_x = {"IndexName": "by-x", "KeySchema": [{"AttributeName": "x", "KeyType": "HASH"}], "Projection": {"ProjectionType": "KEYS_ONLY"}}
+    made = client.update_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "x", "AttributeType": "S"}],
+        GlobalSecondaryIndexUpdates=[{"Create": by_x}],
+    )["TableDescription"]
+    assert (made["TableStatus"], made["GlobalSecondaryIndexes"][1]["IndexStatus"]) == ("UPDATING", "CREATING")
+    wait_for(lambda: index_of(name, "by-x")["IndexStatus"] == "ACTIVE", timeout=60)
+    wait_for(lambda: client.scan(TableName=name, IndexName="by-x", Select="COUNT")["Count"] == 30, timeout=60)
+    assert error_of(client.put_item, TableName=name, Item={"pk": {"S": "new"}, "x": {"N": "1"}})[0] == "ValidationException"
+    restore(
+        client,
+        SourceTableName=name,
+        TargetTableName="by-days-again",
+        RestoreDateTime=datetime.now(UTC),
+        GlobalSecondaryIndexOverride=[{**by_day, "IndexName": "renamed"}],
+    )
+    client.get_waiter("table_exists").wait(TableName="by-days-again", WaiterConfig=WAIT)
+    wait_for(lambda: index_of("by-days-again", "renamed")["IndexStatus"] == "ACTIVE", timeout=60)
+    wait_for(lambda: days("by-days-again", "renamed") == expected, timeout=60)
+    assert index_of("by-days-again", "by-day") is None
+    client.update_table(TableName=name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-x"}}])
+    wait_for(lambda: index_of(name, "by-x") is None, timeout=60)
+    assert {one["AttributeName"] for one in client.describe_table(TableName=name)["Table"]["AttributeDefinitions"]} == {"pk", "day", "at"}
+    assert days(name) == expected
 
 
 def test_backups_by_name(client: Any) -> None:

@@ -313,7 +313,24 @@ def test_preflight(either: ApiCaller) -> None:
         assert headers["access-control-allow-headers"] == "a, b, c"
         assert headers["access-control-allow-methods"] == "POST"
         assert headers["access-control-max-age"] == "172800"
-        assert peer.answer()[0] == 404
+        assert "x-amzn-requestid" in headers["access-control-expose-headers"]
+        status, headers, _ = peer.answer()
+        assert (status, [name for name in headers if name.startswith("access-control")]) == (404, [])
+
+
+def test_cors_of_the_health_page(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
+        peer.send(
+            b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nAccess-Control-Request-Method: GET\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        status, headers, _ = peer.answer()
+        assert (status, headers["access-control-allow-origin"]) == (200, "*")
+        assert {name for name in headers if name.startswith("access-control")} == {
+            "access-control-allow-origin",
+            "access-control-expose-headers",
+        }
+        status, headers, _ = peer.answer()
+        assert (status, [name for name in headers if name.startswith("access-control")]) == (200, [])
 
 
 def test_cors_on_answers(either: ApiCaller) -> None:
@@ -321,14 +338,54 @@ def test_cors_on_answers(either: ApiCaller) -> None:
     assert "access-control-allow-origin" not in either.post("ListTables", {}).headers
 
 
-def test_gzip_if_asked(either: ApiCaller) -> None:
-    plain = either.post("DescribeLimits", {})
-    packed = either.post("DescribeLimits", {}, Accept_Encoding="deflate, gzip")
-    assert packed.headers["content-encoding"] == "gzip"
-    assert packed.headers["x-amz-crc32"] == str(zlib.crc32(packed.body))
-    assert gzip.decompress(packed.body) == plain.body
-    for declined in ("identity", "gzip;q=0", "gzip; q=0.0"):
-        assert "content-encoding" not in either.post("DescribeLimits", {}, Accept_Encoding=declined).headers
+def long_answer(either: ApiCaller) -> dict[str, Any]:
+    """A request for an answer of more than 4 KiB."""
+    either.ok("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "long"}, "v": {"S": "x" * 4096}}})
+    return {"TableName": "hash", "Key": {"pk": {"S": "long"}}, "ConsistentRead": True}
+
+
+def test_answers_are_packed_if_asked_and_long(either: ApiCaller) -> None:
+    request = long_answer(either)
+    plain = either.post("GetItem", request)
+    assert "content-encoding" not in plain.headers
+    for asked, unpack in (("gzip", gzip.decompress), ("deflate", zlib.decompress)):
+        packed = either.post("GetItem", request, Accept_Encoding=asked)
+        assert packed.headers["content-encoding"] == asked
+        assert packed.headers["x-amz-crc32"] == str(zlib.crc32(packed.body))
+        assert len(packed.body) * 10 < len(plain.body)
+        assert unpack(packed.body) == plain.body
+    assert "content-encoding" not in either.post("GetItem", request, Accept_Encoding="identity").headers
+    assert "content-encoding" not in either.post("GetItem", {**request, "ProjectionExpression": "pk"}, Accept_Encoding="gzip").headers
+
+
+def put_text(key: str) -> bytes:
+    return json.dumps({"TableName": "hash", "Item": {"pk": {"S": key}}}).encode()
+
+
+def test_a_request_may_be_gziped(either: ApiCaller) -> None:
+    text, wrong = put_text("in halves"), put_text("wrong")
+    for body in (gzip.compress(put_text("whole")), gzip.compress(text[:10]) + gzip.compress(text[10:])):
+        assert either.post("PutItem", body, Content_Encoding="gzip").status == 200
+    for coding, body in (
+        ("gzip", wrong),
+        ("gzip", gzip.compress(wrong)[:-1]),
+        ("gzip", gzip.compress(wrong) + b"junk"),
+        ("gzip", gzip.compress(b"") * 17 + gzip.compress(wrong)),
+        ("gzip", b""),
+        ("garbage", wrong),
+    ):
+        answer = either.post("PutItem", body, Content_Encoding=coding)
+        assert (answer.status, answer.json()["__type"].partition("#")[2]) == (500, "InternalServerError"), (coding, body)
+    assert either.post("PutItem", gzip.compress(wrong + b" " * (17 << 20)), Content_Encoding="gzip").status == 413
+    assert either.post("PutItem", gzip.compress(b"{"), Content_Encoding="gzip").json()["__type"].endswith("#SerializationException")
+    unsigned = either.post("PutItem", b"no gzip", Content_Encoding="gzip", Authorization="AWS4")
+    assert unsigned.json()["__type"].endswith("#MissingAuthenticationTokenException")  # and is not unpacked
+    there = [
+        key
+        for key in ("whole", "in halves", "wrong")
+        if "Item" in either.ok("GetItem", {"TableName": "hash", "Key": {"pk": {"S": key}}, "ConsistentRead": True})
+    ]
+    assert there == ["whole", "in halves"]
 
 
 @pytest.mark.parametrize(
@@ -346,8 +403,8 @@ def test_gzip_if_asked(either: ApiCaller) -> None:
         ({}, b"null", 400, "SerializationException"),
         ({"X_Amz_Target": ""}, b"{}", 400, "UnknownOperationException"),
         ({"X_Amz_Target": "DynamoDB_20120810.ListTable"}, b"{}", 400, "UnknownOperationException"),
-        ({"X_Amz_Target": "DynamoDB_20120810.TransactWriteItems"}, b"{}", 400, "UnknownOperationException"),
-        ({"X_Amz_Target": "DynamoDBStreams_20120810.ListStreams"}, b"{}", 400, "UnknownOperationException"),
+        ({"X_Amz_Target": "DynamoDB_20120810.SearchVectors"}, b"{}", 400, "UnknownOperationException"),
+        ({"X_Amz_Target": "DynamoDBStreams_20120810.GetItem"}, b"{}", 400, "UnknownOperationException"),
         ({"Authorization": ""}, b"{}", 400, "MissingAuthenticationTokenException"),
         ({"Authorization": "AWS4"}, b"{}", 400, "MissingAuthenticationTokenException"),
         ({"Authorization": "AWS4-"}, b"{}", 400, "IncompleteSignatureException"),

@@ -1,7 +1,7 @@
 """Clients that are not ours, against a server process and, where that is cheap, the API over the in-memory store: the aws cli, PynamoDB, the SDKs of
-JavaScript and Go.
+JavaScript and Go, and the libraries that people put above the SDKs of JavaScript and Python.
 
-The programs of the last two are in tests/clients/. What they need is fetched once, by the lock files there, into a cache outside this tree.
+Programs but for the first two are in tests/clients/. What they need is fetched once, by the lock files there, into a cache outside this tree.
 """
 
 from __future__ import annotations
@@ -75,16 +75,20 @@ def tool(name: str, what: str) -> str:
     return found
 
 
-def fetch(what: str, command: list[str], folder: Path, cache: Path, done: Path) -> None:
-    """Run `command` in `folder` unless `done` is there; one process at a time, by a lock in `cache`."""
+def fetch(what: str, command: list[str], folder: Path, cache: Path, done: Path, *, made: Path | None = None) -> None:
+    """Run `command` in `folder` unless `done` is there; one process at a time, by a lock in `cache`. made: what it makes, if that is `done` only when it is whole."""
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if done.exists():
             return
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
         try:
             ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=FETCH_S, check=False)
         except subprocess.TimeoutExpired:
             unavailable(what, f"{command[:2]} took more than {FETCH_S} s")
+        if ran.returncode == 0 and made is not None:
+            made.rename(done)
         if ran.returncode or not done.exists():
             unavailable(what, (ran.stdout + ran.stderr)[-2000:])
 
@@ -95,16 +99,23 @@ def report_of(command: list[str], **options: Any) -> Any:
     return json.loads(ran.stdout)
 
 
-def test_the_javascript_sdk(process: ServerAt) -> None:
+def javascript_packages() -> tuple[str, Path]:
+    """Node, and the folder with the packages: modules are looked for beside the program."""
     sources = CLIENTS / "js"
     npm, node = tool("npm", "js"), tool("node", "js")
     cache = cache_for(sources / "package-lock.json", sources / "package.json")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(sources / name, cache / name)
-    fetch("js", [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cache, cache, cache / "node_modules" / ".package-lock.json")
-    # modules are looked for beside the program
+    # TypeDORM would like version 2 of the SDK, too, and uses whichever it is given
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps"]
+    fetch("js", [npm, "ci", *options], cache, cache, cache / "node_modules" / ".package-lock.json")
+    return node, cache
+
+
+def test_the_javascript_sdk(process: ServerAt) -> None:
+    node, cache = javascript_packages()
     program = cache / f"client-{os.getpid()}.mjs"
-    shutil.copy(sources / "client.mjs", program)
+    shutil.copy(CLIENTS / "js" / "client.mjs", program)
     try:
         report = report_of([node, "--no-warnings", str(program), process.url])
     finally:
@@ -117,6 +128,166 @@ def test_the_go_sdk(process: ServerAt) -> None:
     cache = cache_for(*(sources / name for name in ("main.go", "go.mod", "go.sum")))
     fetch("go", [tool("go", "go"), "build", "-trimpath", "-o", str(cache / "client"), "."], sources, cache, cache / "client")
     assert report_of([str(cache / "client"), process.url]) == {**EXPECTED, "restored": 3, "source": 0}
+
+
+# --- libraries above the SDKs --------------------------------------------------------------------------------------------------------------
+
+JAVASCRIPT: dict[str, Any] = {
+    "documents": {
+        "city": ["p1", "p3", "p5", "p7", "p9"],
+        "named": [f"n{at}" for at in range(10)],
+        "reasons": [["ConditionalCheckFailed", "70"], ["None", None], ["None", None], ["None", None]],
+        "read": [70, 130, None],
+        "selected": [["s1", ["x"]]],
+        "batch": [100, "ResourceNotFound"],
+        "seen": 1,
+        "stated": 0,
+        "exact": "123456789012345678901234567890.12345678",
+        "lives": ["ENABLED", "until"],
+    },
+    "dynamoose": {
+        "again": "ConditionalCheckFailedException",
+        "all": 13,
+        "pages": 3,
+        "paged": 12,
+        "oldest": [12, 11, 10, 9, 8, 7],
+        "pugs": ["dog0", "dog3", "dog6", "dog9", "rex"],
+        "rex": {"age": 4, "walks": [1, 2, 3], "tags": None, "city": "Utrecht", "since": 0},
+        "stamped": [True, True, True],
+        "clash": "ConditionalCheckFailedException",
+        "cancelled": ["TransactionCanceledException", ["None", "ConditionalCheckFailed"]],
+        "together": [12, 0],
+        "left": ["dog4"],
+        "count": 9,
+    },
+    "electrodb": {
+        # 4001: a condition that failed, of an item that was to be new
+        "again": 4001,
+        "pages": [8, 8, 8, 6],
+        "ranked": ["z", "z", "y", "y", "x", "x"],
+        "desk": ["Janet", 20],
+        "patched": {"status": "closed", "points": 5, "labels": ["paint"], "comments": [{"by": "janet", "text": "done"}]},
+        "clash": "ConditionalCheckFailedException",
+        "closed": ["t01"],
+        "taken": [False, True, [[True, "ConditionalCheckFailed", "janet"], [False, "None", None], [False, "None", None]]],
+        "read": ["janet", "janet", None],
+        "load": 1,
+        "got": [["t03"], 0],
+        "matched": ["t01"],
+        "left": 27,
+    },
+    "typedorm": {
+        "taken": "TransactionCancelledException",
+        "updated": [105, "away"],
+        "stamped": True,
+        "clash": "ConditionalCheckFailedException",
+        "found": [105, "2@x.test"],
+        "batch": [0, 0],
+        "read": [["10", "35"], 0],
+        "pages": [12, 12, 6],
+        "away": ["2"],
+        "named": ["n8", "n7", "n6", "n5"],
+        "refused": "TransactionCancelledException",
+        "together": [40, 160, None],
+        "exists": [False, True],
+        "scanned": 28,
+        "segments": 28,
+    },
+    "onetable": {
+        "exists": True,
+        "again": "ConditionalCheckFailedException",
+        "taken": "UniqueError",
+        "pages": [8, 8, 5],
+        "rich": ["u17@x.test", "u18@x.test", "u19@x.test"],
+        "young": [str(year) for year in range(1999, 1989, -1)],
+        "admins": ["Ann"],
+        "changed": "ValidationException",
+        "zip": 4,
+        "clash": "ConditionalCheckFailedException",
+        "refused": "TransactionCanceledException",
+        "together": [3, 8],
+        "count": 20,
+        "scanned": 20,
+    },
+}
+PYTHON: dict[str, Any] = {
+    "dyntastic": {
+        "made": [True, 30],
+        "pages": [["p19", "p18", "p17", "p16"], 6],
+        "named": ["ann"],
+        "refused": "ConditionalCheckFailedException",
+        "found": ["20", ["leg", "arm"], ["wood"], {"high": 80, "wide": 40}],
+        "reasons": ["ConditionalCheckFailed", "ConditionalCheckFailed"],
+        "left": ["5", "15"],
+        "many": ["p01", "p02"],
+        "scanned": 4,
+        "gone": True,
+    },
+    "celery": {
+        "answer": 5,
+        "many": [0, 2, 4, 6, 8, 10, 12, 14],
+        "summed": 21,
+        "error": ["as asked", "FAILURE"],
+        "kept": ["id", "result", "timestamp", "ttl"],
+        "forgotten": "PENDING",
+        "lives": ["ENABLED", "ttl"],
+    },
+    "langgraph": {
+        "first": ["hello", "ask 1"],
+        "waiting": ["answer"],
+        "done": [["hello", "ask 1", "answer 2"], 76_800],
+        "history": 4,
+        "branched": ["hello", "otherwise"],
+        "listed": 3,
+        "left": [None, ["other", "ask 1"]],
+        "store": ["memory 3", 12, None],
+        "searched": ["m1", "m3"],
+        "names": ["people/ann", "people/bob"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def javascript(process: ServerAt) -> Any:
+    """What the libraries of JavaScript report, all of them from one process: what costs is to load the SDK."""
+    node, cache = javascript_packages()
+    beside = cache / f"mappers-{os.getpid()}"
+    shutil.copytree(CLIENTS / "js" / "mappers", beside / "mappers")
+    shutil.copy(CLIENTS / "js" / "mappers.mjs", beside)
+    try:
+        return report_of([node, "--no-warnings", str(beside / "mappers.mjs"), process.url, *JAVASCRIPT])
+    finally:
+        shutil.rmtree(beside)
+
+
+@pytest.fixture(scope="module")
+def python(process: ServerAt) -> Any:
+    """What the libraries of Python report, with packages of their own, and none of ours."""
+    sources = CLIENTS / "python"
+    cache = cache_for(sources / "requirements.lock")
+    packages, fetched = cache / f"packages-{sys.implementation.cache_tag}", cache / "fetched"
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile", "--require-hashes", "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(fetched), "-r", str(sources / "requirements.lock")]
+    fetch("python", command, cache, cache, packages, made=fetched)
+    # -S: without what is installed beside this interpreter
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(cache), "PYTHONPATH": str(packages)}
+    return report_of([sys.executable, "-S", str(sources / "mappers.py"), process.url, *PYTHON], env=environment)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("library", JAVASCRIPT)
+def test_a_library_of_javascript(javascript: Any, library: str) -> None:
+    found = javascript[library]
+    assert "failed" not in found, found["failed"]
+    assert found == JAVASCRIPT[library]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("library", PYTHON)
+def test_a_library_of_python(python: Any, library: str) -> None:
+    found = python[library]
+    assert "failed" not in found, found["failed"]
+    assert found == PYTHON[library]
 
 
 # --- the aws cli and PynamoDB --------------------------------------------------------------------------------------------------------------

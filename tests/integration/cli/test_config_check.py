@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures.false_s3 import Answer, Asked, false_s3
-from tests.fixtures.ports import free_ports
 from tests.fixtures.process import scrubjay_command
 from tests.fixtures.s3 import S3Server
 

@@ -16,6 +16,7 @@ from scrubjay.demo import run as demo
 from scrubjay.demo.story import CheckFailed
 from scrubjay.drills.damage import Flip
 from scrubjay.scratch import client
+from scrubjay.scratch.processes import NODES
 from scrubjay.verb import VerbCall
 from tests.fixtures import child
 from tests.fixtures.process import scrubjay_command
@@ -56,12 +57,14 @@ def test_every_claim_is_checked(tmp_path: Path) -> None:
     assert (code, document["error"]["code"]) == (4, "Unsafe"), "never into a folder with something in it"
 
 
-def test_on_s3_and_in_words(seaweed_bucket: S3Bucket) -> None:
-    code, _, shown = _run("--archive", seaweed_bucket.url, env=seaweed_bucket.env)
+def test_on_a_cluster_of_processes_and_s3_in_words_and_a_node_is_killed_on_the_way(tmp_path: Path, seaweed_bucket: S3Bucket) -> None:
+    code, _, shown = _run("--cluster", "--archive", seaweed_bucket.url, "--data", str(tmp_path / "demo"), env=seaweed_bucket.env)
     assert code == 0, shown
     assert "Everything above was checked: 5000 cities" in shown
     assert "checked: 5000 items equal, 0 lacking, 0 different, 0 extra" in shown
     assert any(key.endswith(".seg") for key in seaweed_bucket.keys())  # noqa: SIM118 - a bucket, no dict
+    starts = [(tmp_path / "demo" / f"{name}.log").read_text().count('"event":"started"') for name in NODES]
+    assert sorted(starts) == [1] * (len(NODES) - 1) + [2], "one was killed and came back"
 
 
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:

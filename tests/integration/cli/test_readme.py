@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures import child
-from tests.fixtures.ports import free_ports
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.s3 import S3Bucket
 from tests.fixtures.wait import wait_for

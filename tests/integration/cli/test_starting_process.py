@@ -60,7 +60,7 @@ def test_with_standard_streams_closed_it_archives_and_stops(tmp_path: Path, how:
         client.get_waiter("table_exists").wait(TableName="birds")
         for number in range(20):
             client.put_item(TableName="birds", Item={"k": {"S": str(number)}})
-        wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=60)
+        wait_for(lambda: server.asked("archive/status", table="birds")[0] == 0, timeout=60)
         assert server.cli_json("verify")[0] == 0
     finally:
         status = server.stop()

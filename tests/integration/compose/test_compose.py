@@ -1,7 +1,8 @@
-"""docker-compose.yml, brought up for real: MinIO, its bucket and `serve --dev` find each other, take writes, archive them, and go down in order."""
+"""docker-compose.yml, brought up for real: MinIO, its bucket and four processes of a cluster find each other, take writes, archive them, lose a node, and go down in order."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from minio import Minio
 
+from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures.containers import Engine
-from tests.fixtures.ports import free_ports
 from tests.fixtures.require import unavailable
 from tests.fixtures.s3 import minio_binary
 from tests.fixtures.wait import wait_for
@@ -33,10 +34,11 @@ class World:
 
     def __init__(self, engine: Engine, base: str, go: str) -> None:
         self.engine = engine
-        self.port, self.minio_port = free_ports(2)
+        *self.ports, self.minio_port = free_ports(4)
         self.env = os.environ | engine.env
-        self.env |= {"BASE_IMAGE": base, "GO_IMAGE": go, "SCRUBJAY_PORT": str(self.port), "MINIO_PORT": str(self.minio_port)}
-        self.env |= {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "COMPOSE_PROJECT_NAME": f"scrubjaytest{self.port}"}
+        self.env |= {"BASE_IMAGE": base, "GO_IMAGE": go, "MINIO_PORT": str(self.minio_port)}
+        self.env |= dict(zip(("SCRUBJAY_PORT", "SCRUBJAY_PORT_2", "SCRUBJAY_PORT_3"), map(str, self.ports), strict=True))
+        self.env |= {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "COMPOSE_PROJECT_NAME": f"scrubjaytest{self.minio_port}"}
         self.env |= {"MINIO_IMAGE": "localhost/scrubjay-minio-test", "SCRUBJAY_IMAGE": "localhost/scrubjay-test"}
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -57,14 +59,15 @@ class World:
     def archived(self) -> list[str]:
         return [str(entry.object_name) for entry in self.minio().list_objects("archive", recursive=True)]
 
-    def dynamodb(self) -> Any:
+    def dynamodb(self, node: int = 0, *, tries: int = 1) -> Any:
+        """A client of one node, counted from 0."""
         return boto3.client(
             "dynamodb",
-            endpoint_url=f"http://127.0.0.1:{self.port}",
+            endpoint_url=f"http://127.0.0.1:{self.ports[node]}",
             region_name="us-east-1",
             aws_access_key_id="local",
             aws_secret_access_key="local",
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
+            config=Config(retries={"total_max_attempts": tries}, connect_timeout=5, read_timeout=30),
         )
 
 
@@ -100,6 +103,8 @@ def test_a_fresh_clone_holds_what_the_images_are_built_from() -> None:
         "docker/Dockerfile",
         "docker/minio.Dockerfile",
         "docker/make_bucket.py",
+        "docker/healthy.py",
+        "docker/cluster.toml",
         "requirements.lock",
         "pyproject.toml",
         "README.md",
@@ -112,7 +117,7 @@ def test_a_fresh_clone_holds_what_the_images_are_built_from() -> None:
 
 def test_the_file_is_valid(world: World) -> None:
     services = world.compose("config", "--services").stdout.split()
-    assert sorted(services) == ["bucket", "minio", "scrubjay"]
+    assert sorted(services) == ["bucket", "durability", "init", "minio", "n1", "n2", "n3"]
 
 
 def test_minio_alone_comes_up(world: World) -> None:
@@ -121,7 +126,7 @@ def test_minio_alone_comes_up(world: World) -> None:
 
 
 def test_the_image_holds_the_command(world: World) -> None:
-    world.compose("build", "scrubjay")
+    world.compose("build", "n1")
     client = world.engine.client()
     try:
         out = client.containers.run(world.env["SCRUBJAY_IMAGE"], ["-h"], remove=True)
@@ -130,11 +135,11 @@ def test_the_image_holds_the_command(world: World) -> None:
     assert b"serve" in out
 
 
-def test_written_archived_and_stopped_in_order(world: World) -> None:
-    """A table through boto3, its archive in MinIO, and after SIGTERM everything sealed: exit 0."""
+def test_written_anywhere_read_everywhere_and_archived(world: World) -> None:
+    """A table through boto3, its archive in MinIO; health and status as an operator asks for them."""
     world.compose("up", "-d")
     client = world.dynamodb()
-    wait_for(lambda: client.list_tables()["TableNames"] == [], timeout=90, ignoring=(BotoCoreError, ClientError))
+    wait_for(lambda: client.list_tables()["TableNames"] == [], timeout=120, ignoring=(BotoCoreError, ClientError))
     client.create_table(
         TableName="towns",
         AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
@@ -145,16 +150,44 @@ def test_written_archived_and_stopped_in_order(world: World) -> None:
     table = client.describe_table(TableName="towns")["Table"]["TableId"]
     for number in range(50):
         client.put_item(TableName="towns", Item={"name": {"S": f"town {number}"}, "people": {"N": str(number * 1000)}})
-    assert client.get_item(TableName="towns", Key={"name": {"S": "town 7"}}, ConsistentRead=True)["Item"]["people"] == {"N": "7000"}
-    wait_for(lambda: any(f"/t={table}/" in key and key.endswith(".seg") for key in world.archived()), timeout=60)
+    assert people(world.dynamodb(1, tries=5), 7) == {"N": "7000"}
+    for ending in (".seg", ".json"):
+        wait_for(lambda ending=ending: any(f"/t={table}/" in key and key.endswith(ending) for key in world.archived()), timeout=60)
+    healthy = ["/opt/scrubjay/.venv/bin/python", "/opt/scrubjay/docker/healthy.py"]
+    for service in ("n1", "n2", "n3", "durability"):
+        wait_for(lambda service=service: world.compose("exec", "-T", service, *healthy, check=False).returncode == 0, timeout=60)
+    status = world.compose("exec", "-T", "durability", "scrubjay", "status", "--json", check=False)
+    assert {node["node"] for node in json.loads(status.stdout)["nodes"]} == {"n1", "n2", "n3"}
 
-    world.compose("stop", "--timeout", "45", "scrubjay")
-    container = world.compose("ps", "-q", "scrubjay").stdout.split()[0]
+
+def test_a_node_is_killed_and_comes_back(world: World) -> None:
+    world.compose("kill", "n2")
+    client = world.dynamodb(2, tries=10)
+    client.put_item(TableName="towns", Item={"name": {"S": "town 50"}, "people": {"N": "50000"}})
+    world.compose("start", "n2")
+    back = world.dynamodb(1, tries=10)
+    wait_for(lambda: people(back, 50) == {"N": "50000"}, timeout=90, ignoring=(BotoCoreError, ClientError))
+
+
+def test_stopped_in_order(world: World) -> None:
+    """Once all is archived every process leaves with 0."""
+
+    def archived() -> bool:
+        found = json.loads(world.compose("exec", "-T", "durability", "scrubjay", "archive", "status", "--json", check=False).stdout)
+        return not any(one["unarchived_bytes"] for one in found["tables"] if not one["table"].startswith("_"))
+
+    wait_for(archived, timeout=60)
+    processes = ("n1", "n2", "n3", "durability")
+    world.compose("stop", "--timeout", "45", *processes)
     docker = world.engine.client()
     try:
-        state = docker.containers.get(container).attrs["State"]
+        containers = {name: world.compose("ps", "-q", name).stdout.split()[0] for name in processes}
+        left = {name: docker.containers.get(container).attrs["State"]["ExitCode"] for name, container in containers.items()}
     finally:
         docker.close()
-    assert state["ExitCode"] == 0, world.logs()
-    segments = [key for key in world.archived() if f"/t={table}/" in key]
-    assert any(key.endswith(".json") for key in segments)
+    assert left == dict.fromkeys(processes, 0), world.logs()
+
+
+def people(client: Any, number: int) -> Any:
+    """Of a town, read strongly."""
+    return client.get_item(TableName="towns", Key={"name": {"S": f"town {number}"}}, ConsistentRead=True)["Item"]["people"]

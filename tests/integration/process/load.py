@@ -288,7 +288,7 @@ def put(port: int, table: str, items: list[Item]) -> int:
 def proven(server: ScrubjayServer, table: str, at_us: int) -> bool:
     """The archive proves the table as of that moment. That nothing is unarchived does not say so: what is archived is closed a little later, on a slow machine
     seconds later, and until then `--latest` means a moment before it."""
-    code, report = server.cli_json("archive", "status", "--table", table, timeout=60)
+    code, report = server.asked("archive/status", table=table)
     return code == 0 and (report["tables"][0]["window"]["latest"] or "") >= rfc3339(at_us)
 
 

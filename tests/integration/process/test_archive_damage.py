@@ -41,7 +41,7 @@ def quiet(server: ScrubjayServer) -> None:
     """Everything written is archived and the window has come so far."""
 
     def proven() -> bool:
-        code, report = server.cli_json("archive", "status")
+        code, report = server.asked("archive/status")
         return code == 0 and all(table["unarchived_bytes"] == 0 for table in report["tables"])
 
     wait_for(proven, timeout=60)

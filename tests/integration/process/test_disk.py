@@ -93,7 +93,7 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
         make_table(server.port, "birds")
         with contextlib.closing(Connection(server.port)) as connection:
             assert big(connection, 0).status == 200
-            wait_for(lambda: server.cli_json("archive", "status")[0] == 0, timeout=60)
+            wait_for(lambda: server.asked("archive/status")[0] == 0, timeout=60)
             store.kill()
             began = time.monotonic()
             count, refusal = fill(connection, most=400, first=1)
@@ -118,7 +118,7 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
             all_well(server, connection)
         found = by_key(scan(server.port, "birds"))
         assert {f"big-{number}" for number in range(count)} <= set(found)
-        wait_for(lambda: server.cli_json("archive", "status")[0] == 0, timeout=60)
+        wait_for(lambda: server.asked("archive/status")[0] == 0, timeout=60)
         code, report = server.cli_json("verify")
         assert (code, report["verdict"]) == (0, "match"), report
         # and over a stop and a start

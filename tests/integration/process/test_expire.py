@@ -61,7 +61,7 @@ def test_history_leaves_when_its_window_ends_and_what_is_inside_stays_right(scru
     client.put_item(TableName="birds", Item={"k": {"S": "old"}, "v": {"S": "first"}})
     client.put_item(TableName="dropped", Item={"k": {"S": "old"}})
     client.delete_table(TableName="dropped")
-    wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=30)
+    wait_for(lambda: server.asked("archive/status", table="birds")[0] == 0, timeout=30)
     early = server.cli_json("archive", "status", "--table", "birds")[1]["tables"][0]["window"]["latest"]
     client.put_item(TableName="birds", Item={"k": {"S": "old"}, "v": {"S": "second"}})
     assert server.cli_json("scrub", "run")[0] == 0
@@ -112,7 +112,7 @@ def test_history_leaves_when_its_window_ends_and_what_is_inside_stays_right(scru
     wait_for(lambda: server.cli_json("archive", "compact", "birds", "--plan")[1]["totals"]["segments"] >= 6, timeout=60)
     log = kill_while_it_packs(server, archive, table_id)
     server.start(timeout=START_S)
-    wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=60)
+    wait_for(lambda: server.asked("archive/status", table="birds")[0] == 0, timeout=60)
     code, done = server.cli_json("archive", "compact", "birds")
     assert code == 0, done
     code, left = server.cli_json("archive", "compact", "birds", "--plan")

@@ -55,7 +55,7 @@ def test_imports_over_a_kill(scrubjay_server: Make, tmp_path: Path) -> None:
     assert (code, answer["verdict"], answer["digest"]) == (0, "match", exported["digest"]), answer
     code, answer = server.cli_json("import", columns, "--table", "columns")
     assert (code, answer["verdict"], answer["digest"]) == (0, "match", exported["digest"]), answer
-    shown = client.describe_export(ExportArn=client.list_exports()["ExportSummaries"][-1]["ExportArn"])["ExportDescription"]
+    shown = client.describe_export(ExportArn=client.list_exports()["ExportSummaries"][0]["ExportArn"])["ExportDescription"]
     assert shown["ExportFormat"] == "PARQUET"
 
     plain = tmp_path / "plain.json.gz"

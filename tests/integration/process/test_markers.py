@@ -21,7 +21,7 @@ Make = Callable[..., ScrubjayServer]
 
 
 def latest_of(server: ScrubjayServer) -> str:
-    _, report = server.cli_json("archive", "status")
+    _, report = server.asked("archive/status")
     return str(report["tables"][0]["window"]["latest"] or "")
 
 

@@ -78,8 +78,8 @@ def test_a_server_tells_what_the_page_says(module_server: ScrubjayServer) -> Non
     assert sum(scraped.value("scrubjay_store_errors_total", verb=verb) or 0 for verb in ("put", "get", "head")) == 0
     with_samples = {name for name, family in scraped.families.items() if family.samples}
     quiet = {name for name in FAMILIES if name not in with_samples and FAMILIES[name].kind != COUNTER}
-    # none was run; one archive, one process; no table has a time to live
-    kinds = ("scrubjay_drill_", "scrubjay_pair_", "scrubjay_link_", "scrubjay_ttl_")
+    # none was run; one archive, one process; no table has a time to live or a global index
+    kinds = ("scrubjay_drill_", "scrubjay_pair_", "scrubjay_link_", "scrubjay_ttl_", "scrubjay_index_")
     quiet = {name for name in quiet if not name.startswith(kinds)}
     unless = {
         "scrubjay_table_last_verdict",

@@ -71,6 +71,9 @@ def test_everything_is_gone_but_the_bucket(scrubjay_server: Make, minio_bucket: 
         make_table(server.port, name)
     arn = client.describe_table(TableName="birds")["Table"]["TableArn"]
     client.tag_resource(ResourceArn=arn, Tags=[{"Key": "who", "Value": "jays"}])
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:DeleteTable", "Resource": arn}
+    client.put_resource_policy(ResourceArn=arn, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    policy = client.get_resource_policy(ResourceArn=arn)
     client.update_table(TableName="songs", DeletionProtectionEnabled=True)
     put(server.port, "mistakes", [bird(1)])
     first = put(server.port, "birds", [bird(number) for number in range(BIRDS)])
@@ -117,6 +120,10 @@ def test_everything_is_gone_but_the_bucket(scrubjay_server: Make, minio_bucket: 
     client = new.client()
     table = client.describe_table(TableName="birds")["Table"]
     assert client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"] == [{"Key": "who", "Value": "jays"}]
+    kept = client.get_resource_policy(ResourceArn=table["TableArn"])
+    assert [kept[name] for name in ("Policy", "RevisionId")] == [policy[name] for name in ("Policy", "RevisionId")]
+    with pytest.raises(client.exceptions.PolicyNotFoundException):
+        client.get_resource_policy(ResourceArn=table["TableArn"] + "-before")
     assert client.describe_table(TableName="songs")["Table"]["DeletionProtectionEnabled"] is True
     after = put(new.port, "birds", [bird(number, 3) for number in range(20)])
     wait_for(lambda: proven(new, "birds", after), timeout=90)

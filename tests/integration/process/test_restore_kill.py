@@ -60,7 +60,7 @@ def start_restore(server: ScrubjayServer, name: str, at: int) -> subprocess.Pope
 
 
 def status(server: ScrubjayServer, name: str) -> tuple[int, dict[str, Any]]:
-    return server.cli_json("restore", "status", name)
+    return server.asked("restore/status", to=name)
 
 
 def test_killed_at_many_moments(scrubjay_server: Make) -> None:
@@ -85,14 +85,14 @@ def test_killed_at_many_moments(scrubjay_server: Make) -> None:
         while time.monotonic() < until and seen == "restoring":
             seen = visible(server, name)
         server.kill()
-        client.wait(60)
-        server.start()
+        server.start()  # (the client looks for it for half a minute)
         carried_on += "restoring" in (seen, visible(server, name))
         wait_for(lambda name=name: (visible(server, name), status(server, name)[0])[1] != 3, timeout=90)  # type: ignore[misc]
         code, report = status(server, name)
         assert (code, report["verdict"], report["rows"]) == (0, "match", BIRDS), report
         assert visible(server, name) == "published"
         assert by_key(scan(server.port, name)) == expected
+        client.wait(60)
     assert carried_on >= 2, "most kills should fall into the restore"
     code, report = server.cli_json("scrub", "run", timeout=240)
     assert (code, report["verdict"]) == (0, "match"), report
@@ -103,7 +103,7 @@ def test_cancel_over_a_kill_leaves_nothing(scrubjay_server: Make) -> None:
     server = scrubjay_server(settings=QUICK)
     make_table(server.port, "birds")
     at = put(server.port, "birds", [bird(number, 0) for number in range(300)])
-    wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=60)
+    wait_for(lambda: server.asked("archive/status", table="birds")[0] == 0, timeout=60)
     files = {path.name for path in (server.data / "nodes" / "n1" / "replicas").iterdir()}
     for turn in range(2):
         client = start_restore(server, "twice", at)

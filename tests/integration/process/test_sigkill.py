@@ -1,19 +1,20 @@
-"""SIGKILL under load, again and again on one folder: nothing acknowledged is lost, nothing is left behind, the next start succeeds at once."""
+"""SIGKILL under load, again and again on one folder, three times while a partition becomes two: nothing acknowledged is lost, nothing is left behind, the next start succeeds at once."""
 
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Ledger, Writers, by_key, live_in_session, make_table, now_us, rfc3339, scan
 from tests.integration.process.test_restart import FILES_MAX
 
-ROUNDS = 12
+ROUNDS = 7
 START_SECONDS_MAX = 30.0
 """Ten on an idle machine; this is shared by whole test runs."""
 
@@ -28,6 +29,21 @@ def left_behind(server: ScrubjayServer, pid: int) -> None:
         probe.bind(("127.0.0.1", server.port))
 
 
+def partitions(server: ScrubjayServer) -> tuple[int, int, bool]:
+    """Of `birds`: how many it has, how many were split, whether one is being split."""
+    code, found = server.asked("table/partitions", table="birds")
+    assert code == 0, found
+    return len(found["partitions"]), len(found["former"]), found["split"] is not None
+
+
+def begin_to_split(server: ScrubjayServer, before: int) -> None:
+    """Ask for a split of `birds`, and wait until it is decided on. before: how many partitions were split already."""
+    command = [*scrubjay_command("table", "split", "birds"), "--endpoint", server.url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as asking:
+        wait_for(lambda: partitions(server)[1] + partitions(server)[2] > before, timeout=60)
+        asking.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_under_load_again_and_again(scrubjay_server: Make) -> None:
@@ -35,10 +51,14 @@ def test_killed_under_load_again_and_again(scrubjay_server: Make) -> None:
     make_table(server.port, "birds")
     ledger = Ledger()
     remembered: list[tuple[int, dict[str, object] | None]] = []
-    slowest = 0.0
+    slowest, splits = 0.0, 0
     for turn in range(ROUNDS):
         with Writers(ledger, server.port, table="birds", first=turn * 1_000_000) as writers:
             writers.until(40 + turn * 53 % 300)
+            if turn % 2:  # killed at once, and later and later
+                begin_to_split(server, splits)
+                splits += 1
+                writers.until(writers.answered + 40 * (turn // 2))
             if turn % 5 == 2:
                 remembered.append((now_us(), None))
             assert server.process is not None
@@ -56,6 +76,7 @@ def test_killed_under_load_again_and_again(scrubjay_server: Make) -> None:
         if turn % 5 == 4:
             remembered.append((now_us(), dict(found)))
     assert ledger.acknowledged > ROUNDS * 40
+    wait_for(lambda: partitions(server) == (2 + splits, splits, False), timeout=60)
     print(f"{ledger.acknowledged} acknowledged writes, slowest start {slowest:.1f} s")
 
     code, report = server.cli_json("scrub", "run", timeout=240)

@@ -45,7 +45,7 @@ class Watched:
             assert reply.status == 200, reply
 
     def status(self) -> tuple[int, dict[str, Any]]:
-        return self.server.cli_json("status")
+        return self.server.asked("status")
 
     def kinds(self) -> set[str]:
         return {problem["kind"] for problem in self.status()[1]["problems"]}

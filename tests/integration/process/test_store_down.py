@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.ports import free_ports
+from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Ledger, Writers, by_key, make_table, now_us, put, rfc3339, scan
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[MortalStore]:
 
 
 def status(server: ScrubjayServer) -> tuple[int, dict[str, object]]:
-    code, report = server.cli_json("archive", "status", "--table", "birds", timeout=60)
+    code, report = server.asked("archive/status", table="birds")
     return code, report
 
 

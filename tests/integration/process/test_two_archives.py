@@ -22,12 +22,12 @@ from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Item, by_key, make_table, put, rfc3339, scan
 from tests.integration.process.stores import MortalStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(600)]
 
 QUICK = {
     "archive.seal_age": "1s",
     "archive.closed_interval": "1s",
-    "archive.timeout": "2s",
+    "archive.timeout": "15s",  # who is killed, refuses or is deleted says so at once; who is only slow on a loaded machine is not away
     "second.decides_after": "2s",
     "storage.checkpoint_age": "200ms",
 }
@@ -60,6 +60,11 @@ def as_second(bucket: S3Bucket) -> dict[str, str]:
 
 def birds(first: int, end: int) -> list[Item]:
     return [{"k": {"S": f"bird-{number}"}, "n": {"N": str(number)}} for number in range(first, end)]
+
+
+def start(server: ScrubjayServer) -> None:
+    """Again, as an operator would, where a loaded machine keeps two stores from answering within the ten seconds that a start gives them."""
+    wait_for(lambda: server.start(timeout=150), timeout=60, ignoring=(RuntimeError,))
 
 
 def status(server: ScrubjayServer) -> dict[str, Any]:
@@ -97,43 +102,43 @@ def each_alone(*places: tuple[str, Mapping[str, str]]) -> list[int]:
 
 def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, stores: tuple[MortalStore, MortalStore]) -> None:
     store, second = stores
-    server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings=QUICK | as_second(second.bucket))
+    server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings=QUICK | as_second(second.bucket), start=False)
+    start(server)
     make_table(server.port, TABLE)
     put(server.port, TABLE, birds(0, 100))
-    wait_for(lambda: caught_up(server), timeout=60)
+    wait_for(lambda: caught_up(server), timeout=120)
 
     store.kill()
     last = put(server.port, TABLE, birds(100, 200))
-    wait_for(lambda: proven(server, last), timeout=60)  # archived without the first one
-    wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=60)
+    wait_for(lambda: proven(server, last), timeout=120)  # archived without the first one
+    wait_for(lambda: halves(server)[2] == ["one-archive-away"], timeout=120)
     code, (first, other), _ = halves(server)
     assert (code, first["reachable"], first["decides"], other["decides"]) == (3, False, False, True)
     assert server.cli_json("restore", "run", "--table", TABLE, "--to", "again", "--at", rfc3339(last))[0] == 0
     assert scan(server.port, "again") == scan(server.port, TABLE)
 
     server.kill()  # and the next process begins without it
-    server.start()
+    start(server)
     last = put(server.port, TABLE, birds(200, 300))
-    wait_for(lambda: proven(server, last), timeout=60)
+    wait_for(lambda: proven(server, last), timeout=120)
 
     store.back()
-    wait_for(lambda: caught_up(server), timeout=60)
+    wait_for(lambda: caught_up(server), timeout=120)
     last = put(server.port, TABLE, birds(300, 400))
-    wait_for(lambda: proven(server, last), timeout=60)  # it is claimed again
+    wait_for(lambda: proven(server, last), timeout=120)  # it is claimed again
     assert server.stop() == 0
     assert each_alone(*((one.bucket.url, one.bucket.env) for one in stores)) == [0, 0]
 
 
-@pytest.mark.timeout(600)
 def test_the_first_one_answers_503_to_everything_and_the_archive_moves_to_another_server(
     scrubjay_server: Make, minio_bucket: S3Bucket, seaweed_bucket: S3Bucket
 ) -> None:
     """Behind a load balancer whose upstream is gone. Then it is back, has all, and what decides moves from one make of server to the other."""
     with false_s3(minio_bucket.server.url) as front:
         env = minio_bucket.env | {"AWS_ENDPOINT_URL_S3": front.url}
-        settings = QUICK | as_second(seaweed_bucket) | {"archive.timeout": "15s"}  # a front that refuses answers at once
+        settings = QUICK | as_second(seaweed_bucket)
         server = scrubjay_server(archive=minio_bucket.url, env=env, settings=settings, start=False)
-        server.start(timeout=150)
+        start(server)
         make_table(server.port, TABLE)
         put(server.port, TABLE, birds(0, 100))
         wait_for(lambda: caught_up(server), timeout=240)
@@ -166,7 +171,7 @@ def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_s
     server = scrubjay_server(settings={**QUICK, "archive.url": first.as_uri(), "second.url": second.as_uri()})
     make_table(server.port, TABLE)
     last = put(server.port, TABLE, birds(0, 100))
-    wait_for(lambda: caught_up(server) and proven(server, last), timeout=60)
+    wait_for(lambda: caught_up(server) and proven(server, last), timeout=120)
 
     lost, rotten = sorted(path.relative_to(first) for path in first.rglob("*.seg"))[:2]
     (first / lost).unlink()
@@ -189,7 +194,7 @@ def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_s
     server.set("archive.url", second.as_uri())
     server.set("second.url", first.as_uri())
     server.start()
-    wait_for(lambda: proven(server, last) and caught_up(server), timeout=60)
+    wait_for(lambda: proven(server, last) and caught_up(server), timeout=120)
     assert [one["url"] for one in halves(server)[1]] == [second.as_uri(), first.as_uri()]
     assert len(scan(server.port, TABLE)) == 200
     assert server.stop() == 0
@@ -219,7 +224,7 @@ def test_one_is_lost_for_good_and_a_new_one_is_filled(scrubjay_server: Make, tmp
     assert server.stop() == 0
     server.set("archive.url", left.as_uri())
     server.set("second.url", new.as_uri())
-    server.start(timeout=150)
+    start(server)
     wait_for(lambda: caught_up(server), timeout=120)
     code, report = server.cli_json("schedule", "run", "compare")
     assert (code, report["last"]["verdict"]) == (0, "match"), report

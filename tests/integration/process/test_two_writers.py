@@ -83,7 +83,7 @@ def bird(number: int, song: str) -> Item:
 
 def quiet(server: ScrubjayServer) -> None:
     def archived() -> bool:
-        code, report = server.cli_json("archive", "status")
+        code, report = server.asked("archive/status")
         return code == 0 and all(table["unarchived_bytes"] == 0 for table in report["tables"])
 
     wait_for(archived, timeout=60)

@@ -38,6 +38,11 @@ QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s", "storage.che
 NEEDLE = "the value that will rot, written once and long enough to be found"
 
 
+def kinds(server: ScrubjayServer) -> list[str]:
+    """Of the problems that `status` tells."""
+    return [problem["kind"] for problem in server.asked("status")[1].get("problems", [])]
+
+
 class Scenario:
     """A server with a table in it. variables: what the page's commands use. hands: what a person does. alarming: what it told while somebody should have been called;
     "": it is that now."""
@@ -85,8 +90,12 @@ class Scenario:
         self.until(told)
         return seen[0]
 
+    def problems(self) -> list[str]:
+        """Kinds of those that there are."""
+        return kinds(self.server)
+
     def status_is(self, *codes: int) -> None:
-        self.until(lambda: self.server.cli("archive", "status", "--json").returncode in codes)
+        self.until(lambda: self.server.asked("archive/status")[0] in codes)
 
     def until(self, claim: Callable[[], bool], *, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
@@ -162,7 +171,7 @@ def _unproven(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.status_is(0)
     assert scenario.server.cli("schedule", "pause").returncode == 0
     assert scenario.server.cli("schedule", "set", "scrub", "0 2 * * *", "--within", "1s").returncode == 0
-    scenario.until(lambda: "scrub-overdue" in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "scrub-overdue" in scenario.problems())
     yield scenario
 
 
@@ -175,7 +184,7 @@ def _retention_stopped(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     sound = pin.read_bytes()
     pin.write_bytes(sound.replace(b"quarter", b"quartet"))
     assert scenario.server.cli("schedule", "run", "expire").returncode == 4
-    scenario.until(lambda: "retention-stopped" in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "retention-stopped" in scenario.problems())
     scenario.hands["put-back"] = lambda: pin.write_bytes(sound) and None
     yield scenario
     assert scenario.server.cli("expire", "plan").returncode == 0
@@ -217,7 +226,7 @@ def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
         for number in range(50):
             scenario.put(f"while-down-{number}", "accepted although the store is down")
         scenario.status_is(1)
-        scenario.until(lambda: "archive-unreachable" in scenario.server.cli("status", "--json").stdout)
+        scenario.until(lambda: "archive-unreachable" in scenario.problems())
 
         def back() -> None:
             nonlocal process
@@ -268,7 +277,7 @@ def _archive_gone(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.status_is(0)
     archive.rename(tmp_path / "away")
     scenario.put("meanwhile", "accepted although the archive is away")
-    scenario.until(lambda: scenario.server.cli("status").returncode == 2)
+    scenario.until(lambda: scenario.server.asked("status")[0] == 2)
     scenario.hands["put-back"] = lambda: (tmp_path / "away").rename(archive) and None
     yield scenario
 
@@ -285,7 +294,7 @@ def _fenced(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     process = scenario.server.process
     scenario.hands["start-again"] = lambda: scenario.server.start() and None
     scenario.hands["see-that-it-ended"] = lambda: process.wait(timeout=60) and None
-    scenario.until(lambda: "archive-fenced" in scenario.server.cli("status", "--json").stdout, seconds=90)
+    scenario.until(lambda: "archive-fenced" in scenario.problems(), seconds=90)
     yield scenario
 
 
@@ -327,7 +336,7 @@ def _node_out(make: Make, tmp_path: Path) -> Iterator[Scenario]:
         def failed() -> bool:
             with contextlib.suppress(ClientError, BotoCoreError):
                 scenario.put(f"more-{next(numbers)}", "until the disk fails")
-            return "node-failed" in server.cli("status", "--json").stdout
+            return "node-failed" in kinds(server)
 
         scenario.until(failed)
     finally:
@@ -371,10 +380,10 @@ def _clock_ahead(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.make_table()
     scenario.status_is(0)
     clock.set("+0")
-    scenario.until(lambda: "clock-ahead" in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "clock-ahead" in scenario.problems())
     scenario.alarming = scenario.metrics()
     clock.set("+3h")
-    scenario.until(lambda: "clock-ahead" not in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "clock-ahead" not in scenario.problems())
     assert scenario.server.stop() == 0
     clock.set("+0")
     scenario.variables["PORT"] = str(scenario.server.port)
@@ -397,7 +406,7 @@ def _lose_everything(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     archive = (tmp_path / "bucket").as_uri()
     scenario = Scenario(make(settings=QUICK, archive=archive))
     scenario.make_table()
-    scenario.until(lambda: scenario.server.cli("archive", "status").returncode == 0)
+    scenario.status_is(0)
     assert scenario.server.stop() == 0
     shutil.rmtree(scenario.server.data)
     scenario.server = make("recovered", settings=QUICK, archive=archive, start=False)
@@ -445,7 +454,7 @@ def _loop_fallen(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario = Scenario(make(settings=QUICK, env={"PYTHONPATH": str(code)}))
     scenario.make_table()
     scenario.variables["LOG"] = str(scenario.server.log)
-    scenario.until(lambda: "loop-fallen" in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "loop-fallen" in scenario.problems())
 
     def restart() -> None:
         flag.unlink()
@@ -466,7 +475,7 @@ def _webhook_failing(make: Make, tmp_path: Path) -> Iterator[Scenario]:
             lambda: " 1.0" in next(line for line in (scenario.metrics() or "").splitlines() if line.startswith("scrubjay_webhook_failing{"))
         )
         assert scenario.server.cli("schedule", "set", "scrub", "0 2 * * *", "--within", "2d").returncode == 0
-        scenario.until(lambda: scenario.server.cli("status").returncode == 0)
+        scenario.until(lambda: scenario.server.asked("status")[0] == 0)
         scenario.hands["mend"] = lambda: setattr(receiver, "status", 204)
         yield scenario
         # What was a problem while it started is told too, once it is taken.
@@ -504,7 +513,7 @@ def _two_archives(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.status_is(0)
     first.rename(tmp_path / "away")
     scenario.put("meanwhile", "archived in the second one alone")
-    scenario.until(lambda: "one-archive-away" in scenario.server.cli("status", "--json").stdout)
+    scenario.until(lambda: "one-archive-away" in scenario.problems())
     scenario.status_is(0)
     scenario.hands["bring-back"] = lambda: (tmp_path / "away").rename(first) and None
     yield scenario

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from scrubjay.storage.api import pages
-from scrubjay.storage.items import numbers, size
+from scrubjay.base.errors import Unavailable
+from scrubjay.storage.api import capacity, errors, pages
+from scrubjay.storage.api.operations import transactions
+from scrubjay.storage.items import global_index, index_keys, numbers, size
 from scrubjay.storage.items.expressions import paths, tree, update
 from tests.model import differ
 from tests.model.in_process import InProcess
@@ -29,6 +31,20 @@ EVERY_OUTCOME = [
         "scan": ("done", "ValidationException"),
         "batch_write": ("done", "ValidationException"),
         "batch_get": ("done", "ValidationException"),
+        "transact_write": (
+            "done",
+            "repeated",
+            "ValidationException",
+            "TransactionCanceledException",
+            "IdempotentParameterMismatchException",
+            "ConditionalCheckFailed",
+            "ValidationError",
+        ),
+        "transact_get": ("done", "ValidationException"),
+        "create_index": ("done", "ValidationException"),
+        "delete_index": ("done", "ResourceNotFoundException"),
+        "index_query": ("done", "ValidationException"),
+        "index_scan": ("done", "ValidationException"),
     }.items()
     for outcome in outcomes
 ]
@@ -60,6 +76,15 @@ def _read_with_a_hole(item: Any, path: Any) -> Any:
     return None if 1 in path else _read(item, path)
 
 
+def _reason_without_its_item(outcome: Any, *, wants_item: bool) -> Any:
+    return _reason(outcome, wants_item=False)
+
+
+def _parts_of_one_item(actions: Any, tables: Any) -> Any:
+    return [transactions.TransactPart(tables[one.body["TableName"]], one.make(tables[one.body["TableName"]])) for one in actions]
+
+
+_reason = transactions.reason_of
 _read, _deleted, _contains, _take = paths.read, update._deleted, tree.contains, pages.Page._take
 
 
@@ -71,6 +96,17 @@ def _page_forgets_its_end(self: Any, answer: Any) -> None:
 
 def _between_without_its_ends(value: Any, low: Any, high: Any) -> bool:
     return tree.order(low, value) == -1 and tree.order(value, high) == -1
+
+
+def _rows_of_all_that_items_have(patch: pytest.MonkeyPatch) -> None:
+    def made(self: Any, key: Any, index: Any) -> None:
+        _made(self, key, index)
+        self._names = None
+
+    patch.setattr(global_index.GlobalRows, "__init__", made)
+
+
+_made = global_index.GlobalRows.__init__
 
 
 PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
@@ -86,14 +122,53 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "element 1 of a list is not there": lambda patch: patch.setattr(tree, "read", _read_with_a_hole),
     "a page of two forgets its last key": lambda patch: patch.setattr(pages.Page, "_take", _page_forgets_its_end),
+    "a token may be used for something else": lambda patch: patch.setattr(transactions, "digest_of", lambda asked: b""),
+    "a cancelled transaction never shows an item": lambda patch: patch.setattr(transactions, "reason_of", _reason_without_its_item),
+    "a transaction costs what its writes cost": lambda patch: patch.setattr(transactions, "_doubled", lambda body, member: body),
+    "a transaction may write one item twice": lambda patch: patch.setattr(transactions, "_parts", _parts_of_one_item),
+    "a row that moves in an index costs as one that stays": lambda patch: patch.setattr(
+        capacity, "_row_units", lambda row: capacity.write_units(row.before or 0, row.after or 0)
+    ),
+    "an index shows of an item all that it has": _rows_of_all_that_items_have,
+    "an update makes what it likes of an index's key": lambda patch: patch.setattr(
+        index_keys.IndexKeys, "check_updated", lambda self, new: None
+    ),
     "sums of 38 digits are rounded": lambda patch: patch.setattr(numbers, "_EXACT", Context(prec=30)),
 }
+
+
+FINDERS = (2_005_413, 2_002_826)
+"""Seeds that find what few others do."""
 
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found_and_cut_down(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[fault](monkeypatch)
-    _, failure = differ.run(InProcess(), range(2_000_000, 2_006_000))
+    _, failure = differ.run(InProcess(), (*FINDERS, *range(2_000_000, 2_006_000)))
     assert failure is not None
     assert len(failure.ops) <= 3, failure.text
     assert f"seed {failure.seed}" in failure.text
+
+
+class _Lacking(InProcess):
+    """From the fourth request of data on each ends in a 500 with this message."""
+
+    def __init__(self, message: str) -> None:
+        self._message, self._left = message, 4
+        super().__init__()
+
+    def ask(self, operation: str, request: dict[str, Any]) -> tuple[int, Any]:
+        self._left -= operation != "CreateTable"
+        status, answer = (
+            super().ask(operation, request) if self._left > 0 else (500, {"__type": "x#InternalServerError", "message": self._message})
+        )
+        differ.check_not_interrupted(status, answer)
+        return status, answer
+
+
+def test_a_server_that_says_what_it_lacks_is_not_called_wrong_and_one_that_does_not_is() -> None:
+    with pytest.raises(differ.Interrupted):
+        differ.run(_Lacking(errors.from_store(Unavailable("no leader")).message or ""), range(4))
+    _, failure = differ.run(_Lacking(errors.internal().message or ""), range(4))
+    assert failure is not None
+    assert "unknown error" in failure.text

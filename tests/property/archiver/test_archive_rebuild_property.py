@@ -11,7 +11,7 @@ from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Closed, CoverageFacts, Start
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
-from scrubjay.archiver.read.rows import rows_of, state_of
+from scrubjay.archiver.read.rows import rows_of
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn
@@ -93,7 +93,7 @@ def test_every_moment_of_a_proven_window_can_be_restored(rng: random.Random) -> 
     bases = [make_base(loop, store, disk, sample, number) for number in range(1, len(sample.segments)) if rng.random() < 0.3]
     kept = [one for one in sample.manifests() if rng.random() < 0.85]
     closed = [Closed(sample.stamp + (rng.randrange(1, 10_000) << 12), sample.lsn, sample.lsn, sample.chain)] if rng.random() < 0.7 else []
-    starts = [Start(base.lsn, base.stamp, base.chain, state_of(base.total)) for base in bases]
+    starts = [Start(base.lsn, base.stamp, base.chain, base.total.state) for base in bases]
     window = coverage(CoverageFacts(sample.partition, [row.span() for one in kept for row in rows_of(one)], starts, closed)).window
     if window.earliest_us is None or window.latest_us is None:
         return

@@ -11,8 +11,12 @@ import pytest
 
 from scrubjay.archiver.coverage import coverage, may_go, path_to
 from scrubjay.archiver.facts import Closed, CoverageFacts, Mark, Span, Start
+from scrubjay.archiver.lineage import child_facts, inherited
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at
 
 
@@ -202,3 +206,45 @@ def test_nothing_may_go_below_a_hole_or_beside_a_fork(lost: int) -> None:
     forked = coverage(CoverageFacts(PARTITION, {*line.spans, *other.spans}, starts, (), marks, 0))
     assert forked.forks
     assert may_go(forked, keep_from_us=START_US + 60_000_000) == 0
+
+
+def test_of_two_generations_whatever_is_lost_of_either_costs_what_the_model_says() -> None:
+    """A partition that was split and its child: every subset of both archives' objects. The child's moments need the parent's way to its end, or a base of its own."""
+    parent = Line().grow(2, 5, 9)
+    end = parent.spans[-1]
+    born = Born(PartitionId(PARTITION), Lsn(end.last), Stamp(end.last_stamp), end.chain, Total(0, 1))
+    child = Line(spans=[end]).grow(12, 15, seed="child")
+    del child.spans[0]
+    point = child.closed(15 * STEP_US + 700)
+    things: list[Span | Start] = [*parent.spans, parent.base(5), *child.spans, child.base(12)]
+    seen: set[tuple[bool, bool]] = set()
+    for count in range(len(things) + 1):
+        for lost in combinations(things, count):
+            has = {(type(one), one.last if isinstance(one, Span) else one.lsn) for one in things if one not in lost}
+            older = [one for one in parent.spans if one not in lost]
+            facts = CoverageFacts(PARTITION, older, [one for one in [parent.base(5)] if one not in lost])
+            rests = inherited(born, facts, coverage(facts))
+            leads = (Span, 9) in has and ((Start, 5) in has or {(Span, 5), (Span, 2)} <= has)
+            assert (rests is not None) == leads, lost
+            spans = [one for one in child.spans if one not in lost]
+            own = CoverageFacts(
+                "child", spans, [one for one in [child.base(12)] if one not in lost], (point,), (Mark(15, child.spans[-1].chain),)
+            )
+            found = coverage(child_facts(own, born, None if rests is None else rests.start))
+            present = {lsn for span in spans for lsn in range(span.first, span.last + 1)}
+            holes = {lsn for hole in found.window.holes if not hole.base for lsn in range(hole.first_lsn, hole.last_lsn + 1)}
+            assert holes == set(range(10, 16)) - present, lost
+            assert any(hole.base and hole.first_lsn == 9 for hole in found.window.holes) == (not leads), lost
+            begins = [(9, stamp_at(9))] * leads + [(12, stamp_at(12))] * ((Start, 12) in has)
+            claims = [(span.closed, span.last) for span in spans] + [(point.closed, 15)] * ((Span, 15) in has)
+            for at_us in range(START_US + 9 * STEP_US, START_US + 17 * STEP_US, STEP_US // 4):
+                cut = last_stamp_at(at_us)
+                model = any(
+                    since <= cut and closed >= cut and low <= lsn and all(one in present for one in range(low + 1, lsn + 1))
+                    for low, since in begins
+                    for closed, lsn in claims
+                    if lsn > low
+                )
+                assert counts(found, at_us) == model, f"lost {lost}, at {at_us - START_US}"
+                seen.add((leads, model))
+    assert len(seen) == 4, "the control: with and without the parent there are moments that can be restored, and such that cannot"

@@ -574,6 +574,19 @@ def test_jobs_do_the_checks_when_there_are_any() -> None:
     assert jobs.ran == [scrubjay.archiver.write.settling.PREPARE_JOB] * 3
 
 
+def test_the_check_of_a_segment_gives_way_until_it_is_late() -> None:
+    """What the store kept waiting is late, and is not made to wait for anybody else."""
+    bench, sample = Bench(), history(segments=2)
+    jobs = LoneJobs(bench.loop, bench.memory, LoneDisk())
+    bench.store.down = True
+    bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
+    bench.loop.run_for(bench.options.late_after_s + 1)
+    bench.store.down = False
+    bench.loop.run_for(20)
+    assert complete(bench, sample)
+    assert set(jobs.ran[-2:]) == {scrubjay.archiver.write.settling.PREPARE_LATE_JOB}
+
+
 def test_closed_objects_one_per_interval_none_without_leadership() -> None:
     bench, sample = Bench(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)

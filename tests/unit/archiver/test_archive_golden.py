@@ -29,11 +29,12 @@ from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABL
 
 
 def plain(value: Any) -> Any:
-    """A decoded object as JSON."""
+    """A decoded object as JSON. Without `born` where there is none: manifests were written before there were splits."""
     if isinstance(value, bytes):
         return value.hex()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: one for name, one in fields.items() if name != "born" or one is not None}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(one) for name, one in value._asdict().items()}
     if isinstance(value, list | tuple):
@@ -70,6 +71,37 @@ def test_segment_and_manifest(golden: Golden) -> None:
     again = decode_manifest(golden.read("v2/archive/manifest.json"), where=build(manifest.key().twin()))
     assert again == manifest
     golden.check_json("v2/archive/manifest.decoded.json", plain(again))
+
+
+def test_manifests_of_a_child(golden: Golden) -> None:
+    """Of a partition that came of a split: how it began stands in every one (ADR 0078)."""
+    parent = history(seed=42, segments=2, writes=5)
+    child, _ = parent.split(names=("9a471710-0000-4000-8000-00000000000a", "9a471710-0000-4000-8000-00000000000b"))
+    manifest = dataclasses.replace(child.manifest(child.segments[0])[0], stored=Sums(300, "01234567", "ab" * 32))
+    golden.check("v2/archive/manifest-child.json", encode_manifest(manifest))
+    again = decode_manifest(golden.read("v2/archive/manifest-child.json"), where=build(manifest.key().twin()))
+    assert again == manifest
+    assert again.born == child.born
+    golden.check_json("v2/archive/manifest-child.decoded.json", plain(again))
+    made = BaseManifest(
+        cluster=CLUSTER, table=TABLE, partition=child.partition, table_name="orders", schema='{"key":{}}', lo=child.lo, hi=child.hi, lsn=manifest.last,
+        stamp=manifest.last_stamp, chain=manifest.chain, total=manifest.total, file=Sums(17, "deadbeef", "ef" * 32), parts=(Sums(17, "deadbeef", "ef" * 32),),
+        generation=1, epoch=1, owner=OWNER, born=child.born,
+    )  # fmt: skip
+    golden.check("v2/archive/base-child.json", encode_base(made))
+    assert decode_base(golden.read("v2/archive/base-child.json"), where=build(made.key())) == made
+    born = child.born
+    assert born is not None
+    lies = [
+        born._replace(lsn=Lsn(born.lsn + 1)), born._replace(chain=bytes(32)), born._replace(total=Total(1, born.total.rows)),
+        born._replace(parent=PartitionId(child.partition)), born._replace(stamp=manifest.first_stamp),
+    ]  # fmt: skip
+    for lie in lies:
+        with pytest.raises(Corrupt):
+            decode_manifest(encode_manifest(dataclasses.replace(manifest, born=lie)), where=build(manifest.key().twin()))
+    for lie in (born._replace(lsn=Lsn(made.lsn + 1)), born._replace(lsn=Lsn(made.lsn))):
+        with pytest.raises(Corrupt):
+            decode_base(encode_base(dataclasses.replace(made, born=lie)), where=build(made.key()))
 
 
 def test_what_is_not_compressed_never_changes(golden: Golden) -> None:

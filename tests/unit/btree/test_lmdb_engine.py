@@ -148,6 +148,14 @@ def test_pins_see_one_lsn_while_the_tree_moves_on(bench: Bench) -> None:
     assert (result.bad, result.structure) == ((), ())
     total = bench.run(pin.dump, "work/base.rows")
     assert total == expected.total()
+    point = bench.run(pin.cut)
+    left = sum(len(row.key) + len(row.item or b"") for row in rows if row.key < point.cut)
+    assert (point.left, point.cut) == (left, key(51)[:16]), "half of the bytes, not of the range"
+    halves = [
+        bench.run(pin.dump, path, start=start, end=end) for path, start, end in (("low", b"", key(41)[:16]), ("high", key(41)[:16], None))
+    ]
+    assert [half.rows for half in halves] == [40, 60]
+    assert sum(half.sum for half in halves) & MASK == total.sum, "every row is in one of them"
     pin.release()
     tree.close()
     loaded = bench.run(bench.engine.load, P, "work/base.rows", at(100))
@@ -304,6 +312,52 @@ def test_deaths_that_have_another_cause_prove_nothing(bench: Bench, statuses: li
     with pytest.raises(Unavailable, match="storage worker died"):
         bench.wait(future)
     assert bench.run(bench.engine.open, P).state == at(2)
+
+
+def test_a_bug_in_reading_an_answer_is_told_to_who_asked_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_rows(bench)
+    heard: list[dict[str, Any]] = []
+    bench.loop.set_exception_handler(lambda _, context: heard.append(context))
+
+    def broken(*_: Any) -> Any:
+        raise TypeError("no such argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbEngine, "_read", broken)
+        with pytest.raises(Internal, match=r"could not be read.*TypeError.*no such argument"):
+            bench.run(bench.engine.open, P)
+    assert [type(context["exception"]) for context in heard] == [TypeError], "and the log has it whole"
+    tree: Tree = bench.run(bench.engine.open, P)
+    with monkeypatch.context() as patch:
+        patch.setattr(RangeDigest, "load", broken)
+        pin = bench.run(tree.pin, Lsn(2))
+        with pytest.raises(Internal, match="could not be read"):
+            bench.run(pin.digest, LO, None, bytes_per_second=None)
+
+
+class SilentLink:
+    """In place of a worker process that has not answered yet."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_who_falls_over_an_answer_holds_up_no_other(dies: bool) -> None:
+    worker_ = lmdb_engine._Worker(lambda *_, **__: SilentLink(), (), in_order=False)
+    told: list[Any] = []
+
+    def falls(_: Any) -> None:
+        raise KeyError("a bug")
+
+    asked = [worker_wire.Release(worker_.next_id(), 1) for _ in range(3)]
+    for request, reply in zip(asked, (told.append, falls, told.append), strict=True):
+        worker_.call(request, reply)
+    answers = b"".join(worker_wire.encode(worker_wire.Answer(request.id, "", "", {}, 7)) for request in asked)
+    with pytest.raises(KeyError, match="a bug"):
+        worker_._exited(1) if dies else worker_._data(answers)
+    assert [type(one) for one in told] == [Unavailable if dies else int] * 2
 
 
 def test_a_worker_that_cannot_be_started_is_named_and_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,9 @@ def test_life() -> None:
         expected.add(key(n), row_hash(key(n), b"item%d" % n))
     assert result.digest.encode() == expected.encode()
     assert rig.run(pin.dump, "dump.rows") == expected.total()
+    low, high = rig.run(pin.dump, "low.rows", end=key(7)[:16]), rig.run(pin.dump, "high.rows", start=key(7)[:16])
+    assert (low.sum + high.sum) % (1 << 128) == expected.total().sum
+    assert 0 < low.rows < low.rows + high.rows == expected.total().rows
     assert [fact.lsn for fact in rig.run(pin.rows, key(1), key(4), 100)] == [1, 2, 3]
     assert [fact.lsn for fact in rig.run(pin.rows, key(1), key(4), 2)] == [1, 2]
     with pytest.raises(Exists):

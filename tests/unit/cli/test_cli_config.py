@@ -246,6 +246,15 @@ def test_a_child_has_the_same_credentials_and_keys(tmp_path: Path, monkeypatch: 
     assert "SCRUBJAY_ENCRYPTION_KEYS" not in store_environment(store_settings(load()))
 
 
+@pytest.mark.parametrize("key", ["archive.url", "second.url"])
+@pytest.mark.parametrize("url", ["fille:///tmp/a", "file://host/a", "s3://", "s3://b/a//b", "s3://b/p?x=1", "/tmp/a", "file://[a"])
+def test_a_place_that_is_no_url_of_an_archive_is_refused_before_anything_starts(key: str, url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load(sets=[f"{key}={url}"])
+    assert caught.value.fields["asked"] == key
+    assert str(caught.value.fields["found"]).startswith(url)
+
+
 def test_an_object_lock_is_one_of_three_and_of_a_bucket() -> None:
     locked = load(sets=["archive.url=s3://b/p", "archive.object_lock=compliance", "archive.lock_for=10d"])
     assert store_settings(locked)["object_lock"] == "compliance"

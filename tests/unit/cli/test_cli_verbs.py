@@ -15,7 +15,6 @@ import pytest
 from scrubjay import cli
 from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.output import EXIT_MEANING, VerbFailure, answer, failure_of, merge_exits
-from scrubjay.parser import build
 from scrubjay.reference_pages import cli_page
 from scrubjay.verb import Verb
 from scrubjay.verbs import VERBS
@@ -123,13 +122,6 @@ def test_each_verb_has_help_with_example_and_exit_codes(verb: Verb, capsys: pyte
     assert set(verb.exits) < set(EXIT_MEANING)
     assert cli.main([*verb.words, "-h", "--json"]) == 0
     assert "example:" in json.loads(capsys.readouterr().out)["help"]
-
-
-def test_verbs_not_built_yet_are_absent_from_help() -> None:
-    parser, _ = build(VERBS)
-    text = parser.format_help()
-    for word in ("table",):
-        assert f"    {word} " not in text
 
 
 def test_the_page_of_the_command_line_is_current() -> None:

@@ -18,11 +18,11 @@ from urllib.parse import quote
 import pytest
 
 from scrubjay import cli, debug_bundle
+from scrubjay.base.real.free_ports import free_ports
 from scrubjay.config import Field, fields, load
 from scrubjay.debug_bundle import ASKED
 from scrubjay.secrets_out import LEAST, NOT_SHOWN, REPLACED, Cleaner, shown
 from scrubjay.serving.folder import LOG
-from tests.fixtures.ports import free_ports
 
 CLUSTER = "00000000-0000-4000-8000-00000000000c"
 

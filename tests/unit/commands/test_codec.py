@@ -15,17 +15,22 @@ from scrubjay.storage.commands import codec, values
 from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from scrubjay.storage.commands.evaluate import evaluate
 from scrubjay.storage.commands.values import (
+    CheckCommand,
     Decision,
     DeleteCommand,
     ExpireCommand,
     Failure,
+    FinishCommand,
     IndexRangeAnswer,
+    LookCommand,
     Outcome,
+    PrepareCommand,
     PutCommand,
     RangeAnswer,
     ReadAnswer,
     Said,
     SwapCommand,
+    TransactAnswer,
     UpdateCommand,
     WriteAnswer,
     WriteCommand,
@@ -71,6 +76,18 @@ COMMANDS: dict[str, WriteCommand] = {
     "delete": DeleteCommand(STORAGE_KEY, K, legacy.parse_expected({"n": {"ComparisonOperator": "NOT_CONTAINS", "Value": {"S": "x"}}})),
     "swap": SwapCommand(STORAGE_KEY, K, None, NEW),
     "expire": ExpireCommand(STORAGE_KEY, K, "ends", encode_value(("N", "1800000000"))),
+    "prepare": PrepareCommand(
+        STORAGE_KEY,
+        bytes(range(16)),
+        b"c0123",
+        (
+            PutCommand(STORAGE_KEY, K, NEW),
+            UpdateCommand(STORAGE_KEY + b"2", K, parse_update("SET a = :n", None, VALUES), parse_condition("a <> :n", None, VALUES)),
+            CheckCommand(STORAGE_KEY + b"3", K, parse_condition("attribute_exists(pk)")),
+        ),
+    ),
+    "finish": FinishCommand(STORAGE_KEY, bytes(range(16)), 1_800_000_000_000_000 << 12),
+    "look": LookCommand(STORAGE_KEY, (STORAGE_KEY, STORAGE_KEY + b"2")),
 }
 ANSWERS: dict[str, Said] = {
     "written": WriteAnswer(Outcome(Decision.PUT, OLD, NEW), "p", 7, 1_800_000_000_000_000),
@@ -78,6 +95,16 @@ ANSWERS: dict[str, Said] = {
     "unchanged": WriteAnswer(Outcome(Decision.UNCHANGED, None, None), "p", 8, None),
     "condition_failed": WriteAnswer(Outcome(Decision.CONDITION_FAILED, OLD, OLD), "p", 8, None),
     "refused": WriteAnswer(Outcome(Decision.REFUSED, OLD, OLD, Failure("ValidationException", "no such attribute")), "p", 8, None),
+    "transacted": TransactAnswer(
+        Outcome(Decision.UNCHANGED, None, None),
+        "p",
+        8,
+        None,
+        (Outcome(Decision.PUT, OLD, NEW), Outcome(Decision.LOCKED, None, None)),
+        1_800_000_000_000_000 << 12,
+        True,
+        (7, 3),
+    ),
     "read": ReadAnswer(OLD, "p", 9),
     "range": RangeAnswer([(STORAGE_KEY, OLD), (STORAGE_KEY + b"2", NEW)], True, "p", 9),
     "index_range": IndexRangeAnswer([(STORAGE_KEY + b"\xff\x01", OLD)], True, "p", 9, STORAGE_KEY + b"\xff\x02"),

@@ -8,7 +8,18 @@ from scrubjay.base.errors import Corrupt, Invalid, Unavailable
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_round
 from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.group_state import Campaign
-from scrubjay.storage.consensus.membership import AddLearner, Change, LetVote, Membership, MembershipLog, Remove, changed, check_step
+from scrubjay.storage.consensus.membership import (
+    AddLearner,
+    Change,
+    Grow,
+    LetVote,
+    Membership,
+    MembershipLog,
+    Remove,
+    Rest,
+    changed,
+    check_step,
+)
 from scrubjay.storage.consensus.messages import Accept, AskHealth, Prepare, Promise, Removed, Resign
 from scrubjay.storage.consensus.ready import Envelope
 from scrubjay.storage.log.configuration import (
@@ -94,6 +105,8 @@ def test_who_counts_and_who_may_lead() -> None:
         (AddLearner(Member(9, 2), LOG), {9: (2, Vote.LEARNER)}),
         (AddLearner(Member(2, 4), STORAGE), {2: (4, Vote.LEARNER)}),
         (LetVote(7), {7: (2, Vote.VOTES)}),
+        (Rest(2), {2: (3, Vote.LEARNER)}),
+        (Grow(2), {}),
         (Remove(2), {2: (3, Vote.GONE)}),
         (Remove(7), {7: (2, Vote.GONE)}),
     ],
@@ -105,6 +118,13 @@ def test_a_change_moves_one_place(change: Change, after: dict[int, tuple[int, Vo
     check_step(MIXED, made, leader=Member(1, 1))
 
 
+def test_a_log_replica_that_has_grown_may_lead() -> None:
+    made = changed(MIXED, Grow(2))
+    assert [place.kind for place in made.places if place.member.node == 2] == [STORAGE]
+    assert Membership(Member(2, 3), made).leads
+    assert not Membership(Member(2, 3), MIXED).leads
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -114,6 +134,11 @@ def test_a_change_moves_one_place(change: Change, after: dict[int, tuple[int, Vo
         (LetVote(1), "votes already"),
         (LetVote(9), "no member"),
         (LetVote(5), "no member"),
+        (Rest(7), "does not vote"),
+        (Rest(9), "no member"),
+        (Rest(1), "nobody would be left"),
+        (Grow(1), "storage replica"),
+        (Grow(9), "no member"),
         (Remove(9), "no member"),
         (Remove(1), "nobody would be left"),
         (AddLearner(Member(1, 2), STORAGE), "nobody would be left"),
@@ -153,7 +178,7 @@ def test_the_log_of_memberships_is_cut_settled_and_replaced() -> None:
     log.cut(Lsn(0))
     assert log.last is five
     log.extend([nine])
-    log.install(Lsn(7), founding((Member(1, 1),)))
+    log.install(Lsn(7), 0, founding((Member(1, 1),)), Lsn(7))
     assert (log.last, log.chosen(8).lsn, len(log.chosen(8).voters)) == (nine, 7, 1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
@@ -44,7 +45,7 @@ LIMIT_S = 600
 
 
 class House:
-    """One cluster. partitions: of every table made here. wire: between control part and nodes."""
+    """One cluster. partitions: of every table made here. wire: between control part and nodes. spares: nodes that have not joined."""
 
     def __init__(
         self,
@@ -55,10 +56,17 @@ class House:
         agent: AgentOptions = AGENT,
         start: bool = True,
         wire: Wire | None = None,
+        spares: int = 0,
     ) -> None:
         self.world = World(seed)
         self.cluster = WholeCluster(
-            self.world, storage=storage, consensus=CONSENSUS, initial_partitions=partitions, wal_file_bytes=1 << 15, wire=wire
+            self.world,
+            storage=storage,
+            consensus=CONSENSUS,
+            initial_partitions=partitions,
+            wal_file_bytes=1 << 15,
+            wire=wire,
+            spares=spares,
         )
         self.partitions = partitions
         self._agent = agent
@@ -73,6 +81,7 @@ class House:
             self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True))
             self.cluster.start()
             self.run(self.cluster.up())
+            self._reads_the_archive()
             self.cluster.claim(self.client(), self.writer)
         else:
             self.cluster.control.start()
@@ -118,6 +127,10 @@ class House:
         self.agents[host.name] = ArchiveAgent(host.env, store, life.source, self.writer, options=self._agent)
         self.agents[host.name].start()
 
+    def _reads_the_archive(self) -> None:
+        """What follows logs goes on in the archive where the nodes have let go of them, as in production."""
+        self.cluster.store.changes.archive = ListedLog(self.client(), CLUSTER, self.env.tasks)
+
     def stop_agents(self) -> None:
         """Nothing comes to the archive until `start_agents`."""
         for agent in self.agents.values():
@@ -136,6 +149,7 @@ class House:
         self._restore = None
         if up:
             self.run(cluster.up())
+            self._reads_the_archive()
             cluster.claim(self.client(), self.writer)
 
     # ------------------------------------------------------------------ tables

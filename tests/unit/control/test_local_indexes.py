@@ -11,14 +11,15 @@ import pytest
 from scrubjay.base.ids import NodeName
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.verdict import Verdict
-from scrubjay.storage.api.local_indexes import local_index_overrides
+from scrubjay.storage.api.index_definitions import index_overrides
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_treefile import MAKER
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import RangeRead
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.keys import storage_key
-from scrubjay.storage.items.local_index import LocalRows, is_entry
+from scrubjay.storage.items.local_index import NUMBER_AT, SIZE_NUMBER, LocalRows, decode_size, is_entry
+from scrubjay.storage.items.wire import item_from_json
 from scrubjay.storage.replica import reads
 from tests.fixtures.api_calls import ApiCalls
 from tests.fixtures.local_index_model import INDEXES, LocalIndexModel, create
@@ -48,8 +49,37 @@ def local_of(table: TableMeta) -> LocalRows:
 
 
 def rows_of(house: House, node: str, table: TableMeta) -> dict[bytes, bytes]:
-    """The index rows in a copy's tree, as item bytes by key."""
+    """The rows of indexes in a copy's tree, as item bytes by key."""
+    return {key: value for key, value in derived_of(house, node, table).items() if key[NUMBER_AT] != SIZE_NUMBER}
+
+
+def derived_of(house: House, node: str, table: TableMeta) -> dict[bytes, bytes]:
+    """The same, and the sizes of item collections."""
     return {key: value[26:] for info in table.partitions for key, value in house.tree(node, info).rows.items() if is_entry(key, value[26:])}
+
+
+def sizes_of(house: House, node: str, table: TableMeta) -> dict[bytes, int]:
+    """Bytes of item collections in a copy's tree, by their key."""
+    return {key: decode_size(value) for key, value in derived_of(house, node, table).items() if key[NUMBER_AT] == SIZE_NUMBER}
+
+
+def sizes_wanted(model: LocalIndexModel, table: TableMeta) -> dict[bytes, int]:
+    """What they must be by the items that there are."""
+    local, found = local_of(table), dict[bytes, int]()
+    for shown in model.items.values():
+        item = encode_item(item_from_json(shown))
+        key = house_key(local, item)
+        size = len(item) + sum(len(value) for _, value in local.rows(key, item))
+        at = local.size_key(key)
+        found[at] = found.get(at, 0) + size
+    return found
+
+
+def sized(house: House, model: LocalIndexModel, name: str = "") -> None:
+    """Every copy comes to say how large the item collections are."""
+    table = house.table(name or model.name)
+    wanted = sizes_wanted(model, table)
+    house.until(lambda: all(sizes_of(house, node, table) == wanted for node in house.cluster.trees), seconds=120)
 
 
 def settled(house: House, model: LocalIndexModel) -> TableMeta:
@@ -69,7 +99,9 @@ def test_answers_are_those_of_a_plain_model(sort_type: str) -> None:
         model.check()
         if step == 8:
             settled(house, model)
+            sized(house, model)
     model.check_all()
+    sized(house, model)
     table = settled(house, model)
     model.check_all()
     found: set[bytes] = set()
@@ -160,6 +192,7 @@ def test_a_restore_derives_the_indexes_that_are_asked_for(kept: list[str] | None
     assert names_kept == [name for name in INDEXES if kept is None or name in kept]
     wanted = model.sizes()
     assert [rows for rows, _ in house.cluster.store.stats(restored).indexes] == [wanted[name] for name in names_kept]
+    sized(house, model, "restored")
     assert house.scrub().verdict is Verdict.MATCH
 
 
@@ -194,7 +227,7 @@ def test_a_scan_of_a_sparse_index_goes_on_where_it_looked(monkeypatch: pytest.Mo
 
 
 def overrides_of(data: dict[str, Any], source: TableMeta) -> dict[str, object]:
-    return local_index_overrides(data.get("LocalSecondaryIndexOverride"), source)
+    return index_overrides(data, source, source.billing)
 
 
 def target_of_now() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scrubjay.base.ids import NodeName
 from scrubjay.sim.whole.commands import key_of, value_of
 from scrubjay.sim.world import WorldHost
@@ -103,3 +105,33 @@ def test_a_node_that_failed_while_it_led_is_left_at_once() -> None:
     assert isinstance(house.run(house.ask(table, 1, 3)), WriteAnswer)
     assert house.world.now - began < 500_000
     assert house.cluster.router.leader(info.partition_id) not in (None, failed.name)
+
+
+def test_a_node_that_holds_no_copy_is_not_asked_while_another_answers() -> None:
+    house = House(spares=1)
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    house.pass_time(1)
+    house.restart_control(up=False)
+    house.run(house.cluster.metadata.load())
+    asked: list[NodeName] = []
+    for name, node in house.cluster.router.nodes.items():
+        _noted(node, name, asked)
+    found = []
+    for _ in range(8):
+        future = house.env.tasks.future()
+        house.cluster.store.read(table, key_of(1), consistent=False, done=future.set_result)
+        found.append(house.run(future))
+    assert all(isinstance(answer, ReadAnswer) and value_of(answer.item) == 1 for answer in found), found
+    assert set(asked) == {"n1", "n2", "n3"}, "each that holds one in turn"
+
+
+def _noted(node: Any, name: NodeName, asked: list[NodeName]) -> None:
+    """Remember who is asked to read."""
+    read = node.read
+
+    def reads(*arguments: Any, **named: Any) -> None:
+        asked.append(name)
+        read(*arguments, **named)
+
+    node.read = reads

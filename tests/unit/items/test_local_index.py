@@ -8,14 +8,16 @@ from decimal import Decimal
 
 import pytest
 
+from scrubjay.base.errors import Corrupt
 from scrubjay.storage.btree.row import KEY_BYTES_MAX
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, LocalIndex
 from scrubjay.storage.items.encoding import encode_item
-from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.local_index import (
     LocalRows,
     Units,
+    decode_size,
+    encode_size,
     entry_bounds,
     entry_item,
     entry_prefix,
@@ -149,41 +151,6 @@ def test_units_of_a_write() -> None:
     assert units_of(LOCAL, key, None, encode_item(before)) == {"all": Units(None, size, False), "keys": Units(None, size - 3, False)}
 
 
-def test_what_cannot_be_a_key_is_refused_in_the_words_of_dynamodb() -> None:
-    invalid = "One or more parameter values were invalid: "
-    empty = "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
-    for item, message in (
-        (item_of(t=("N", "1")), f"{invalid}Type mismatch for Index Key t Expected: S Actual: N IndexName: keys"),
-        (
-            item_of(t=("S", "")),
-            f"{empty}The AttributeValue for a key attribute cannot contain an empty string value. IndexName: keys, IndexKey: t",
-        ),
-        (
-            item_of(b=("B", b"")),
-            f"{empty}The AttributeValue for a key attribute cannot contain an empty binary value. IndexName: some, IndexKey: b",
-        ),
-        (item_of(t=("S", "x" * 1025)), f"{invalid}Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
-    ):
-        with pytest.raises(ItemError) as refused:
-            LOCAL.check_put(item)
-        assert refused.value.message == message
-    LOCAL.check_put(item_of(t=("S", "x" * 1024), n=("N", "1")))
-
-
-def test_what_an_update_makes_of_a_key_is_refused_in_other_words() -> None:
-    for item, message in (
-        (item_of(t=("N", "1")), "The update expression attempted to update the secondary index key to unsupported type"),
-        (item_of(t=("S", "x" * 1025)), "The update expression attempted to update the secondary index key beyond allowed size limits"),
-    ):
-        with pytest.raises(ItemError) as refused:
-            LOCAL.check_updated(encode_item(item))
-        assert refused.value.message == message
-    with pytest.raises(
-        ItemError, match=r"to a value that is not supported\. The AttributeValue for a key attribute cannot contain an empty string"
-    ):
-        LOCAL.check_updated(encode_item(item_of(t=("S", ""))))
-
-
 def test_the_derivation_travels_as_bytes() -> None:
     other = LocalRows.decode(LOCAL.encode())
     assert other is not None
@@ -202,3 +169,41 @@ def test_golden_rows(golden: Golden) -> None:
     }
     shown = {name: [[key.hex(), value.hex()] for key, value in rows(item, local)] for name, (local, item) in items.items()}
     golden.check_json("item/index_rows.json", shown)
+
+
+@pytest.mark.parametrize("local", [LOCAL, BINARY], ids=["text", "binary"])
+def test_the_size_of_a_collection_lies_in_front_of_its_index_rows_and_is_nothing_else(local: LocalRows) -> None:
+    sorts: list[str | bytes] = ["a", "\U0010ffff"] if local is LOCAL else [b"a", b"\xff", b"\xff\x00" + bytes(1022)]
+    for sort in sorts:
+        item = item_of(sort, n=("N", "-1"), t=("S", "a"), b=("B", b"\x00"))
+        key = storage_key(local.key, item)
+        at = local.size_key(key)
+        assert at == local.size_key(key[:16])
+        assert at < min(entry for entry, _ in rows(item, local))
+        assert at != key
+        assert len(at) <= KEY_BYTES_MAX
+        assert is_entry(at, encode_size(7))
+        assert not any(
+            low <= at < high for number, index in enumerate(INDEXES, 1) for low, high in [entry_bounds(index, number, key[:16], None, ())]
+        )
+    if local is LOCAL:
+        end = items_end(local.key, at[:16])
+        assert end is not None
+        assert end < at
+
+
+def test_a_size_is_read_as_it_was_written_and_anything_else_is_corrupt() -> None:
+    assert [decode_size(encode_size(size)) for size in (1, 10 << 30, (1 << 64) - 1)] == [1, 10 << 30, (1 << 64) - 1]
+    assert decode_size(None) == 0
+    for bad in (b"", b"\x01" + bytes(8), b"\x02" + bytes(7), b"\x02" + bytes(9)):
+        with pytest.raises(Corrupt):
+            decode_size(bad)
+
+
+def test_golden_sizes(golden: Golden) -> None:
+    shown = [
+        {"key": local.size_key(bytes(range(16))).hex(), "value": encode_size(size).hex(), "size": size}
+        for local in (LOCAL, BINARY)
+        for size in (1, 10 << 30)
+    ]
+    golden.check_json("item/collection_sizes.json", shown)

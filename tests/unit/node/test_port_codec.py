@@ -16,6 +16,9 @@ from scrubjay.storage.btree.engine import ExpiredItem
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.commands.codec import encode_answer, encode_command
 from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, SwapCommand
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born, Split, encode_born, encode_split
+from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import Answer, NodePort, Request
@@ -35,6 +38,8 @@ TABLE = TableMeta(
     partitions=(INFO,),
     created_at=1,
 )
+SPLIT = encode_split(Split(bytes(range(16)), b"\x80" + bytes(15), PartitionId("1" * 8 + INFO.partition_id[8:]), P))
+BORN = encode_born(Born(P, Lsn(1 << 40), Stamp(1 << 62), bytes(range(32)), Total(1 << 127, 3)))
 FACTS = port.ReplicaFacts(
     node=NodeName("n1"),
     partition=P,
@@ -71,10 +76,33 @@ FACTS = port.ReplicaFacts(
     ended_closed=13,
     closed=(1 << 62, Lsn(8), Lsn(7)),
     indexes=((3, 4), (0, 0)),
+    stated=Stated(12, 1 << 40, True, "2026-11-27T22:00:00.000"),
+    configured=(Lsn(8), b"config"),
+    incarnation=2,
+    stalled=((bytes(range(16)), b"c0123", b"key"),),
+    ballot=1 << 60,
+    split=SPLIT,
+    born=BORN,
 )
 SUM = errands.Sum(bytes(range(16)), 3)
 ERRANDS: dict[str, errands.Errand] = {
-    "heal": errands.Heal(P, 1, Lsn(7), Stamp(1 << 62), SUM, bytes(32), Lsn(6), None, "rot"),
+    "heal_split": errands.Heal(
+        P,
+        1,
+        Lsn(7),
+        Stamp(1 << 62),
+        SUM,
+        bytes(32),
+        Lsn(6),
+        None,
+        "rot",
+        (Lsn(8), b"config"),
+        Stated(12, 5, True, "2026-11-27T22:00:00.000"),
+        SPLIT,
+        BORN,
+    ),
+    "find_cut": errands.FindCut(P),
+    "prepare_split": errands.PrepareSplit(P, TABLE, bytes(range(16)), b"\x80" + bytes(15), INFO, INFO, heal=True),
     "load": errands.Load(P, 1, SUM),
     "take_tree": errands.TakeTree(P, 1 << 40, bytes(16), bytes(6144), 1 << 40, True, SUM),
     "reread": errands.Reread(P),
@@ -88,6 +116,8 @@ OUTCOMES: dict[str, errands.Outcome] = {
     "surveyed": errands.Surveyed(Lsn(7), (b"one", b"two")),
     "expired": errands.ExpiredFound((ExpiredItem(b"key", b"key item", b"value"),), b"next", 100_000),
     "scanned": errands.DigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
+    "cut_found": errands.CutFound(bytes(range(16)), 1 << 40, 1 << 41),
+    "split_prepared": errands.SplitPrepared(1 << 40, begun=True),
     "scanned_indexed": errands.IndexDigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40, b"entries"),
 }
 REQUESTS: dict[str, Request] = {
@@ -99,9 +129,15 @@ REQUESTS: dict[str, Request] = {
     "ask_facts": port.AskFacts(P),
     "ask_all_facts": port.AskFacts(None),
     "seal": port.ProposeSeal(P, 2, bytes(range(16))),
-    "host": port.Host(TABLE, INFO, awaits_base=True),
+    "host_child": port.Host(TABLE, INFO, parent=P),
+    "split": port.SplitPartition(P, bytes(range(16)), b"\x80" + bytes(15), P, P, Stamp(1 << 62)),
     "forget": port.Forget(P),
     "hand_over": port.HandOver((1, 3)),
+    "change_members": port.ChangeMembers(P, 3, 2),
+    "remove_member": port.RemoveMember(P, 3, (3, 4)),
+    "change_place": port.ChangePlace(P, 4, port.LOG_LEARNS, 2),
+    "begin_log": port.BeginLog(P, Lsn(40), (Lsn(38), b"places")),
+    "grow_tree": port.GrowTree(P),
     **{f"begin_{name}": errands.Begin("id", errand) for name, errand in ERRANDS.items()},
     "look": errands.Look("id", "note"),
     "receive": errands.Receive(P, 1 << 40),
@@ -115,11 +151,16 @@ REQUESTS: dict[str, Request] = {
     "hold": errands.Hold(P, "lease", Lsn(7)),
     "release": errands.ReleaseHold(P, "lease"),
     "settle": errands.Settle(P),
+    "find_index_rows": errands.FindIndexRows(P, b"from", b"definition", 500, 1 << 19),
+    "read_log": errands.ReadLog(P, Lsn(1 << 40), 1 << 20),
 }
+STATUS = port.NodeStatus(
+    NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11, 2, True, True, True, True
+)
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
-    "status": port.NodeStatus(NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11),
-    "facts_indexed": port.FactsOfReplicas((FACTS,)),
+    "status_stands_in": STATUS,
+    "facts_split": port.FactsOfReplicas((FACTS,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.HostedHere(True),
     "fine": port.Fine(),
@@ -130,6 +171,8 @@ ANSWERS: dict[str, Answer] = {
     "ended_badly": errands.Ended(None, Failure("Corrupt", "no", {"what": "tree"})),
     "rows": errands.RowPage((errands.Fact(b"key", bytes(range(16)), Lsn(7)),), more=True),
     "found": errands.FoundRow(b"item"),
+    "index_rows_found": errands.IndexRowsFound(((1 << 40, b"key", b"value"), (7, b"another", b"")), b"next", 500, Lsn(1 << 40)),
+    "log_read": errands.LogRead((b"record", b"another"), Lsn(1 << 40), Stamp(1 << 62)),
 }
 
 
@@ -146,8 +189,41 @@ def test_golden_answers(golden: Golden, name: str) -> None:
 
 
 def test_facts_of_an_older_node_are_read_on(golden: Golden) -> None:
-    older = port.FactsOfReplicas((msgspec.structs.replace(FACTS, indexes=()),))
+    ballot = msgspec.structs.replace(FACTS, split=b"", born=b"")
+    assert decode_said(golden.read("node_port/facts_ballot.bin")) == SaidFrame(4, port.FactsOfReplicas((ballot,)))
+    stalled = msgspec.structs.replace(ballot, ballot=0)
+    assert decode_said(golden.read("node_port/facts_stalled.bin")) == SaidFrame(4, port.FactsOfReplicas((stalled,)))
+    configured = msgspec.structs.replace(stalled, stalled=())
+    assert decode_said(golden.read("node_port/facts_configured.bin")) == SaidFrame(4, port.FactsOfReplicas((configured,)))
+    stated = msgspec.structs.replace(configured, configured=(Lsn(0), b""), incarnation=1)
+    assert decode_said(golden.read("node_port/facts_stated.bin")) == SaidFrame(4, port.FactsOfReplicas((stated,)))
+    indexed = msgspec.structs.replace(stated, stated=None)
+    assert decode_said(golden.read("node_port/facts_indexed.bin")) == SaidFrame(4, port.FactsOfReplicas((indexed,)))
+    older = port.FactsOfReplicas((msgspec.structs.replace(indexed, indexes=()),))
     assert decode_said(golden.read("node_port/facts.bin")) == SaidFrame(4, older)
+    splits = msgspec.structs.replace(STATUS, stands_in=False)
+    assert decode_said(golden.read("node_port/status_splits.bin")) == SaidFrame(4, splits)
+    removes = msgspec.structs.replace(splits, splits=False)
+    assert decode_said(golden.read("node_port/status_removes.bin")) == SaidFrame(4, removes)
+    configures = msgspec.structs.replace(removes, removes=False)
+    assert decode_said(golden.read("node_port/status_configures.bin")) == SaidFrame(4, configures)
+    assert decode_said(golden.read("node_port/status.bin")) == SaidFrame(
+        4, msgspec.structs.replace(configures, incarnation=1, configures=False)
+    )
+
+
+def test_a_heal_asked_for_by_an_older_release_is_read_on(golden: Golden) -> None:
+    stated = msgspec.structs.replace(ERRANDS["heal_split"], split=b"", born=b"")
+    assert decode_request(golden.read("node_port/begin_heal_stated.bin")) == AskedFrame(3, 1_000_000, errands.Begin("id", stated))
+    configured = msgspec.structs.replace(stated, stated=None)
+    assert decode_request(golden.read("node_port/begin_heal_configured.bin")) == AskedFrame(3, 1_000_000, errands.Begin("id", configured))
+    older = msgspec.structs.replace(configured, configured=(Lsn(0), b""))
+    assert decode_request(golden.read("node_port/begin_heal.bin")) == AskedFrame(3, 1_000_000, errands.Begin("id", older))
+
+
+def test_a_replica_that_an_older_control_part_wants_hosted_is_no_child(golden: Golden) -> None:
+    older = port.Host(TABLE, INFO, awaits_base=True)
+    assert decode_request(golden.read("node_port/host.bin")) == AskedFrame(3, 1_000_000, older)
 
 
 def test_every_message_has_its_golden_file() -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from scrubjay.archiver.facts import CoverageFacts, Span, Start, Window
-from scrubjay.archiver.read.rows import state_of
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.pitr.archive import RestoredRows, TableArchive
 from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.options import RestoreOptions
@@ -66,7 +65,7 @@ class SourceLog:
             if entry.seal and entry.lsn <= self.archived:
                 span = self.entries[first - 1 : entry.lsn]
                 chains = [at.to_bytes(32, "big") for at in (first - 1, entry.lsn)]
-                state = state_of(total_of(self.rows_at(entry.stamp)))
+                state = total_of(self.rows_at(entry.stamp)).state
                 facts = Span(first, entry.lsn, span[0].stamp, entry.stamp, entry.stamp, len(span), 0, 1, chains[0], chains[1], state)
                 found.append(PlannedSegment(facts, 10 * len(span), 100 * len(span), f"seg{first}"))
             if entry.seal:
@@ -206,9 +205,7 @@ class RestoreWorld:
         for info in table.partitions:
             log = self.logs[info.partition_id]
             bases = tuple(
-                BaseFacts(
-                    Start(lsn, stamp, lsn.to_bytes(32, "big"), state_of(total_of(log.rows_at(stamp))), 1), 50, 500, 5, 2, f"base{lsn}"
-                )
+                BaseFacts(Start(lsn, stamp, lsn.to_bytes(32, "big"), total_of(log.rows_at(stamp)).state, 1), 50, 500, 5, 2, f"base{lsn}")
                 for lsn, stamp in log.bases
             )
             segments = tuple(log.segments())
@@ -291,6 +288,9 @@ class RestoreWorld:
     def new_partitions(self) -> tuple[PartitionInfo, ...]:
         rand, (first, *_) = self.env.rand, self.source.partitions
         return tuple(PartitionInfo(PartitionId(rand.uuid()), one.lo, one.hi, first.members) for one in self.source.partitions)
+
+    def placed(self, count: int) -> list[tuple[Member, ...]]:
+        return [self.source.partitions[0].members] * count
 
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         await self.env.tasks.sleep(0.001)

@@ -13,7 +13,6 @@ from scrubjay.archiver.expire.plan import PIN, pin_need
 from scrubjay.archiver.facts import Start
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.read.rows import state_of
 from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
 from scrubjay.base.errors import Conflict, Corrupt, Fenced, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
@@ -477,7 +476,7 @@ def test_a_base_at_the_end_of_the_moment_proves_the_same_bytes() -> None:
         async def based(table: Any, value: bytes = value) -> Any:
             seen = await look(table)
             (history,) = seen.histories
-            start = Start(lsn, seal.stamp, value, state_of(total_of(log.rows_at(seal.stamp))), 1)
+            start = Start(lsn, seal.stamp, value, total_of(log.rows_at(seal.stamp)).state, 1)
             base = BaseFacts(start, 1, 1, 1, 1, "base")
             segments = tuple(one for one in history.segments if one.first > lsn)
             rows = start.rows()

@@ -30,6 +30,7 @@ from scrubjay.sim.lone import LoneDisk
 from scrubjay.storage.btree.beside import TreesHere, folder_of
 from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.memory_treefile import FILE, MAKER
+from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.wire import item_from_json
@@ -102,6 +103,15 @@ def test_what_was_exported_comes_back_equal_by_digest(seed: int) -> None:
     assert (table.status, table.key, table.restore_of is not None and table.restore_of.imported) == ("ACTIVE", KEY, report["import"])
     assert importing.import_ends == ["completed"]
     assert not importing.world.disk.files
+
+
+def test_the_new_table_has_the_global_indexes_that_were_asked_for(importing: Importing) -> None:
+    importing.done()
+    index = GlobalIndex(name="by-g", hash=(KeyAttribute("g", "S"),), projection="KEYS_ONLY")
+    attributes = (("pk", "S"), ("sk", "N"), ("g", "S"))
+    assert importing.imported(global_indexes=(index,), attributes=attributes)["state"] == "completed"
+    table = next(one for one in importing.world.tables() if one.name == "new")
+    assert (table.global_indexes, table.attributes) == ((index,), attributes)
 
 
 def test_the_folder_of_an_export_may_be_named_and_have_been_moved(importing: Importing) -> None:

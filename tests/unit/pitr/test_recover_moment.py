@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from scrubjay.archiver.facts import Coverage, Hole, RestorableRun, Start, Window
+from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.recover.moment import (
     YOUNG_US,
@@ -20,7 +22,17 @@ from scrubjay.pitr.recover.moment import (
     present,
     why_left_out,
 )
-from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.catalogue import (
+    METADATA_TABLE,
+    FinalSeal,
+    KeyAttribute,
+    KeySchema,
+    PartitionInfo,
+    RestoreOrigin,
+    SplitIntent,
+    TableMeta,
+    with_children,
+)
 
 INFO = PartitionInfo(PartitionId("p"), "0" * 32, "", ())
 
@@ -118,3 +130,15 @@ def test_which_tables_come_back() -> None:
     ]
     for one, there, empty in cases:
         assert (present(one), begun(one), why_left_out(one) is None) == (there, empty, there or empty), one
+
+
+def test_a_child_of_a_split_stands_in_nobodys_way_before_it_was_there() -> None:
+    """Where it proves nothing yet, the last moment is its parent's: not one before the table was made."""
+    left, right = PartitionId("left"), PartitionId("right")
+    whole = msgspec.structs.replace(table(), split=SplitIntent("0" * 32, PartitionId("p"), "8" + "0" * 31, left, right, 300))
+    split = with_children(whole, FinalSeal(PartitionId("p"), 9, stamp_of(400), "", "", 0))
+    child = NeededPart(split, split.partitions[0], None)
+    assert highest(child, 900) == 400
+    assert highest(child, 350) == 350
+    assert lost_above([child], 400, end_us=400 + YOUNG_US) == [], "its first segment was on its way"
+    assert len(lost_above([child], 400, end_us=401 + YOUNG_US)) == 1

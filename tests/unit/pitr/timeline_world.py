@@ -20,7 +20,7 @@ from scrubjay.storage.commands.values import Decision, ReadAnswer, WriteAnswer, 
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.values import Item
-from scrubjay.storage.log.record import Effect, Op, RecordKind, effects
+from scrubjay.storage.log.record import Effect, Op, Record, RecordKind, effects
 from tests.unit.archiver.sample import ATTACHED, Sample
 from tests.unit.pitr.test_restore_archive import ArchivedWorld
 from tests.unit.scrubber.scrub_world import KEY
@@ -88,11 +88,15 @@ class TimelineWorld(ArchivedWorld):
                 if rng.random() < 0.3:
                     self.snapshot(sample)
 
+    def records_of(self, sample: Sample) -> list[Record]:
+        """All that wrote its rows, in order."""
+        return sample.records
+
     def snapshot(self, sample: Sample) -> None:
         """A base at the last seal, every row with the record that wrote it."""
         parts: list[bytes] = []
         writer = RowFileWriter(parts.append)
-        wrote = {effect.key: one for one in sample.records if one.kind == RecordKind.DATA for effect in effects(one)}
+        wrote = {effect.key: one for one in self.records_of(sample) if one.kind == RecordKind.DATA for effect in effects(one)}
         for key in sorted(sample.state):
             writer.add(key, wrote[key].lsn, wrote[key].stamp, sample.state[key])
         total = writer.finish()
@@ -102,7 +106,7 @@ class TimelineWorld(ArchivedWorld):
             upload_base(
                 self.objects, disk, "base", writer=ATTACHED, table=sample.table, partition=sample.partition,
                 table_name=sample.facts.table_name, schema=sample.facts.schema, lo=sample.facts.lo, hi=sample.facts.hi,
-                lsn=sample.lsn, stamp=sample.stamp, chain=sample.chain, total=total,
+                lsn=sample.lsn, stamp=sample.stamp, chain=sample.chain, total=total, born=sample.born,
             )
         )  # fmt: skip
         self.disk.remove("base")
@@ -129,7 +133,12 @@ class TimelineWorld(ArchivedWorld):
 
     def written_by(self, key: bytes) -> int | None:
         return next(
-            (one.lsn for one in reversed(self.sample_of(key).records) if one.kind == RecordKind.DATA and effects(one)[0].key == key), None
+            (
+                one.lsn
+                for one in reversed(self.records_of(self.sample_of(key)))
+                if one.kind == RecordKind.DATA and effects(one)[0].key == key
+            ),
+            None,
         )
 
     def answer(self, command: WriteCommand) -> WriteAnswer | ScrubjayError:

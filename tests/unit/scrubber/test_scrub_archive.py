@@ -250,7 +250,7 @@ def test_the_search_for_a_record_stops_at_a_kind_of_a_later_version() -> None:
     """The older record would be the wrong answer: what the later kind did to the key is not known."""
     world = World()
     number = world.present()
-    world.store.sample.append(records.RecordKind.SPLIT, b"{}")
+    world.store.sample.append(records.RecordKind.UNKNOWN, b"{}")
     world.store.archive()
     jobs: Any = LoneJobs(world.loop, world.objects, world.disk)
     names = sorted((key for key in world.objects.objects if key.endswith(".seg")), reverse=True)

@@ -11,9 +11,9 @@ import pytest
 from scrubjay.base.errors import NotLeader, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.peer_wire import Hello
-from scrubjay.server.peer_nodes import BEAT_S, IDLE_BEATS, LARGE_BYTES, STALE_US, PeerNode, PeerNodes
+from scrubjay.server.peer_nodes import BEAT_S, HELD_UP_US, IDLE_BEATS, LARGE_BYTES, SILENT_US, STALE_US, PeerNode, PeerNodes
 from scrubjay.sim.lone import LoneHost
-from scrubjay.storage.commands.values import SwapCommand
+from scrubjay.storage.commands.values import RangeRead, SwapCommand
 from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port_codec import decode_request, decode_said, encode_request, encode_said
@@ -188,6 +188,73 @@ def test_a_look_that_is_lost_is_followed_by_another() -> None:
     asker.lanes.small.to = asker._answers
     asker.pass_time(STALE_US / 1e6 + BEAT_S)
     assert not down(asker.node)
+
+
+def read(asker: Asker, got: list[Any]) -> None:
+    asker.node.read(P, b"k", consistent=True, min_lsn=Lsn(0), done=got.append)
+
+
+def put(asker: Asker, got: list[Any], size: int = 1) -> None:
+    asker.node.write(P, SwapCommand(b"k", b"i", None, bytes(size)), got.append)
+
+
+def test_a_node_that_is_connected_and_says_nothing_is_passed_over_until_it_speaks() -> None:
+    asker = Asker()
+    asker.pass_time(1.5 * BEAT_S)
+    asker.lanes.small.to = None
+    reads: list[Any] = []
+    writes: list[Any] = []
+    read(asker, reads)
+    asker.node.read_range(P, RangeRead(b"", None, 1, 1, reverse=False, consistent=True), min_lsn=Lsn(0), done=reads.append)
+    put(asker, writes)
+    put(asker, writes, LARGE_BYTES)
+    asker.pass_time(SILENT_US / 1e6 - BEAT_S)
+    assert (reads, writes, asker.node.silent) == ([], [], False)
+    asker.pass_time(3 * BEAT_S)
+    assert [type(one) for one in reads] == [NotLeader, NotLeader]
+    assert "unknown" not in reads[0].fields
+    assert writes == [], "what was sent may happen yet: only it can say"
+    sent = len(asker.lanes.bulk.sent)
+    read(asker, reads)
+    put(asker, writes)
+    put(asker, writes, LARGE_BYTES)
+    assert [type(one) for one in (reads[-1], *writes)] == [NotLeader, NotLeader, NotLeader]
+    assert "unknown" not in writes[0].fields
+    assert len(asker.lanes.bulk.sent) == sent, "nothing more is sent to it"
+    asker.pass_time(STALE_US / 1e6)
+    assert [one.fields.get("unknown") for one in writes[2:]] == [True, True], "by then another one leads"
+    asker.lanes.small.to = asker._answers
+    asker.pass_time(2 * BEAT_S)
+    assert not asker.node.silent
+    put(asker, writes)
+    assert len(writes) == 4, "it is sent, and waited for"
+
+
+def test_a_node_that_takes_long_and_answers_other_things_is_not_passed_over() -> None:
+    asker = Asker()
+    asker.pass_time(1.5 * BEAT_S)
+    got: list[Any] = []
+    read(asker, got)
+    put(asker, got)
+    asker.pass_time(STALE_US / 1e6 * 2)
+    assert (got, asker.node.silent) == ([], False)
+
+
+def test_whoever_was_held_up_does_not_take_it_for_the_silence_of_others() -> None:
+    asker = Asker()
+    asker.pass_time(1.5 * BEAT_S)
+    asker.lanes.small.to = None
+    got: list[Any] = []
+    read(asker, got)
+    asker.pass_time(2 * BEAT_S)
+    life = asker.host._life
+    life.pause()
+    asker.pass_time((2 * SILENT_US + HELD_UP_US) / 1e6)
+    life.resume()
+    asker.pass_time(2 * BEAT_S)
+    assert (got, asker.node.silent) == ([], False), "what it said meanwhile has not been read yet"
+    asker.pass_time(SILENT_US / 1e6 + BEAT_S)
+    assert asker.node.silent
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from scrubjay.base import steady
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.free_ports import free_ports
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.webhook import WebhookPosts
@@ -34,7 +35,6 @@ from scrubjay.server.health import Problem
 from scrubjay.server.problems import FoundProblem
 from scrubjay.server.webhooks import QUEUE_MAX, SIGNATURE, Webhooks
 from scrubjay.sim.lone import LoneHost
-from tests.fixtures.ports import free_ports
 from tests.fixtures.receiver import Receiver
 
 

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from scrubjay.base.errors import Corrupt
-from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
-from scrubjay.storage.log import configuration, record
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.log import configuration, record, split, transaction
 from scrubjay.storage.wal import format as wal_format
 from scrubjay.storage.wal.format import BatchHeader, FrameHeader, Type
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
@@ -30,6 +30,9 @@ NAME = "wal/0000000000000001.wal"
         ("record", "Effect", record.EFFECT),
         ("record", "Seal payload", record.SEAL_PAYLOAD),
         ("record", "Archived payload", record._ARCHIVED),
+        ("record", "Prepare payload", transaction.PREPARE_HEAD),
+        ("record", "Abort payload", transaction.ABORT_PAYLOAD),
+        ("record", "Split payload", split.SPLIT_PAYLOAD),
         ("record", "Config payload", configuration.CONFIG_HEAD),
         ("record", "Config place", configuration.CONFIG_PLACE),
     ],
@@ -147,6 +150,80 @@ def test_golden_records(golden: Golden) -> None:
     assert [effect.body for effect in record.effects(decoded[1])] == [b"item", b"k"]
 
 
+def test_golden_record_with_old_items(golden: Golden) -> None:
+    """What was there before stands behind each body; empty: nothing was. Nothing of it reaches into the next effect."""
+    owner = bytes(range(8))
+    wanted = [
+        record.Effect(record.Op.PUT, b"key", b"item", b"what it was"),
+        record.Effect(record.Op.PUT, b"new", b"item", b""),
+        record.Effect(record.Op.DELETE, b"key2", b"k", b"gone"),
+        record.Effect(record.Op.EXPIRE, b"key3", b"k", b"over"),
+        record.Effect(record.Op.PUT, b"key4", b"nobody asked"),
+    ]
+    payload = record.encode_effects(wanted)
+    data = record.encode(owner=owner, lsn=7, stamp=7 << 12, kind=record.RecordKind.DATA, payload=payload, count=5).data
+    golden.check("record/old_items.bin", data)
+    decoded = record.decode(golden.read("record/old_items.bin"), owner=owner)
+    assert record.effects(decoded) == wanted
+    assert [payload[at] for at in (0, 29, 47)] == [0x41, 0x41, 0x42]
+    golden.check_json(
+        "record/old_items.json",
+        [[one.op.name, one.key.hex(), one.body.hex(), None if one.old is None else one.old.hex()] for one in record.effects(decoded)],
+    )
+    for count, whole in ((5, payload), (4, record.encode_effects(wanted[:4]))):  # the last effect without, and with an old item
+        for cut in range(1, len(whole)):
+            other = record.encode(owner=owner, lsn=7, stamp=7 << 12, kind=record.RecordKind.DATA, payload=whole[:-cut], count=count)
+            with pytest.raises(Corrupt, match=r"effect cut short|effect out of bounds"):
+                record.effects(other)
+
+
+def test_golden_records_of_a_transaction(golden: Golden) -> None:
+    owner, id_ = record.owner_tag(bytes(range(16))), bytes(range(16, 32))
+    effects = (record.Effect(record.Op.PUT, b"k" * 16, b"item"), record.Effect(record.Op.DELETE, b"l" * 16, b"key"))
+    prepared = transaction.Prepared(id_, b"c0123", (b"m" * 17,), effects)
+    made = [
+        record.encode(owner=owner, lsn=1, stamp=5, kind=record.RecordKind.PREPARE, payload=transaction.encode_prepared(prepared), count=2),
+        record.encode(
+            owner=owner, lsn=2, stamp=9, kind=record.RecordKind.COMMIT, payload=record.encode_effects(effects), count=2, effective=7
+        ),
+        record.encode(owner=owner, lsn=3, stamp=11, kind=record.RecordKind.ABORT, payload=transaction.encode_aborted(id_)),
+    ]
+    golden.check("record/transaction.bin", b"".join(one.data for one in made))
+    first, second, third = record.decode_all(
+        b"".join(one.data for one in made) if golden.rewrite else golden.read("record/transaction.bin")
+    )
+    assert transaction.decode_prepared(first) == prepared
+    assert (tuple(record.effects(second)), second.effective, second.stamp) == (effects, 7, 9)
+    assert transaction.decode_aborted(third) == id_
+    golden.check_json(
+        "record/transaction.json", [[one.kind.name, one.lsn, one.stamp, one.effective, one.count] for one in (first, second, third)]
+    )
+
+
+def test_golden_record_of_a_split(golden: Golden) -> None:
+    left, right = PartitionId("01020304-0506-4708-890a-0b0c0d0e0f10"), PartitionId("11121314-1516-4718-991a-1b1c1d1e1f20")
+    said = split.Split(bytes(range(16)), b"\x80" + bytes(15), left, right)
+    data = record.encode(
+        owner=record.owner_tag(bytes(range(16))), lsn=7, stamp=9, kind=record.RecordKind.SPLIT, payload=split.encode_split(said)
+    ).data
+    golden.check("record/split.bin", data)
+    back = record.decode(data if golden.rewrite else golden.read("record/split.bin"))
+    assert (back.kind, split.decode_split(back)) == (record.RecordKind.SPLIT, said)
+    golden.check_json("record/split.json", [said.id.hex(), said.cut.hex(), said.left, said.right])
+    for wrong in (back.payload[:-1], back.payload + b"\0", b""):
+        with pytest.raises(Corrupt, match="wrong size"):
+            split.split_from(wrong)
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_prepare_that_is_cut_short_is_none(cut: int) -> None:
+    prepared = transaction.Prepared(bytes(16), b"c0123", (b"m" * 17,), (record.Effect(record.Op.PUT, b"k" * 16, b"item"),))
+    payload = transaction.encode_prepared(prepared)
+    short = record.encode(owner=bytes(8), lsn=1, stamp=5, kind=record.RecordKind.PREPARE, payload=payload[:-cut], count=1)
+    with pytest.raises(Corrupt):
+        transaction.decode_prepared(short)
+
+
 def test_golden_record_of_what_the_service_did(golden: Golden) -> None:
     """A DELETE with the flag that says so; a flag of anything else is unknown, and whoever meets it stops."""
     owner = bytes(range(8))
@@ -156,7 +233,7 @@ def test_golden_record_of_what_the_service_did(golden: Golden) -> None:
     decoded = record.decode(golden.read("record/expire.bin"), owner=owner)
     golden.check_json("record/expire.json", [[effect.op.name, effect.key.hex(), effect.body.hex()] for effect in record.effects(decoded)])
     assert [effect.op.is_delete for effect in record.effects(decoded)] == [True, True]
-    for op in (0, 3, 0x80, 0x81, 0x42, 0x12, 0xC2):
+    for op in (0, 3, 0x80, 0x81, 0x22, 0x12, 0xA2):
         other = record.encode(owner=owner, lsn=7, stamp=7 << 12, kind=record.RecordKind.DATA, payload=bytes([op]) + effects[1:], count=2)
         with pytest.raises(Corrupt):
             record.effects(other)

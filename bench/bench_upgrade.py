@@ -1,0 +1,173 @@
+"""A rolling upgrade and the way back, under load: four processes of the release before run, each is replaced by one of this release, and each by one of the other again.
+
+    python -m bench.bench_upgrade [--from COMMIT] [--to COMMIT] [--rounds 1] [--control] [--folder DIR]
+
+Writers and readers with boto3 clients of default retries go on all the while, behind an address in front of all nodes. A process is stopped with SIGTERM and started again as the other release, then the next: the
+nodes first, the durability process last, on the way back too. Half way, at each end, a table is made through every node, of whichever release it is, and used through every other one, and a scrub must match.
+
+Exit code: 0: no client saw an error, everything acknowledged is there, every scrub and the verify at the end match. 2: something is lost, wrong, or differs. 3: a client saw an error, or a process left something unarchived
+(its own exit code). 4: this clone lacks the commit. `--control` must end with 3: up only, nodes are killed, and no client tries again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bench.bench_failover import TABLE, Front, Writer, client, lost, wait_for_all
+from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
+from tests.fixtures.releases import PREVIOUS, NoSuchRelease, lay_out
+from tests.fixtures.wait import wait_for
+
+WRITERS, READERS = 2, 2
+EVERY = (*NODES, DURABILITY)
+SETTLE_S = 1.0
+
+
+class Reader(threading.Thread):
+    """Reads what the writers write, strongly and not; a strong read never goes back."""
+
+    def __init__(self, number: int, client: Any, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._number, self._client, self._ended = number, client, stop
+        self.count = 0
+        self.errors: list[str] = []
+        self.backwards: list[tuple[str, int, int]] = []
+
+    def run(self) -> None:
+        seen: dict[str, int] = {}
+        while not self._ended.is_set():
+            self.count += 1
+            key, strong = f"{self._number % WRITERS}-{self.count % 50}", self.count % 2 == 0
+            try:
+                item = self._client.get_item(TableName=TABLE, Key={"k": {"S": key}}, ConsistentRead=strong).get("Item")
+            except (ClientError, BotoCoreError) as error:
+                self.errors.append(str(error))
+                continue
+            found = 0 if item is None else int(item["v"]["N"])
+            if strong:
+                if found < seen.get(key, 0):
+                    self.backwards.append((key, seen[key], found))
+                seen[key] = found
+            time.sleep(0.01)
+
+
+class Upgrade:
+    """The cluster, and what goes wrong with it. wrong: differences; refused: exit codes of processes."""
+
+    def __init__(self, cluster: ClusterOfProcesses, *, kill: bool) -> None:
+        self.cluster, self._kill = cluster, kill
+        self.wrong: list[str] = []
+        self.refused: list[str] = []
+        self._tables = 0
+
+    def replace(self, names: tuple[str, ...], release: Path) -> None:
+        for name in names:
+            if self._kill:
+                self.cluster.kill(name)
+            elif (code := self.cluster.stop(name)) != 0:
+                self.refused.append(f"{name} ended with {code}")
+            self.cluster.spawn(name, release=release)
+            self.cluster.ready(name, timeout=240)
+            wait_for(lambda: self.cluster.cli("cluster", "status", at=NODES[0])[0] == 0, timeout=90)
+            time.sleep(SETTLE_S)
+
+    def look(self, when: str) -> None:
+        """Tables made by every node are used by every other, and a scrub matches."""
+        for maker in (NODES[0], NODES[-1]):  # half way one of each release
+            self._tables += 1
+            table = f"made-{self._tables}"
+            self.cluster.client(maker).create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            for name in NODES:
+                client = self.cluster.client(name)
+                client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+                client.put_item(TableName=table, Item={"k": {"S": name}, "v": {"N": "1"}})
+            for name in NODES:
+                found = self.cluster.client(name).scan(TableName=table, ConsistentRead=True)["Items"]
+                if sorted(item["k"]["S"] for item in found) != sorted(NODES):
+                    self.wrong.append(f"{when}: {name} reads {found} of {table}")
+        self._proven(when, "scrub", "run")
+
+    def verify(self) -> None:
+        self._proven("at the end", "verify", "--level", "records")
+
+    def _proven(self, when: str, *verb: str) -> None:
+        found: list[dict[str, Any]] = []
+
+        def looked() -> bool:
+            found[:] = [self.cluster.cli(*verb, timeout=180)[1]]
+            return bool(found[0].get("verdict") not in (None, "unverified"))  # a copy that has just come back may not be so far yet
+
+        wait_for(looked, timeout=120)
+        print(f"{when}: {' '.join(verb)}: {found[0]['verdict']}", flush=True)
+        if found[0]["verdict"] != "match":
+            self.wrong.append(f"{when}: {' '.join(verb)}: {found[0]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="commit", default=PREVIOUS, metavar="COMMIT")
+    parser.add_argument(
+        "--to", default="HEAD", metavar="COMMIT", help="this release; a process notices when its own source changes under it"
+    )
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--control", action="store_true", help="nodes are killed and clients never try again: must end with 3")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            old, new = lay_out(asked.commit, folder / "release before"), lay_out(asked.to, folder / "release")
+        except NoSuchRelease as error:
+            print(error, file=sys.stderr)
+            return 4
+        cluster = stack.enter_context(ClusterOfProcesses(folder))
+        for name in EVERY:
+            cluster.spawn(name, release=old)
+        wait_for_all(cluster)
+        front, stop = Front([(cluster.host(name), cluster.api[name]) for name in NODES]), threading.Event()
+        front.start()
+        time.sleep(0.3)
+        writers = [Writer(number, client(front.port, patient=not asked.control), stop) for number in range(WRITERS)]
+        readers = [Reader(number, client(front.port, patient=not asked.control), stop) for number in range(READERS)]
+        for thread in (*writers, *readers):
+            thread.start()
+        upgrade = Upgrade(cluster, kill=asked.control)
+        began = time.monotonic()
+        for _ in range(asked.rounds):
+            for way, release in (("up", new), ("back", old))[: 1 if asked.control else 2]:
+                upgrade.replace(NODES[:2], release)
+                upgrade.look(f"half way {way}")
+                upgrade.replace((NODES[2], DURABILITY), release)
+                upgrade.look(way)
+        stop.set()
+        for thread in (*writers, *readers):
+            thread.join(60)
+        upgrade.verify()
+        missing = lost(cluster, writers)
+        errors = [error for one in (*writers, *readers) for error in one.errors]
+        backwards = [one for reader in readers for one in reader.backwards]
+        print(
+            f"{asked.rounds} times {'up' if asked.control else 'up and back'} from {asked.commit[:8]} in {time.monotonic() - began:.0f} s: {sum(one.count for one in writers)} writes acknowledged, {missing} lost or wrong, "
+            f"{sum(one.count for one in readers)} reads, {len(backwards)} back in time, {len(errors)} errors of clients {errors[:3]}; processes: {upgrade.refused or 'all ended with 0'}"
+        )
+        for line in upgrade.wrong:
+            print(line)
+        return 2 if missing or backwards or upgrade.wrong else 3 if errors or upgrade.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

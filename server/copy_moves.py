@@ -1,0 +1,73 @@
+"""Where the copies of partitions are and may go, and what a step is that moves one (ADR 0077, ADR 0080). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from scrubjay.base.ids import Member
+from scrubjay.storage.catalogue import MEMBER, NodeMember, PartitionInfo
+from scrubjay.storage.control.placement import Site, next_site, zones_kept
+from scrubjay.storage.node.port import BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember
+
+
+class Move(NamedTuple):
+    """What is to be done about one partition. info: what the catalogue is to say of it. request: for the group's leader. left: why not all of it is where it belongs, "": it is.
+    begins: a copy more is made by it. at: number of the node that the request goes to, 0: the leader's. tell: of the node that is told anew what it is to run,
+    0: none."""
+
+    left: str
+    info: PartitionInfo | None = None
+    request: ChangeMembers | RemoveMember | ChangePlace | BeginLog | GrowTree | None = None
+    begins: bool = False
+    at: int = 0
+    tell: int = 0
+
+
+SETTLED = Move("")
+
+
+class Layout(NamedTuple):
+    """What the moves of all partitions are decided by. members: every node that is a member, or was, by number. sites: of them those on which a copy may be placed. zones: by number; of those
+    that leave too. load: copies by number."""
+
+    members: Mapping[int, NodeMember]
+    sites: Sequence[Site]
+    zones: Mapping[int, str]
+    load: Mapping[int, int]
+
+    def leaves(self, number: int) -> bool:
+        """No copy stays on that node."""
+        member = self.members.get(number)
+        return member is None or member.state != MEMBER
+
+    def storage(self, info: PartitionInfo) -> list[int]:
+        """Nodes that have a storage replica, or are making one."""
+        return [number for number in info.nodes if number not in info.logs]
+
+    def target(self, info: PartitionInfo) -> Site | None:
+        """Who takes the next copy of a partition; None: nobody can, or only at the price of a zone."""
+        taken = [site for site in self.sites if site.member.node in info.nodes]
+        site = next_site(self.sites, taken, self.load)
+        before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in info.nodes]
+        return site if site is not None and zones_kept(before, [*taken, site]) else None
+
+    def grower(self, info: PartitionInfo) -> int:
+        """The node that has the log alone and could make the tree too, at no zone's price; 0: there is none."""
+        staying = [site for site in self.sites if site.member.node in self.storage(info)]
+        before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in self.storage(info)]
+        logs = [site for site in self.sites if site.up and site.member.node in info.logs and site.member.node not in info.fresh]
+        return next((site.member.node for site in logs if zones_kept(before, [*staying, site])), 0)
+
+
+def without(info: PartitionInfo, number: int) -> PartitionInfo:
+    """The partition without a copy on that node."""
+    hosts = besides(info.nodes, number)
+    return msgspec.structs.replace(info, hosts=hosts, fresh=besides(info.fresh, number), logs=besides(info.logs, number))
+
+
+def besides(numbers: Sequence[int], number: int) -> tuple[int, ...]:
+    """All but that one."""
+    return tuple([one for one in numbers if one != number])

@@ -1,0 +1,478 @@
+"""`scrubjay cluster join`, `drain` and `remove`: which nodes are members of the cluster, and where copies are, while tables go on (ADR 0077).
+
+The catalogue says which nodes are members and which of them leave (`NodeMember`), and of each partition on which nodes it has copies (`PartitionInfo.hosts`); the groups' own CONFIGs say who
+votes. From these alone follows what is left to be done, a step at a time (`next_move`, pure): there are no notes and no job. Whoever works for the cluster does it, after any stop, and so
+does the next one.
+
+A copy that goes from one node to another: the catalogue says that another node makes it; once its log is begun, that it has it; it is added as a learner, let vote when it is whole; who leads
+on the node that leaves hands over; the member there is removed; the catalogue says so, and the copy goes. Between any two of these whoever dies leaves a group with a quorum of copies that have
+all that was acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.ids import Member, NodeName, TableId
+from scrubjay.server.control import Control
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, without
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold, ask
+from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
+from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
+from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
+from scrubjay.storage.consensus.membership import quorum_of
+from scrubjay.storage.control.placement import COPIES, loads
+from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote
+from scrubjay.storage.node.port import ChangeMembers, Fine, NodePort, RemoveMember, ReplicaFacts, asked
+
+ROUND_S = 0.25
+"""Between two rounds while something is left."""
+REST_S = 2.0
+"""Between two looks while nothing is."""
+LANES = 2
+"""Partitions that are on their way at a time: what a copy costs its leader and the archive is paid by clients."""
+TELL_S = 5.0
+LET_IN_S = 10.0
+"""How long `join` waits for the node to be let in by the others, and to be the member that it was made."""
+
+
+def next_move(
+    info: PartitionInfo, configuration: Configuration, placed: Layout, *, leader: ReplicaFacts, copies: Mapping[int, ReplicaFacts]
+) -> Move:
+    """The next step that brings a partition's copies where they belong. configuration: by which its leader goes. copies: by node number. Pure."""
+    for number in info.fresh:
+        copy, member = copies.get(number), placed.members.get(number)
+        if member is None or placed.leaves(number):
+            return Move("its new copy is given up", without(info, number))
+        if copy is not None and copy.up and copy.logged and copy.incarnation == member.incarnation:
+            return Move("its log begins", msgspec.structs.replace(info, fresh=besides(info.fresh, number)))
+        return Move("its node makes the copy")
+    staying = [number for number in placed.storage(info) if not placed.leaves(number)]
+    leaving = [number for number in info.nodes if placed.leaves(number)]
+    for number in staying:
+        wanted = Member(number, placed.members[number].incarnation)
+        if not leaving and MemberPlace(wanted, CopyKind.STORAGE, Vote.VOTES) in configuration.places:
+            continue  # whether it is there just now is not asked: nothing is taken from anybody
+        if (
+            MemberPlace(wanted, CopyKind.LOG, Vote.VOTES) in configuration.places
+            or MemberPlace(wanted, CopyKind.LOG, Vote.LEARNER) in configuration.places
+        ):
+            return grows(info, number, leader=leader, copy=copies.get(number))
+        step = next_step(wanted, configuration, leader=leader, copy=copies.get(number))
+        if step.left:
+            request = None if step.incarnation is None else ChangeMembers(info.partition_id, number, step.incarnation)
+            return Move(step.left, request=request)
+    if len(staying) < COPIES:
+        site = placed.target(info)
+        if site is not None and site.up:
+            number = site.member.node
+            hosts, fresh = (*info.nodes, number), (*info.fresh, number)
+            return Move("another node takes it", msgspec.structs.replace(info, hosts=tuple(sorted(hosts)), fresh=fresh), begins=True)
+        number = placed.grower(info)
+        if number:  # no other node is there: the one that has the log makes the tree too
+            return Move("the node that has the log takes it", msgspec.structs.replace(info, logs=besides(info.logs, number)), begins=True)
+        if leaving and not may_shrink(staying, leaving, placed):
+            return Move("no node is there that could take it" if site is None else "the node that could take it is out")
+    for number in leaving:
+        place = configuration.place(number)
+        if place is None or place.vote is Vote.GONE:
+            return Move("its copy goes", without(info, number))
+        return Move("its member is removed", request=RemoveMember(info.partition_id, number, tuple(leaving)))
+    return SETTLED
+
+
+def may_shrink(staying: Collection[int], leaving: Collection[int], placed: Layout) -> bool:
+    """A partition may do with fewer copies than it should: a node was removed that nobody takes the place of."""
+    gone = [number for number in leaving if (member := placed.members.get(number)) is None or member.state == REMOVED]
+    return len(gone) == len(leaving) and len(staying) >= COPIES - 1
+
+
+class Relocating:
+    """net: to the nodes' processes. works: whether this process works for the cluster. stand_in_us: a node that has not answered for so long is lost, and another stands in for its copies; 0: none
+    ever does.
+
+    More than 25 methods: three verbs, what they share, and the steps of the round that sees to all of them."""
+
+    def __init__(
+        self,
+        env: Env,
+        net: Asker,
+        control: Control,
+        *,
+        works: Callable[[], bool],
+        log: Callable[[str], None],
+        stand_in_us: int = 0,
+    ) -> None:
+        self._env, self._net, self._control, self._works, self._log = env, net, control, works, log
+        self._stand_in_us = stand_in_us
+        self._down_us: dict[NodeName, int] = {}
+        """Of each member that does not answer: since when, boot time."""
+        self.short: dict[str, str] = {}
+        """Partitions that have fewer voters than they should, as a node is lost: why no log replica votes yet."""
+        self.stood_in = 0
+        """Log replicas that this process let vote in the place of a lost member."""
+        self._task: Task[None] | None = None
+        self.left: dict[NodeName, dict[str, str]] = {}
+        """Of each node that leaves: the partitions that it has copies of still, and why."""
+        self._open = True
+        """The last round left something to be done."""
+        self._said: dict[NodeName, bool] = {}
+
+    def start(self) -> None:
+        self._task = self._env.tasks.keep(self._run, name="relocating")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    # ------------------------------------------------------------------ join
+
+    async def join(self, node: str, progress: ProgressSink) -> Report:
+        """The node is a member from now on. Asked again: nothing happens. Raises Invalid (no such node), Unsafe (refused), Unavailable."""
+        name, began_us = await self._asked(node), self._env.clock.boot_us()
+        number = self._control.ports[name].number
+        member = self._control.metadata.standing(name, number)
+        told = await identity_told(self._env, self._net, name)
+        if member is None or member.state == REMOVED:
+            member = await self._begin(name, member, told)
+        elif member.state == DRAINING:
+            raise Unsafe(
+                "this node is being drained", node=name, next="remove it once it is drained; then it may join again, with an empty folder"
+            )
+        elif (told.out and told.incarnation >= member.incarnation) or member.id not in ("", told.id):
+            raise Unsafe(
+                "this node is a member, and stays out",
+                node=name,
+                why=told.out or "its folder is another one",
+                next="see runbooks/node-out-of-service.md",
+            )
+        give_up_us = self._env.clock.boot_us() + int(LET_IN_S * 6e6)
+        while not self._there(name, member):
+            progress({"phase": "joining", "done": 0, "total": 1, "left": "its process starts as the member that it was made"})
+            if self._env.clock.boot_us() >= give_up_us:
+                raise Unavailable("the node is a member, and its process is not there yet", node=name, next="ask again")
+            await self._env.tasks.sleep(ROUND_S)
+        seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
+        return {"exit": 0, "node": name, "incarnation": member.incarnation, "zone": self._control.zones.get(name), "seconds": seconds}
+
+    async def _begin(self, name: NodeName, before: NodeMember | None, told: IdentityTold) -> NodeMember:
+        """The catalogue makes this folder a member. Raises Unsafe, Unavailable."""
+        if not told.id or (told.out and not told.fresh) or (before is not None and (before.id == told.id or not told.fresh)):
+            raise Unsafe(
+                "the node's folder is not empty: what lies in it is of a member that must not speak again",
+                node=name,
+                why=told.out or "it was removed",
+                next="stop it, move its data folder away, start it with an empty one, and ask again",
+            )
+        self._follows()
+        await self._let_in(name)
+        known = told.incarnation if before is None else max(before.incarnation, told.incarnation)
+        incarnation = known + 1 if before is not None or told.out else known
+        member = NodeMember(self._control.ports[name].number, incarnation, told.id, self._env.clock.wall_us())
+        await self._put(name, member)
+        self._log(f"{name} is a member of the cluster from now on, as incarnation {incarnation}")
+        return member
+
+    async def _let_in(self, name: NodeName) -> None:
+        """Every member that is up must know the node, or its groups would wait for each other. Raises Unsafe: one does not."""
+        give_up_us = self._env.clock.boot_us() + int(LET_IN_S * 1e6)
+        while True:
+            told = await ask(self._env.tasks, self._net, name, AskNode(), NodeTold, timeout_s=TELL_S)
+            up = {other for other in self._control.members() if self._control.ports[other].status().failed is None}
+            lost = sorted((link.peer, link.error) for link in told.links if link.peer in up and link.peer != name)
+            if not lost:
+                return
+            if self._env.clock.boot_us() >= give_up_us:
+                raise Unsafe(
+                    "a member does not let this node in",
+                    node=name,
+                    other=lost[0][0],
+                    why=lost[0][1],
+                    next="its process must have been started with a file that names the node: restart it with that, and ask again",
+                )
+            await self._env.tasks.sleep(ROUND_S)
+
+    def _there(self, name: NodeName, member: NodeMember) -> bool:
+        status = self._control.ports[name].status()
+        return status.failed is None and status.started and status.incarnation == member.incarnation
+
+    # ------------------------------------------------------------------ drain
+
+    async def drain(self, node: str, progress: ProgressSink) -> Report:
+        """The node's copies go to others; returns when none is left there. Asked again: waits for it. Raises Invalid, Unsafe (refused), Unavailable."""
+        name, began_us = await self._asked(node), self._env.clock.boot_us()
+        member = self._member(name)
+        if member.state == MEMBER:
+            self._follows()
+            self._check_room(name, member)
+            member = msgspec.structs.replace(member, state=DRAINING)
+            await self._put(name, member)
+            self._log(f"{name} is being drained: its copies go to other nodes")
+        await self._until_left(name, member, progress)
+        seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
+        return {"exit": 0, "node": name, "left": 0, "seconds": seconds}
+
+    def _check_room(self, name: NodeName, member: NodeMember) -> None:
+        """Others can take every copy, and no partition loses a zone by it. Raises Unsafe."""
+        placed = self._placed({member.number: msgspec.structs.replace(member, state=DRAINING)})
+        for _, one, info in self._infos():
+            if (
+                member.number in info.nodes
+                and one.status in IN_USE
+                and sum(not placed.leaves(number) for number in placed.storage(info)) < COPIES
+            ):
+                site = placed.target(info)
+                if (site is None or not site.up) and not placed.grower(info):
+                    raise Unsafe(
+                        "no other node can take a copy of a partition" if site is None else "the node that could take its copies is out",
+                        node=name,
+                        table=one.name,
+                        partition=info.partition_id,
+                        zone=self._control.zones.get(name),
+                        next="join another node of that zone: scrubjay cluster join",
+                    )
+
+    # ------------------------------------------------------------------ remove
+
+    async def remove(self, node: str, progress: ProgressSink) -> Report:
+        """The node is a member no more. Asked again: waits for it. Raises Invalid, Unsafe (refused), Unavailable."""
+        name, began_us = await self._asked(node), self._env.clock.boot_us()
+        member = self._control.metadata.standing(name, self._control.ports[name].number)
+        if member is None:
+            raise Invalid("this node is no member of the cluster", asked=node, next="scrubjay cluster status lists those that are")
+        if member.state != REMOVED:
+            self._follows(besides=name)
+            drained = member.state == DRAINING and not self._left_on(name, member)
+            if not drained:
+                self._check_quorums(name, member)
+            member = msgspec.structs.replace(member, state=REMOVED)
+            await self._put(name, member)
+            self._log(f"{name} is no member of the cluster any more")
+        await self._until_left(name, member, progress)
+        seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
+        return {"exit": 0, "node": name, "incarnation": member.incarnation, "seconds": seconds}
+
+    def _check_quorums(self, name: NodeName, member: NodeMember) -> None:
+        """Every group goes on without that node, now and once it is out. Raises Unsafe."""
+        for _, one, info in self._infos():
+            if one.status not in IN_USE or member.number not in info.nodes:
+                continue
+            leader = self._control.fleet.leader(info.partition_id)
+            fields = {"node": name, "table": one.name, "partition": info.partition_id, "next": f"scrubjay cluster drain {name}"}
+            if leader is None:
+                raise Unsafe("a group has no leader: it is not known who is left", **fields)
+            voters = [place.member for place in members_of(info, leader).places if place.vote is Vote.VOTES]
+            others = [voter for voter in voters if voter.node != member.number]
+            up = [facts for facts in self._control.fleet.facts(info.partition_id) if facts.up and facts.vote == "votes"]
+            numbers = {self._control.ports[facts.node].number for facts in up}
+            whole = sum(voter.node in numbers for voter in others)
+            if not others or whole < quorum_of(len(voters)) or whole < quorum_of(len(others)):
+                raise Unsafe("a quorum of a group would be lost", **fields)
+
+    # ------------------------------------------------------------------ what the verbs share
+
+    async def _asked(self, node: str) -> NodeName:
+        """Raises Invalid, Unavailable."""
+        name = NodeName(node)
+        if name not in self._control.ports:
+            raise Invalid("there is no such node", asked=node, found=", ".join(self._control.ports), next="give one of them")
+        if not self._works():
+            raise Unavailable(
+                "another durability process works for this cluster", node=node, next="ask that one, or wait until this one has taken over"
+            )
+        await self._control.metadata.newest()
+        return name
+
+    def _member(self, name: NodeName) -> NodeMember:
+        """Raises Invalid."""
+        member = self._control.metadata.standing(name, self._control.ports[name].number)
+        if member is None or member.state == REMOVED:
+            raise Invalid("this node is no member of the cluster", asked=name, next="scrubjay cluster status lists those that are")
+        return member
+
+    def _follows(self, *, besides: NodeName | None = None) -> None:
+        """Every member's release knows members that did not found their groups. Raises Unsafe."""
+        for other in self._control.members():
+            status = self._control.ports[other].status()
+            if other != besides and status.failed is None and not status.removes:
+                raise Unsafe("a node's release does not move copies", older=other, next="bring every process to this release")
+
+    async def _put(self, name: NodeName, member: NodeMember) -> None:
+        try:
+            await self._control.metadata.put_node(name, member)
+        except Conflict as error:
+            raise Unavailable("the node was changed by somebody else just now", node=name, next="ask again") from error
+        self._open = True
+
+    async def _until_left(self, name: NodeName, member: NodeMember, progress: ProgressSink) -> None:
+        """Until nothing is left on a node that leaves. Raises Unavailable."""
+        total = max(1, len(self._left_on(name, member)))
+        while left := self._left_on(name, member):
+            partition = next(iter(left))
+            why = self.left.get(name, {}).get(partition, left[partition])
+            progress({"phase": "moving", "done": max(0, total - len(left)), "total": total, "left": f"{partition}: {why}"})
+            await self._env.tasks.sleep(ROUND_S)
+            if not self._works():
+                raise Unavailable("another durability process goes on with it", node=name)
+            if self._control.metadata.standing(name, member.number) != member:
+                raise Unavailable("the node was changed by somebody else meanwhile", node=name, next="ask again")
+
+    def _left_on(self, name: NodeName, member: NodeMember) -> dict[str, str]:
+        """Partitions of which a copy is on that node, by the catalogue, or as it tells itself; and why, in a word."""
+        left: dict[str, str] = {
+            info.partition_id: f"{one.name} is {one.status}" for _, one, info in self._infos() if member.number in info.nodes
+        }
+        if member.state != REMOVED:
+            for facts in self._control.ports[name].all_facts():
+                if facts.up:
+                    left.setdefault(facts.partition, "its copy goes")
+        return left
+
+    # ------------------------------------------------------------------ seeing to it
+
+    async def _run(self) -> None:
+        while True:
+            if self._works():
+                await self._round()
+            await self._env.tasks.sleep(ROUND_S if self._works() and (self._open or self._down_us) else REST_S)
+
+    def _infos(self) -> Iterator[tuple[TableId, TableMeta, PartitionInfo]]:
+        """(the table that the catalogue has, it or its index's, a partition) of all that may have copies."""
+        for table in (self._control.system, *list(self._control.metadata.tables.values())):
+            if table.status == "DROPPED" and table.archived_at is not None:
+                continue
+            for one in (table, *index_tables(table)):
+                for info in one.partitions:
+                    yield table.table_id, one, info
+
+    def _placed(self, besides: Mapping[int, NodeMember] | None = None) -> Layout:
+        """besides: as if that were what the catalogue says of them."""
+        control = self._control
+        metadata = control.metadata
+        standing = {name: metadata.standing(name, node.number) for name, node in control.ports.items()}
+        members = {member.number: member for member in (*standing.values(), *metadata.nodes.values()) if member is not None}
+        members.update(besides or {})
+        sites = [control.site(name, members[node.number]) for name, node in control.ports.items() if node.number in members]
+        return Layout(
+            members,
+            [site for site in sites if members[site.member.node].state == MEMBER],
+            {site.member.node: site.zone for site in sites},
+            loads([control.system, *metadata.tables.values()]),
+        )
+
+    def _lost(self) -> set[int]:
+        """Numbers of members whose nodes have not answered for too long."""
+        now_us, control = self._env.clock.boot_us(), self._control
+        down = {name for name in control.members() if control.ports[name].status().failed is not None}
+        self._down_us = {name: self._down_us.get(name, now_us) for name in control.ports if name in down}
+        long = self._stand_in_us
+        return {control.ports[name].number for name, since_us in self._down_us.items() if long and now_us - since_us >= long}
+
+    async def _round(self) -> None:
+        placed, lost = self._placed(), self._lost()
+        self.short = {}
+        leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
+        found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
+        lanes = LANES - sum(len(placed.storage(info)) > COPIES for _, _, info in self._infos())
+        open_ = False
+        for table_id, one, info in list(self._infos()):
+            move = self._move(one, info, placed, lost)
+            if not move.left:
+                continue
+            open_ = True
+            for name, member in leaving.items():
+                if member.number in info.nodes:
+                    found[name][info.partition_id] = move.left
+            if not move.begins or lanes > 0:
+                lanes -= move.begins
+                why = await self._carry_out(table_id, one, info, move)
+                for name in found:
+                    if why and info.partition_id in found[name]:
+                        found[name][info.partition_id] = why
+                if move.info is not None:
+                    placed = self._placed()  # who holds how much has changed
+        self.left, self._open = found, open_
+        for name, left in found.items():
+            if not left and not self._said.get(name, False):
+                self._log(f"{name} has no copy of any partition any more")
+            self._said[name] = not left
+
+    def _move(self, one: TableMeta, info: PartitionInfo, placed: Layout, lost: set[int]) -> Move:
+        if (
+            lost.isdisjoint(info.nodes)
+            and all(not placed.leaves(number) for number in info.nodes)
+            and len(info.nodes) == COPIES
+            and not info.fresh
+            and not info.hosts
+        ):
+            return SETTLED  # as it was founded: nothing is asked of it
+        if one.status not in IN_USE or one.status == "CREATING" or (one.restore_of is not None and one.restore_of.in_progress):
+            waits = any(placed.leaves(number) for number in info.nodes)
+            return Move(f"{one.name} is {one.status}") if waits else SETTLED
+        leader = self._control.fleet.leader(info.partition_id)
+        if leader is None:
+            return Move("the group has no leader")
+        copies = {self._control.ports[facts.node].number: facts for facts in self._control.fleet.facts(info.partition_id)}
+        try:
+            configuration = members_of(info, leader)
+            if (self._stand_in_us or info.logs) and self._follow_logs():
+                stands_in = next_stand_in(info, configuration, placed, lost=lost, leader=leader, copies=copies)
+                if stands_in.left:
+                    self.short[info.partition_id] = stands_in.left
+                if stands_in.left and stands_in.left != NOBODY:
+                    return stands_in
+            return next_move(info, configuration, placed, leader=leader, copies=copies)
+        except ScrubjayError as error:
+            return Move(str(error))
+
+    def _follow_logs(self) -> bool:
+        """Every member that is up knows log replicas that follow changes of members."""
+        status = [self._control.ports[name].status() for name in self._control.members()]
+        return all(one.stands_in for one in status if one.failed is None)
+
+    async def _carry_out(self, table_id: TableId, one: TableMeta, info: PartitionInfo, move: Move) -> str:
+        """Why it could not be done now, "": it was, or was asked for."""
+        try:
+            if move.info is not None:
+                await self._say(table_id, info, move.info)
+            elif move.request is not None:
+                leader = self._control.fleet.leader(info.partition_id)
+                if leader is None:
+                    return "the group has no leader"
+                request: Any = move.request
+                node = self._node(move.at) if move.at else self._control.ports[leader.node]
+                await asked(self._env.tasks, node, request, Fine, timeout_s=TELL_S)
+                self.stood_in += isinstance(request, ChangeMembers) and not request.incarnation and request.node in info.logs
+            elif move.tell:
+                node = self._node(move.tell)
+                if node.status().failed is None and node.facts(info.partition_id) is None:
+                    self._control.fleet.host_on(node, self._table(table_id))
+        except Missing:
+            return ""  # its table is dropped: nothing is written any more
+        except ScrubjayError as error:
+            return str(error)
+        return ""
+
+    def _node(self, number: int) -> NodePort:
+        return next(node for node in self._control.ports.values() if node.number == number)
+
+    def _table(self, table_id: TableId) -> TableMeta:
+        control = self._control
+        return control.system if table_id == control.system.table_id else control.metadata.tables[table_id]
+
+    async def _say(self, table_id: TableId, before: PartitionInfo, after: PartitionInfo) -> None:
+        """Have the catalogue say where the copies are, and tell the nodes that it concerns. Raises Conflict, Unavailable."""
+        control = self._control
+        if not await control.metadata.put_partition(table_id, before, after):
+            return
+        table = self._table(table_id)
+        for node in control.ports.values():
+            if (node.number in before.nodes) != (node.number in after.nodes):
+                control.fleet.host_on(node, table)

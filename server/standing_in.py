@@ -1,0 +1,131 @@
+"""Which log replica stands in for a storage replica whose node does not answer, and when it rests again: the next step, from the catalogue and the group's own CONFIG alone (ADR 0080). Pure.
+
+    lost        somebody that votes is on a node that is lost
+    a log       the catalogue names a node that is to have the log; its log begins; it is a learner; its log begins behind what is archived; it lacks little
+    swapped     the lost member rests: it votes no more, and keeps what it has; the log replica votes
+    back        the lost member is whole again and votes; then the log replica rests, and stands by
+
+Each step leaves a quorum of those that are up as large as it was, or larger. No step takes anything away from anybody: whoever rests keeps its copy, and its place under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
+
+from scrubjay.base.ids import Member
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, without
+from scrubjay.storage.catalogue import MEMBER, PartitionInfo
+from scrubjay.storage.control.placement import COPIES, Site, next_site
+from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote
+from scrubjay.storage.node.port import GROWS, LOG_LEARNS, RESTS, BeginLog, ChangeMembers, ChangePlace, GrowTree, ReplicaFacts
+
+LAG_MAX = 1_000
+"""So many records a log may lack when it is let vote."""
+NOBODY = "no other node is there that could stand in"
+
+
+def next_stand_in(
+    info: PartitionInfo,
+    configuration: Configuration,
+    placed: Layout,
+    *,
+    lost: Collection[int],
+    leader: ReplicaFacts,
+    copies: Mapping[int, ReplicaFacts],
+) -> Move:
+    """What is next, or SETTLED: nobody has to stand in, or to rest. lost: numbers of nodes that have not answered for too long. copies: by node number."""
+    voters = [place for place in configuration.places if place.vote is Vote.VOTES]
+    out = [place.member.node for place in voters if place.member.node in lost]
+    fit = [place for place in voters if place.member.node not in lost]
+    if len(fit) >= COPIES:
+        if out:
+            return Move("its member rests while its node is out", request=ChangePlace(info.partition_id, out[0], RESTS))
+        logs = [place.member.node for place in fit if place.kind is CopyKind.LOG]
+        if logs and len(fit) - len(logs) >= COPIES:
+            return Move("the log replica rests", request=ChangePlace(info.partition_id, logs[0], RESTS))
+        return SETTLED
+    if not any(number in lost for number in (*out, *placed.storage(info))):
+        return SETTLED
+    for number in _able(info, configuration, placed, lost, copies):
+        return _brought(info, number, configuration, placed, out=out, leader=leader, copies=copies)
+    for number in info.fresh:
+        if number in info.logs and number in lost:
+            return Move("its new log is given up", without(info, number))
+    site = _site(info, configuration, placed, lost, [place.member.node for place in fit])
+    if site is None:
+        return Move(NOBODY)
+    number = site.member.node
+    hosts, logs_ = tuple(sorted((*info.nodes, number))), tuple(sorted((*info.logs, number)))
+    return Move("another node stands in", msgspec.structs.replace(info, hosts=hosts, logs=logs_, fresh=(*info.fresh, number)))
+
+
+def grows(info: PartitionInfo, number: int, *, leader: ReplicaFacts, copy: ReplicaFacts | None) -> Move:
+    """A log replica that the catalogue calls a storage replica: its tree is made, and then the group is told."""
+    if copy is None or not copy.up:
+        return Move("its node is out")
+    if copy.tree == "log":
+        return Move("its tree is begun", request=GrowTree(info.partition_id), at=number)
+    if copy.tree != "ok" or copy.behind or copy.applied + LAG_MAX < leader.applied:
+        return Move(f"its tree is made: {copy.state}")
+    return Move("it is a storage replica", request=ChangePlace(info.partition_id, number, GROWS))
+
+
+def _able(
+    info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int], copies: Mapping[int, ReplicaFacts]
+) -> Iterator[int]:
+    """Nodes that have the log, or begin it, and could be let vote."""
+    for number in info.logs:
+        member, place, copy = placed.members.get(number), configuration.place(number), copies.get(number)
+        if number in lost or member is None or member.state != MEMBER or (copy is not None and copy.vote == "amnesiac"):
+            continue
+        if place is None or member.incarnation > place.member.incarnation or place.vote is Vote.LEARNER:
+            yield number
+
+
+def _site(info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int], fit: Collection[int]) -> Site | None:
+    """A node that has no copy yet and never had one under this id. A zone of its own comes first."""
+    taken = [site for site in placed.sites if site.member.node in fit]
+    free = [
+        site
+        for site in placed.sites
+        if site.up and site.member.node not in lost and site.member.node not in info.nodes and _may_come(configuration, site.member)
+    ]
+    return next_site([*taken, *free], taken, placed.load)
+
+
+def _may_come(configuration: Configuration, member: Member) -> bool:
+    place = configuration.place(member.node)
+    return place is None or place.member.incarnation < member.incarnation
+
+
+def _brought(
+    info: PartitionInfo,
+    number: int,
+    configuration: Configuration,
+    placed: Layout,
+    *,
+    out: list[int],
+    leader: ReplicaFacts,
+    copies: Mapping[int, ReplicaFacts],
+) -> Move:
+    """The next step by which that node's log comes to vote."""
+    partition, copy, place = info.partition_id, copies.get(number), configuration.place(number)
+    wanted = Member(number, placed.members[number].incarnation)
+    there = copy is not None and copy.up and copy.logged and copy.incarnation == wanted.incarnation
+    if not there or copy is None:
+        return Move("its node begins the log", tell=number)
+    if number in info.fresh:
+        return Move("its log begins", msgspec.structs.replace(info, fresh=besides(info.fresh, number)))
+    if place is None or place.member != wanted:
+        return Move("its log learns", request=ChangePlace(partition, number, LOG_LEARNS, wanted.incarnation))
+    if copy.applied < leader.archived and (copy.behind or copy.applied + LAG_MAX < leader.archived):
+        return Move("its log begins behind what is archived", request=BeginLog(partition, leader.archived, leader.configured), at=number)
+    if copy.behind or copy.vote != "learner":
+        return Move(f"its log is {copy.state}, {copy.vote}")
+    if copy.applied + LAG_MAX < leader.applied:
+        return Move(f"its log lacks {leader.applied - copy.applied} records")
+    if out:
+        return Move("the lost member rests", request=ChangePlace(partition, out[0], RESTS))
+    return Move("its log votes", request=ChangeMembers(partition, number, 0))

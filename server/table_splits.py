@@ -1,0 +1,166 @@
+"""`scrubjay table split` and `scrubjay table partitions`: a partition is asked to become two, and what partitions a table has and had (ADR 0078). Who carries a split on is `storage.control.splits`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.times import utc_text
+from scrubjay.server.control import Control
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.storage.catalogue import FormerPartition, PartitionInfo, TableMeta
+from scrubjay.storage.control.asking import Asking
+from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.keys import check_key_sizes, hash_prefix
+from scrubjay.storage.items.wire import item_from_json
+from scrubjay.storage.node.errand_messages import CutFound, FindCut
+
+POLL_S = 0.1
+FIND_S = 900.0
+"""The longest a node may take to walk over its copy."""
+
+
+class TableSplits:
+    """works: whether this process works for the cluster."""
+
+    def __init__(self, env: Env, control: Control, *, works: Callable[[], bool]) -> None:
+        self._env, self._control, self._works = env, control, works
+        self._asking = Asking(env, control.fleet.ports, limit_s=FIND_S)
+
+    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink) -> Report:
+        """Split the partition that has the partition key of `at` (DynamoDB JSON; the key and what lies above it goes right), or where `at` is None the largest one at half of its bytes; wait until
+        its children serve. It goes on whether anybody waits or not. Raises Invalid, Conflict, Unavailable."""
+        splits = self._control.splits
+        if splits is None or not self._works():
+            raise Unavailable(
+                "another durability process works for this cluster", next="ask that one, or wait until this one has taken over"
+            )
+        await self._control.metadata.newest()
+        table = self._control.metadata.tables.get(asked.table_id)
+        if table is None or table.status == "DROPPED":
+            raise Invalid("the table is dropped", table=asked.name, next="only a table that is there is split")
+        began_us = self._env.clock.boot_us()
+        info, cut = await self._half(table) if at is None else _named(table, at)
+        split = await splits.begin(table, info, cut)
+        while (known := self._known(table)) is not None and not isinstance(known.split, msgspec.UnsetType) and known.split.id == split.id:
+            why = splits.waiting.get(table.table_id, "")
+            progress({"phase": "splitting", "done": 0, "total": 1, **({"left": why} if why else {})})
+            await self._env.tasks.sleep(POLL_S)
+            if not self._works():
+                raise Unavailable("another durability process goes on with it", table=table.name)
+        former = None if known is None else next((one for one in known.former or () if one.split.id == split.id), None)
+        if former is None:
+            raise Conflict("the table was dropped before its partition was split", table=table.name)
+        return {
+            "exit": 0,
+            "table": table.name,
+            "table_id": table.table_id,
+            "partition": info.partition_id,
+            "cut": split.cut,
+            "left": split.left,
+            "right": split.right,
+            "lsn": former.final.lsn,
+            "seconds": round((self._env.clock.boot_us() - began_us) / 1e6, 3),
+        }
+
+    def _known(self, table: TableMeta) -> TableMeta | None:
+        return self._control.metadata.tables.get(table.table_id)
+
+    async def _half(self, table: TableMeta) -> tuple[PartitionInfo, bytes]:
+        """The largest partition, and where a copy of it is cut in halves."""
+        fleet = self._control.fleet
+        sizes = {info: one.size for info in table.partitions if (one := fleet.leader(info.partition_id)) is not None}
+        if not sizes:
+            raise Unavailable("no partition of the table has a leader", table=table.name)
+        info = max(sizes, key=lambda one: sizes[one])
+        leader = fleet.leader(info.partition_id)
+        # its leader has clients to serve
+        usable = [one for one in fleet.facts(info.partition_id) if one.up and one.usable and one.tree == "ok"]
+        usable.sort(key=lambda one: leader is not None and one.node == leader.node)
+        last: ScrubjayError = Unavailable("no copy of the partition can be read now", partition=info.partition_id)
+        for one in usable:
+            try:
+                found = await self._asking.errand(one.node, FindCut(info.partition_id), CutFound)
+            except ScrubjayError as error:
+                last = error
+                continue
+            if not found.cut:
+                raise Invalid(
+                    "all of the partition is of one partition key, or it is empty: there is nowhere to cut it",
+                    table=table.name,
+                    partition=info.partition_id,
+                    next="name a key with --at, if it is to be split before it is filled",
+                )
+            return info, found.cut
+        raise last
+
+    # ------------------------------------------------------------------ looking
+
+    def partitions(self, table: TableMeta) -> Report:
+        """A table's partitions in the order of their ranges, what is being split, and what was. Asked of nobody."""
+        splits = self._control.splits
+        intent = None if isinstance(table.split, msgspec.UnsetType) else table.split
+        return {
+            "exit": 0,
+            "table": table.name,
+            "table_id": table.table_id,
+            "partitions": [self._partition(info) for info in table.partitions],
+            "split": None
+            if intent is None
+            else {
+                "partition": intent.parent,
+                "cut": intent.cut,
+                "left": intent.left,
+                "right": intent.right,
+                "began": utc_text(intent.began_at),
+                "waits": None if splits is None else splits.waiting.get(table.table_id),
+            },
+            "former": [_former(one) for one in table.former or ()],
+        }
+
+    def _partition(self, info: PartitionInfo) -> dict[str, Any]:
+        fleet = self._control.fleet
+        leader = fleet.leader(info.partition_id)
+        return {
+            "partition": info.partition_id,
+            "lo": info.lo,
+            "hi": info.hi,
+            "leader": None if leader is None else leader.node,
+            "items": None if leader is None else leader.rows,
+            "bytes": None if leader is None else leader.size,
+            "copies": {node.name: copy_of(node, node.facts(info.partition_id)).state for node in fleet.members(info)},
+        }
+
+
+def _former(one: FormerPartition) -> dict[str, Any]:
+    return {
+        "partition": one.info.partition_id,
+        "lo": one.info.lo,
+        "hi": one.info.hi,
+        "left": one.split.left,
+        "right": one.split.right,
+        "lsn": one.final.lsn,
+        "until": utc_text(one.closed_us),
+        "archived": None if one.archived_at is None else utc_text(one.archived_at),
+    }
+
+
+def _named(table: TableMeta, at: Any) -> tuple[PartitionInfo, bytes]:
+    """The partition in which a key lies, and the hash of its partition key. Raises Invalid."""
+    name = table.key.partition.name
+    try:
+        value = item_from_json(at, "at").get(name)
+        if value is None or value[0] != table.key.partition.type:
+            raise Invalid("a partition key is needed", asked=str(at), next=f"name the attribute {name}, of type {table.key.partition.type}")
+        if table.key.sort is None:
+            check_key_sizes(table.key, {name: value})
+    except (ItemError, SerializationError) as error:
+        raise Invalid("no key of this table", asked=str(at), found=str(error)) from None
+    cut = hash_prefix(table.key, value)
+    info = next(one for one in reversed(table.partitions) if bytes.fromhex(one.lo) <= cut)
+    return info, cut

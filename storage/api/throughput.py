@@ -1,0 +1,80 @@
+"""Throughput as requests ask for it, of tables and of indexes: provisioned, on-demand ceilings, and what is to be warm. Checked and kept; nothing here is enforced."""
+
+from __future__ import annotations
+
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body
+from scrubjay.storage.catalogue import Throughput
+
+_INVALID = "One or more parameter values were invalid: "
+_ON_DEMAND = ("MaxReadRequestUnits", "MaxWriteRequestUnits")
+_WARM = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
+_INITIAL = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html#on-demand-capacity-mode-initial"
+
+
+def check_capacity(throughput: Body) -> Throughput:
+    """The units asked for. Raises if they are out of bounds."""
+    for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
+        if throughput[name] > limits.CAPACITY_UNITS_MAX:
+            raise errors.validation(f"Given value {throughput[name]} for {name} is out of bounds")
+    return Throughput(throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"])
+
+
+def on_demand_of(asked: Body | None, billing: str, *, index: str | None = None, may_clear: bool = False) -> Throughput | None:
+    """The on-demand ceilings asked for; -1 is none. index: whose they are, if not the table's. may_clear: -1 may be asked for. Raises ApiError."""
+    if asked is None:
+        return None
+    whose = "" if index is None else f" for index: {index}"
+    for member in _ON_DEMAND:
+        if member in asked and billing != "PAY_PER_REQUEST":
+            raise errors.validation(
+                f"{_INVALID}{member} for OnDemandThroughput{whose} cannot be specified when table BillingMode is PROVISIONED."
+            )
+    result = Throughput(*[asked.get(member, -1) for member in _ON_DEMAND])
+    for member, value in zip(_ON_DEMAND, (result.read, result.write), strict=True):
+        if member in asked and value < 1 and not (may_clear and value == -1):
+            raise errors.validation(
+                f"{_INVALID}Requested {member} for OnDemandThroughput for {'table' if index is None else f'index : {index}'} is outside of valid range"
+            )
+    return result
+
+
+def least_warm(billing: str, throughput: Throughput) -> Throughput:
+    """What a table or index is warm to that was asked for nothing."""
+    if billing == "PAY_PER_REQUEST":
+        return Throughput(limits.WARM_READ_UNITS, limits.WARM_WRITE_UNITS)
+    return throughput
+
+
+def warm_of(
+    asked: Body | None, billing: str, throughput: Throughput, now: Throughput | None, *, index: str | None = None, made: bool = True
+) -> Throughput | None:
+    """What is to be warm; None: nothing was asked for that is not so anyway. throughput: as provisioned. now: as it was asked for before. made: it is of something new. Raises ApiError: it would
+    be less than there is."""
+    if not asked:
+        return now
+    least = least_warm(billing, throughput)
+    least = least if now is None else Throughput(max(least.read, now.read), max(least.write, now.write))
+    result = Throughput(asked.get(_WARM[0], least.read), asked.get(_WARM[1], least.write))
+    for member, value, floor in ((_WARM[0], result.read, least.read), (_WARM[1], result.write, least.write)):
+        if value >= floor:
+            continue
+        of = "table" if index is None else f"index {index}"
+        if not made:
+            why = "current WarmThroughput, decreasing WarmThroughput is not supported"
+        elif billing == "PAY_PER_REQUEST":
+            why = f"initial throughput for OnDemand. See: {_INITIAL}"
+        else:
+            why = f"{'Read' if member == _WARM[0] else 'Write'}CapacityUnits of ProvisionedThroughput"
+        raise errors.validation(f"{_INVALID}Requested {member} for WarmThroughput for {of} is lower than {why}")
+    return None if result == least_warm(billing, throughput) else result
+
+
+def changed_at(before: Throughput, at: tuple[int | None, int | None], after: Throughput, now_us: int) -> tuple[int | None, int | None]:
+    """When throughput was last increased and decreased, once `after` holds. at: the same of `before`."""
+    increased, decreased = at
+    if after.read > before.read or after.write > before.write:
+        increased = now_us
+    if after.read < before.read or after.write < before.write:
+        decreased = now_us
+    return increased, decreased

@@ -1,0 +1,87 @@
+"""Requests that met a partition that was split, while the catalogue does not name its children yet (ADR 0078): they go on as soon as it does.
+
+Of several processes each asks the metadata group for that one table, again and again while somebody waits; one that is alone hears of it when it writes it. The metadata group's load goes by
+how many processes wait, not by how many requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import TableId
+from scrubjay.storage.catalogue import TableMeta
+
+ASK_S = 0.02
+"""Between two questions for a table's newest map."""
+
+
+class KnownTables(Protocol):
+    """What a router knows of the tables it is given requests for (`storage.control.metadata`)."""
+
+    alone: bool
+
+    def known(self, table: TableMeta) -> TableMeta:
+        """The same table, or index's table, as it is known now; as it is, if it is not known any more."""
+        ...
+
+    async def fetch_table(self, table_id: TableId) -> None:
+        """Read one table's item, strongly. Raises ScrubjayError."""
+        ...
+
+
+class MapWaits:
+    """catalogue: None: whoever waits waits for nothing but its time."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self.catalogue: KnownTables | None = None
+        self._waiting: dict[TableId, list[tuple[int, Callable[[], object]]]] = {}
+        self._asked: set[TableId] = set()
+
+    def known(self, table: TableMeta) -> TableMeta:
+        """The table as it is known now."""
+        return table if self.catalogue is None else self.catalogue.known(table)
+
+    def add(self, table: TableMeta, until_us: int, go_on: Callable[[], object]) -> None:
+        """go_on: called once, when the table has changed or at `until_us` (boot time), whichever comes first."""
+        table_id = _owner(table)
+        self._waiting.setdefault(table_id, []).append((until_us, go_on))
+        if table_id not in self._asked:
+            self._asked.add(table_id)
+            self._env.tasks.spawn(self._ask(table_id), name="map of a table that is split")
+
+    def heard(self, table: TableMeta) -> None:
+        """A table was written, or read anew."""
+        if table.table_id in self._waiting:
+            # not from within: whoever changed the catalogue is not done with it
+            self._env.tasks.call_later(0.0, lambda: self._wake(table.table_id))
+
+    def _wake(self, table_id: TableId) -> None:
+        for _, go_on in self._waiting.pop(table_id, ()):
+            go_on()
+
+    async def _ask(self, table_id: TableId) -> None:
+        try:
+            while table_id in self._waiting:
+                if self.catalogue is not None and not self.catalogue.alone:
+                    with suppress(ScrubjayError):  # whoever waits has a time of its own
+                        await self.catalogue.fetch_table(table_id)
+                await self._env.tasks.sleep(ASK_S)
+                now_us = self._env.clock.boot_us()
+                waiting = self._waiting.pop(table_id, [])
+                if left := [one for one in waiting if one[0] > now_us]:
+                    self._waiting[table_id] = left
+                for until_us, go_on in waiting:
+                    if until_us <= now_us:
+                        go_on()
+        finally:
+            self._asked.discard(table_id)
+
+
+def _owner(table: TableMeta) -> TableId:
+    """Whose item in the catalogue says where the partitions are."""
+    return table.index_of.table_id if table.index_of else table.table_id

@@ -1,0 +1,117 @@
+"""Mutants of log replicas that stand in, and of partitions with fewer copies than three: which step comes next, what a log replica keeps, what is told, and who is asked."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_STEP = "tests/unit/server/test_standing_in.py::test_the_next_step"
+_TREE = "tests/unit/server/test_standing_in.py::test_the_node_that_has_the_log_makes_the_tree_where_no_other_is_there"
+_TOLD = "tests/unit/server/test_standing_in.py::test_the_group_is_told_once_the_tree_is_whole"
+_FILE = "tests/unit/node/test_log_members.py"
+_SIM = "tests/sim/test_standing_in.py::"
+_STANDS = _SIM + "test_a_log_replica_stands_in_within_seconds_and_rests_when_the_node_is_back"
+_GROWS = _SIM + "test_who_is_lost_for_good_is_removed_and_the_one_with_the_log_makes_the_tree"
+_ALONE = _SIM + "test_where_there_is_no_fourth_node_nothing_changes_and_it_is_said"
+_CODE = "server/standing_in.py"
+_CONFIG = "tests/unit/consensus/test_membership.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "few-copies-unsaid",
+        "server/problems.py",
+        "    if len(part.copies) < COPIES:\n",
+        "    if False:\n",
+        ("tests/unit/server/test_problems.py",),
+    ),
+    Mutant(
+        "few-asks-who-holds-none",
+        "storage/control/router.py",
+        "(not self._reads(name, partition), fresh is",
+        "(False, fresh is",
+        ("tests/unit/control/test_router.py::test_a_node_that_holds_no_copy_is_not_asked_while_another_answers",),
+    ),
+    Mutant(
+        "stands-in-for-nobody",
+        _CODE,
+        "    if not any(number in lost for number in (*out, *placed.storage(info))):\n",
+        "    if True:\n",
+        (_STEP,),
+    ),
+    Mutant("stands-in-before-its-log", _CODE, "copy.up and copy.logged and copy.incarnation", "copy.up and copy.incarnation", (_STEP,)),
+    Mutant("stands-in-with-a-gap", _CODE, "    if copy.behind or copy.vote != ", "    if copy.vote != ", (_STEP,)),
+    Mutant(
+        "stands-in-far-behind",
+        _CODE,
+        '    if copy.applied + LAG_MAX < leader.applied:\n        return Move(f"its log lacks',
+        '    if False:\n        return Move(f"its log lacks',
+        (_STEP,),
+    ),
+    Mutant(
+        "stands-in-beside-the-lost",
+        _CODE,
+        '    if out:\n        return Move("the lost member rests"',
+        '    if False:\n        return Move("the lost member rests"',
+        (_STEP,),
+    ),
+    Mutant("stands-in-for-ever", _CODE, "        if logs and len(fit) - len(logs) >= COPIES:\n", "        if False:\n", (_STEP,)),
+    Mutant("stands-in-rests-too-early", _CODE, "        if logs and len(fit) - len(logs) >= COPIES:\n", "        if logs:\n", (_STEP,)),
+    Mutant(
+        "stands-in-where-it-was-gone",
+        _CODE,
+        "site.member.node not in info.nodes and _may_come(configuration, site.member)",
+        "site.member.node not in info.nodes",
+        (_STEP,),
+    ),
+    Mutant(
+        "stands-in-where-the-node-is-out",
+        _CODE,
+        "        if site.up and site.member.node not in lost",
+        "        if site.member.node not in lost",
+        (_STEP,),
+    ),
+    Mutant("stands-in-amnesiac", _CODE, ' or (copy is not None and copy.vote == "amnesiac")', "", (_STEP,)),
+    Mutant("stands-in-never-given-up", _CODE, "        if number in info.logs and number in lost:\n", "        if False:\n", (_STEP,)),
+    Mutant("stands-in-from-the-first-record", _CODE, "(copy.behind or copy.applied + LAG_MAX < leader.archived)", "False", (_STEP,)),
+    Mutant("grows-before-its-tree", _CODE, 'if copy.tree != "ok" or copy.behind or', "if copy.behind or", (_TOLD,)),
+    Mutant("grows-never", "server/relocating.py", "        number = placed.grower(info)\n", "        number = 0\n", (_TREE,)),
+    Mutant("grows-at-a-zones-price", "server/copy_moves.py", "if zones_kept(before, [*staying, site])), 0)", "if True), 0)", (_TREE,)),
+    Mutant(
+        "log-members-unchecked", "storage/node/log_members.py", ' or crc != crc32c_masked(struct.pack("<Q", lsn) + payload)', "", (_FILE,)
+    ),
+    Mutant("log-members-half-said", "storage/node/log_members.py", " or bool(lsn) != bool(payload)", "", (_FILE,)),
+    Mutant(
+        "log-keeps-no-members",
+        "storage/replica/log_replica.py",
+        "            self.node.keep_log_members(self.partition, told.lsn, told.payload)\n",
+        "",
+        (_SIM + "test_a_log_replica_that_starts_again_knows_who_is_a_member",),
+    ),
+    Mutant(
+        "log-begins-nowhere",
+        "storage/replica/log_replica.py",
+        "        group.installed(lsn, Stamp(0)",
+        "        return\n        group.installed(lsn, Stamp(0)",
+        (_STANDS,),
+    ),
+    Mutant(
+        "rests-for-good",
+        "storage/consensus/membership.py",
+        "        after = place._replace(vote=Vote.LEARNER)\n",
+        "        after = place._replace(vote=Vote.GONE)\n",
+        (_CONFIG,),
+    ),
+    Mutant(
+        "rests-who-rests",
+        "storage/consensus/membership.py",
+        '            raise Invalid("the member does not vote", node=node)\n',
+        "            pass\n",
+        (_CONFIG,),
+    ),
+    Mutant(
+        "grows-what-is-grown",
+        "storage/consensus/membership.py",
+        '            raise Invalid("the member is a storage replica", node=node)\n',
+        "            pass\n",
+        (_CONFIG,),
+    ),
+]

@@ -1,0 +1,337 @@
+"""Mutants of streams: what a record carries, from which record on, what is read and shown of it, and until when."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_OLD = "tests/unit/control/test_old_items.py::"
+_SAYS = (_OLD + "test_from_the_record_that_says_so_until_the_one_that_takes_it_back",)
+_LEADS = (_OLD + "test_a_new_leader_goes_on_and_one_whose_catalogue_is_old_goes_by_the_log",)
+_REST = (_OLD + "test_a_restored_copy_and_a_restart_know_what_the_log_said",)
+_GOLDEN = ("tests/unit/wal/test_wal_format.py::test_golden_record_with_old_items",)
+_REBUILT = "tests/unit/archiver/test_archive_rebuild.py::"
+_LISTED = "tests/unit/archiver/test_archived_log.py::"
+_API = "tests/contract/api/test_streams.py::"
+_WHOLE = "tests/unit/control/test_streams.py::"
+_ENDS = (_WHOLE + "test_on_and_off_and_on_again_under_writes",)
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "stream-old-of-a-blind-put",
+        "storage/replica/term.py",
+        "command.blind and not self.keeps_old",
+        "command.blind",
+        (_OLD + "test_a_put_that_asks_for_nothing_carries_the_old_item",),
+    ),
+    Mutant("stream-catalogue-over-log", "storage/log/stated.py", "return table.version <= self.version or (", "return (", _LEADS),
+    Mutant("stream-never-stated", "storage/replica/term.py", "        if not stated.follows(table):", "        if False:", _SAYS),
+    Mutant(
+        "stream-stated-forgotten", "storage/replica/state.py", "    told = stated if stated.version else None", "    told = None", _REST
+    ),
+    Mutant("stream-no-change-shown", "storage/log/item_changes.py", "        if old != new:", "        if True:", _SAYS),
+    Mutant(
+        "stream-silent-hole",
+        "storage/log/item_changes.py",
+        "        if effect.old is None:\n            raise",
+        "        if False:\n            raise",
+        _SAYS,
+    ),
+    Mutant(
+        "stream-old-unbounded",
+        "storage/log/record.py",
+        "        if last > end or known is None:",
+        "        if stop > end or known is None:",
+        _GOLDEN,
+    ),
+    Mutant(
+        "stream-old-length-unbounded",
+        "storage/log/record.py",
+        "    return end + 1 if end - at < _U32.size else at",
+        "    return at",
+        _GOLDEN,
+    ),
+    Mutant(
+        "stream-replay-old-unbounded",
+        "archiver/read/replay.py",
+        "if last != end or (op",
+        "if stop > end or (op",
+        (_REBUILT + "test_an_old_item_that_does_not_fit_is_refused",),
+    ),
+    Mutant(
+        "stream-keys-run-into-old",
+        "archiver/format/records.py",
+        "        if op & records.OLD_ITEM:\n",
+        "        if False:\n",
+        (_REBUILT + "test_old_items_change_nothing_of_a_rebuild_and_their_keys_are_found",),
+    ),
+    Mutant(
+        "stream-position-lost",
+        "storage/control/change_reader.py",
+        "if record.lsn == first and change.position < position:",
+        "if False:",
+        (_WHOLE + "test_places_within_a_record_go_on",),
+    ),
+    Mutant(
+        "stream-read-past-its-end",
+        "storage/control/change_reader.py",
+        "if last is not None and record.lsn > last:",
+        "if False:",
+        _ENDS,
+    ),
+    Mutant(
+        "stream-archive-unsorted-places",
+        "archiver/read/archived_log.py",
+        "            if record.lsn != lsn:",
+        "            if False:",
+        (_LISTED + "test_a_record_in_anothers_place_is_refused",),
+    ),
+    Mutant(
+        "stream-archive-kept-for-ever",
+        "archiver/read/archived_log.py",
+        "while size > KEPT_BYTES and len(self._kept) > 1:",
+        "while False:",
+        (_LISTED + "test_no_more_is_kept_than_its_bound",),
+    ),
+    Mutant(
+        "stream-since-too-late",
+        "archiver/read/archived_log.py",
+        "                high = middle\n",
+        "                high = middle\n                low = middle - 1\n",
+        (_LISTED + "test_the_first_record_since_a_moment_is_found_by_its_segment",),
+    ),
+    Mutant(
+        "stream-end-unseen",
+        "storage/control/change_reader.py",
+        "if stream is not None and ends_at(record, stream):",
+        "if False:",
+        _ENDS,
+    ),
+    Mutant("stream-ended-by-an-old-word", "storage/log/stated.py", " and said.version > stream.known", "", _ENDS),
+    Mutant(
+        "stream-silent-leader",
+        "storage/log/stated.py",
+        "        if not self.version and table.streams:\n",
+        "        if False:\n",
+        (_WHOLE + "test_a_leader_that_knows_nothing_of_its_log_says_where_a_stream_ends",),
+    ),
+    Mutant(
+        "stream-heal-forgets",
+        "storage/node/healing.py",
+        "                stated=_stated(replica, request),\n",
+        "",
+        (_WHOLE + "test_a_healed_copy_knows_what_the_log_said_after_a_restart_too",),
+    ),
+    Mutant(
+        "stream-heal-is-told-nothing",
+        "storage/control/service.py",
+        "                stated=self._stated(partition, lsn),\n",
+        "",
+        (_WHOLE + "test_a_healed_copy_knows_what_the_log_said_after_a_restart_too",),
+    ),
+    Mutant(
+        "stream-one-copy-asked",
+        "storage/control/change_reader.py",
+        "            for name in copies:  # one",
+        "            for name in ():  # one",
+        (_WHOLE + "test_what_a_leader_no_longer_has_and_nobody_archived_is_read_of_another_copy",),
+    ),
+    Mutant(
+        "stream-away-is-trimmed",
+        "storage/control/change_reader.py",
+        "            if unasked is not None:",
+        "            if False:",
+        (_WHOLE + "test_a_copy_that_cannot_be_asked_may_hold_what_the_others_lack",),
+    ),
+    Mutant(
+        "stream-day-begins-anywhere",
+        "storage/control/streams.py",
+        "Lsn(self._changes.archived(info) + 1) if found is None else found",
+        "Lsn(self._changes.archived(info) + 1)",
+        (
+            _LISTED + "test_the_first_record_since_a_moment_is_found_by_its_segment",
+            _WHOLE + "test_the_beginning_of_the_day_lies_behind_all_that_is_archived_and_older",
+        ),
+    ),
+    Mutant(
+        "stream-since-over-a-pack",
+        "archiver/read/archived_log.py",
+        "Lsn(min(span.first, end + 1) if end else span.first)",
+        "Lsn(span.first)",
+        (_LISTED + "test_the_first_record_since_a_moment_is_found_by_its_segment",),
+    ),
+    Mutant(
+        "stream-unshown-is-trimmed",
+        "storage/api/operations/streams.py",
+        'if error.fields.get("what") == "old item":',
+        "if False:",
+        (_API + "test_what_cannot_be_read_is_said_as_what_it_is",),
+    ),
+    Mutant(
+        "stream-commit-too-large",
+        "storage/replica/transacting.py",
+        "    if size > COMMIT_BYTES_MAX:",
+        "    if False:",
+        (_WHOLE + "test_a_transaction_that_could_not_be_committed_is_not_prepared",),
+    ),
+    Mutant(
+        "stream-iterator-for-ever",
+        "storage/api/operations/streams.py",
+        "if now_us - at.made_us > ITERATOR_LIFE_US:",
+        "if False:",
+        (_API + "test_what_is_wrong_is_refused_in_words",),
+    ),
+    Mutant(
+        "stream-iterator-unchecked",
+        "storage/api/streams.py",
+        "    if _CRC.pack(crc32c_masked(arn.encode() + data)) != crc:",
+        "    if False:",
+        (_API + "test_what_is_wrong_is_refused_in_words",),
+    ),
+    Mutant(
+        "stream-trimmed-shown",
+        "storage/api/operations/streams.py",
+        "if not taken and stamp_micros(change.stamp) < since_us:",
+        "if False:",
+        (_API + "test_what_is_older_than_a_day_is_trimmed",),
+    ),
+    Mutant(
+        "stream-closed-never-ends",
+        "storage/api/operations/streams.py",
+        "    if last is None or lsn <= last:\n        following",
+        "    if True:\n        following",
+        (_API + "test_a_stream_is_turned_on_and_off_and_another_is_another",),
+    ),
+    Mutant(
+        "stream-after-is-at",
+        "storage/api/operations/streams.py",
+        "            position += 1\n",
+        "            position += 0\n",
+        (_API + "test_iterators_begin_where_they_are_told_and_pages_go_on",),
+    ),
+    Mutant(
+        "stream-image-too-many",
+        "storage/api/streams.py",
+        'view in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")',
+        'view in ("OLD_IMAGE", "NEW_IMAGE", "NEW_AND_OLD_IMAGES")',
+        (_API + "test_records_say_what_changed_and_show_what_the_view_says",),
+    ),
+    Mutant(
+        "stream-dropped-at-once",
+        "storage/catalogue.py",
+        "one.ended_at is None or now_us - one.ended_at < STREAM_KEPT_US",
+        "one.ended_at is None",
+        (_API + "test_a_stream_is_turned_on_and_off_and_another_is_another",),
+    ),
+    Mutant(
+        "stream-archive-opened-by-each",
+        "archiver/read/archived_log.py",
+        "                if piece is not None:\n                    return piece\n",
+        "",
+        (_LISTED + "test_readers_at_once_share_what_they_open_and_open_few",),
+    ),
+    Mutant(
+        "stream-archive-opened-without-bound",
+        "archiver/read/archived_log.py",
+        "                await self._places.take()\n",
+        "                self._places._free += 1\n                await self._places.take()\n",
+        (_LISTED + "test_readers_at_once_share_what_they_open_and_open_few",),
+    ),
+    Mutant(
+        "stream-archive-gates-kept",
+        "archiver/read/archived_log.py",
+        "            if gate.free:",
+        "            if False:",
+        (_LISTED + "test_readers_at_once_share_what_they_open_and_open_few",),
+    ),
+    Mutant(
+        "stream-archive-opened-on-the-loop",
+        "archiver/read/archived_log.py",
+        "await read_segment(self._store, key, off=self._tasks.blocking)",
+        "await read_segment(self._store, key)",
+        (_LISTED + "test_what_is_long_is_done_off_the_loop_or_by_steps",),
+    ),
+    Mutant(
+        "stream-archive-walked-at-once",
+        "archiver/read/archived_log.py",
+        "            if len(found) % STEP_RECORDS == 0:\n                await self._tasks.sleep(0)\n        if at != end",
+        "        if at != end",
+        (_LISTED + "test_what_is_long_is_done_off_the_loop_or_by_steps",),
+    ),
+    Mutant(
+        "stream-archive-decoded-at-once",
+        "archiver/read/archived_log.py",
+        "            if len(found) % STEP_RECORDS == 0:\n                await self._tasks.sleep(0)\n        return found",
+        "        return found",
+        (_LISTED + "test_what_is_long_is_done_off_the_loop_or_by_steps",),
+    ),
+    Mutant(
+        "stream-head-of-another",
+        "archiver/read/objects.py",
+        "if head is None or (head.first, head.last) != (key.first, key.last):",
+        "if head is None:",
+        (_LISTED + "test_a_head_that_is_anothers_does_not_say_where_a_segment_begins",),
+    ),
+    Mutant(
+        "stream-head-demanded",
+        "archiver/read/objects.py",
+        "    with suppress(Corrupt, Missing, NoKey):\n        head = decode_head(",
+        "    if True:\n        head = decode_head(",
+        (_LISTED + "test_a_head_that_is_anothers_does_not_say_where_a_segment_begins",),
+    ),
+    Mutant(
+        "stream-record-by-the-whole",
+        "storage/control/change_reader.py",
+        "or (found and found[0].lsn == record.lsn and size + change.size > max_bytes)",
+        "",
+        (_WHOLE + "test_places_within_a_record_go_on",),
+    ),
+    Mutant(
+        "stream-latest-of-any-copy",
+        "storage/control/streams.py",
+        "reverse=False, consistent=True",
+        "reverse=False, consistent=False",
+        (_WHOLE + "test_the_newest_place_is_behind_all_that_was_acknowledged_after_a_restart_too",),
+    ),
+    Mutant(
+        "stream-answer-unbounded",
+        "storage/api/operations/streams.py",
+        "if len(taken) == limit or (taken and size + change.size > limits.STREAM_BYTES_MAX):",
+        "if len(taken) == limit:",
+        (_API + "test_an_answer_has_its_bounds_and_the_next_one_goes_on",),
+    ),
+    Mutant(
+        "stream-answer-over-its-limit",
+        "storage/api/operations/streams.py",
+        "if len(taken) == limit or (taken",
+        "if (taken",
+        (_API + "test_an_answer_has_its_bounds_and_the_next_one_goes_on",),
+    ),
+    Mutant(
+        "stream-taken-and-lost",
+        "storage/api/operations/streams.py",
+        "            if taken:  # it is",
+        "            if False:  # it is",
+        (_API + "test_an_answer_has_its_bounds_and_the_next_one_goes_on",),
+    ),
+    Mutant(
+        "stream-lost-is-trimmed",
+        "storage/api/operations/streams.py",
+        "errors.trimmed_data_access(_TRIMMED) if lsn < await _since(call, found, 1) else errors.internal(_LOST)",
+        "errors.trimmed_data_access(_TRIMMED)",
+        (_API + "test_what_cannot_be_read_is_said_as_what_it_is",),
+    ),
+    Mutant(
+        "stream-service-unnamed",
+        "storage/api/streams.py",
+        "    if change.service:",
+        "    if False:",
+        (_API + "test_whose_doing_a_change_was_is_said",),
+    ),
+    Mutant(
+        "stream-service-everywhere",
+        "storage/api/streams.py",
+        "    if change.service:",
+        "    if True:",
+        (_API + "test_whose_doing_a_change_was_is_said",),
+    ),
+]

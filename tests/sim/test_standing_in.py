@@ -1,0 +1,134 @@
+"""A log replica stands in for a node that is lost, of the real classes: within seconds, whoever dies next, and rests once the node is back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scrubjay.base.ids import NodeName
+from scrubjay.server.standing_in import NOBODY
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import PartitionInfo
+from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote, decode_configuration
+from tests.sim.test_relocate import NEW, Yard
+
+AFTER_US = 3_000_000
+LOST, OTHER = NodeName("n3"), NodeName("n1")
+
+
+class Ward(Yard):
+    """A yard whose fourth node has joined and holds nothing."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(stand_in_us=AFTER_US, partitions=1, **how)
+        self.fill(0, 40)
+        if not how.get("keep_log", True):
+            self.house.until(
+                lambda: all(
+                    replica.group.log.first > 1 for replica in self.host(OTHER).process.node.replicas.values() if replica.table.name == "t"
+                )
+            )
+        self.join()
+
+    def group(self, info: PartitionInfo) -> Configuration:
+        """By which the leader goes, of what is chosen."""
+        leader = self.house.cluster.parts.fleet.leader(info.partition_id)
+        assert leader is not None
+        lsn, payload = leader.configured
+        return decode_configuration(payload) if lsn else Configuration(())
+
+    def voters(self, info: PartitionInfo) -> dict[int, CopyKind]:
+        return {place.member.node: place.kind for place in self.group(info).places if place.vote is Vote.VOTES}
+
+    def stands(self, *numbers: int) -> bool:
+        """These vote in every group."""
+        fleet = self.house.cluster.parts.fleet
+        return all(fleet.leader(info.partition_id) is not None and sorted(self.voters(info)) == sorted(numbers) for info in self.infos())
+
+
+@pytest.mark.parametrize("keep_log", [True, False])
+def test_a_log_replica_stands_in_within_seconds_and_rests_when_the_node_is_back(keep_log: bool) -> None:
+    ward = Ward(keep_log=keep_log)
+    house = ward.house
+    house.pass_time(5)
+    assert ward.copies(NEW) == []
+    ward.host(LOST).crash(power=False)
+    began = house.world.now
+    house.until(lambda: ward.stands(1, 2, 4))
+    assert house.world.now - began < AFTER_US + 5_000_000, "goal: five seconds after it is known to be lost"
+    assert all(ward.voters(info)[4] is CopyKind.LOG for info in ward.infos())
+    assert ward.host(NEW).process.node.replicas == {}, "no tree is made"
+    ward.fill(40, 60)
+    # A second fault: of the two that are left with a tree, one goes. The log and the other are a quorum.
+    ward.host(OTHER).crash(power=False)
+    ward.fill(60, 70)
+    ward.host(OTHER).start()
+    house.until(lambda: OTHER in {node.name for node in house.cluster.nodes()})
+    ward.host(LOST).start()
+    house.until(lambda: ward.stands(1, 2, 3))
+    ward.fill(70, 80)
+    assert all(info.nodes == (1, 2, 3, 4) and info.logs == (4,) and not info.fresh for info in ward.infos())
+    # It stands by, and is there at once the next time.
+    ward.host(LOST).crash(power=True)
+    house.until(lambda: ward.stands(1, 2, 4))
+    ward.host(LOST).start()
+    house.until(lambda: ward.stands(1, 2, 3))
+    house.pass_time(1)
+    assert house.rows(ward.table) == {key_of(key): key for key in range(80)}
+    assert house.scrub().verdict == "match"
+
+
+def test_where_there_is_no_fourth_node_nothing_changes_and_it_is_said() -> None:
+    yard = Yard(stand_in_us=AFTER_US, partitions=1)
+    yard.fill(0, 10)
+    yard.host(LOST).crash(power=False)
+    yard.house.until(lambda: bool(yard.relocating.short))
+    assert set(yard.relocating.short.values()) == {NOBODY}
+    yard.house.pass_time(5)
+    assert all(info.nodes == (1, 2, 3) and not info.hosts for info in yard.infos())
+    yard.host(LOST).start()
+    yard.house.until(lambda: not yard.relocating.short)
+    yard.fill(10, 20)
+
+
+def test_who_is_lost_for_good_is_removed_and_the_one_with_the_log_makes_the_tree() -> None:
+    ward = Ward(keep_log=False)
+    house = ward.house
+    ward.host(LOST).crash(power=True)
+    house.until(lambda: ward.stands(1, 2, 4))
+    ward.fill(40, 50)
+    ward.remove(LOST)
+    house.until(lambda: all(info.nodes == (1, 2, 4) and not info.logs for info in ward.infos()))
+    house.until(lambda: ward.stands(1, 2, 4) and all(ward.voters(info)[4] is CopyKind.STORAGE for info in ward.infos()))
+    ward.fill(50, 60)
+    ward.host(OTHER).crash(power=False)
+    ward.fill(60, 65)
+    ward.host(OTHER).start()
+    house.until(lambda: OTHER in {node.name for node in house.cluster.nodes()})
+    assert house.rows(ward.table) == {key_of(key): key for key in range(65)}
+    assert house.scrub().verdict == "match"
+
+
+def test_a_log_replica_that_starts_again_knows_who_is_a_member() -> None:
+    """Its log lets go of the CONFIG that lets it vote, and it has no tree: a file beside the log says it."""
+    ward = Ward(keep_log=False)
+    house = ward.house
+    ward.host(LOST).crash(power=False)
+    house.until(lambda: ward.stands(1, 2, 4))
+    partition = ward.infos()[-1].partition_id
+    ward.fill(40, 60)
+    since = house.cluster.parts.fleet.leader(partition).configured[0]  # type: ignore[union-attr]
+    house.until(lambda: ward.host(NEW).process.node.members[partition].group.log.first > since)
+    assert ward.host(NEW).process.node.log_members(partition).lsn == since
+    ward.host(NEW).crash(power=True)
+    ward.host(NEW).start()
+    house.until(lambda: NEW in {node.name for node in house.cluster.nodes()})
+    log = ward.host(NEW).process.node.members[partition]
+    assert (log.state, log.status.vote, log.configured.lsn) == ("log", "votes", since)
+    ward.host(OTHER).crash(power=False)
+    ward.fill(60, 65)
+    for name in (LOST, OTHER):
+        ward.host(name).start()
+    house.until(lambda: ward.stands(1, 2, 3))
+    assert house.rows(ward.table) == {key_of(key): key for key in range(65)}

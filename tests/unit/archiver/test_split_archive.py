@@ -1,0 +1,261 @@
+"""The archive of a partition that was split, and split again: a child is rebuilt at every LSN through its parents, and what the parents lost is a hole of the child's and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scrubjay.archiver.coverage import last_micros
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import encode_manifest
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.inherited import InheritedBase, start_of
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.rebuild import Rebuilt, rebuild, rebuild_job, segment_keys
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
+from scrubjay.archiver.write.bases import upload_base
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn
+from scrubjay.pitr.plan import plan_partition
+from scrubjay.pitr.source import history_of
+from scrubjay.sim.jobs import SimJobContext
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.catalogue import PartitionInfo
+from scrubjay.storage.log.digest import Total
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, START_US, Sample, State, history, total_of
+
+LATER_US = START_US + 60_000_000
+
+
+class SplitArchive:
+    """A parent, its children, and the children of the right one, each with two segments of its own. Of the parent, and of the right child, a base lies in front of the last segments."""
+
+    def __init__(self, *, seed: int = 5) -> None:
+        self.loop, self.store, self.disk = LoneHost(), LoneStore(), LoneDisk()
+        self.parent = history(seed=seed, segments=3, writes=8)
+        self.left, self.right = self.parent.split()
+        self.left.write_segments(2, writes=6)
+        self.right.write_segments(2, writes=6)
+        self.third, self.fourth = self.right.split("c0" + "00" * 15, seed=10)
+        for one in (self.third, self.fourth):
+            one.write_segments(2, writes=6)
+        self.samples = [self.parent, self.left, self.right, self.third, self.fourth]
+        for sample in self.samples:
+            self.store.objects.update(sample.objects())
+
+    def index(self) -> ArchiveIndex:
+        index = ArchiveIndex(self.store, CLUSTER, tasks=self.loop)
+        self.loop.run(index.refresh(now_us=LATER_US))
+        return index
+
+    def of(self, sample: Sample, index: ArchiveIndex | None = None) -> PartitionIndex:
+        return (index or self.index()).partitions[sample.table, sample.partition]
+
+    def rebuild(self, index: PartitionIndex, cut: Cut, *, output: str = "out") -> Rebuilt:
+        made = index.inheritance()
+        base = self.loop.run(start_of(self.store, None if made is None else made.argument()))
+        keys = [row.key(index.cluster, index.table, index.partition) for row in index.best()]
+        return self.loop.run(rebuild(self.store, self.disk, base=base, segments=keys, cut=cut, output=output, work="w"))
+
+    def rows(self, path: str = "out") -> State:
+        data = bytes(self.disk.files[path])
+        return {row.key: row.item for row in read_rowfile(lambda at, length: data[at : at + length], len(data))}
+
+    def base(self, sample: Sample, number: int) -> BaseManifest:
+        """A base at the sample's segment `number`, uploaded."""
+        done = self.rebuild(self.of(sample), Cut(lsn=sample.segments[number].last), output="base-rows")
+        facts = sample.facts
+        return self.loop.run(
+            upload_base(
+                self.store, self.disk, "base-rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+                schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total, born=sample.born,
+            )
+        )  # fmt: skip
+
+    def lose(self, sample: Sample, number: int) -> None:
+        manifest, _ = sample.manifest(sample.segments[number])
+        for key in (manifest.key(), manifest.key().twin()):
+            del self.store.objects[build(key)]
+
+    def verify(self, level: str = "replayed") -> VerifyReport:
+        options = VerifyOptions(cluster=CLUSTER, level=level)
+        return self.loop.run(verify(self.store, self.disk, options=options, now_us=lambda: LATER_US, work="verify", tasks=self.loop))
+
+    def found(self, level: str = "replayed") -> list[tuple[str, str | None]]:
+        return [(one.kind, one.partition) for one in self.verify(level).findings if one.partition is not None]
+
+
+@pytest.mark.parametrize("based", [False, True])
+def test_a_child_and_its_child_are_rebuilt_at_every_lsn(based: bool) -> None:
+    """based: the parent is read from a base on, and so is the right child, which inherited its own beginning."""
+    archive = SplitArchive()
+    if based:
+        archive.base(archive.parent, 2)
+        archive.base(archive.right, 1)
+    for sample in (archive.left, archive.third):
+        index = archive.of(sample)
+        for lsn in range(sample.offset, sample.lsn + 1, 2 if based else 1):
+            done = archive.rebuild(index, Cut(lsn=Lsn(lsn)))
+            assert archive.rows() == sample.state_at(lsn), lsn
+            assert (done.applied, done.total) == (lsn, total_of(sample.state_at(lsn)))
+            assert set(archive.disk.files) <= {"out", "base-rows"}, "no scratch is left"
+    made = archive.of(archive.third).inheritance()
+    assert made is not None
+    assert [name for name in made.objects() if "/base/" in name] == [name for name in made.objects()[:1] if based]
+
+
+def test_windows_go_on_from_one_to_the_next_without_a_hole() -> None:
+    archive = SplitArchive()
+    index = archive.index()
+    for sample in archive.samples:
+        found = archive.of(sample, index)
+        assert (found.window().holes, found.problems, found.reach(), found.summary().clean) == ((), [], sample.lsn, True)
+        assert found.window().earliest_us == stamp_micros(sample.records[0].stamp if sample.born is None else sample.born.stamp)
+    assert archive.of(archive.right, index).window().latest_us == archive.of(archive.third, index).window().earliest_us
+    report = archive.verify()
+    assert [one for one in report.findings if one.partition is not None] == []
+
+
+@pytest.mark.parametrize("generation", ["parent", "right"])
+def test_what_a_parent_lost_is_a_hole_in_front_of_its_children_until_they_have_bases_of_their_own(generation: str) -> None:
+    archive = SplitArchive()
+    before = archive.index()
+    assert archive.of(archive.third, before).window().earliest_us is not None
+    archive.base(archive.fourth, 1)
+    lost = archive.parent if generation == "parent" else archive.right
+    archive.lose(lost, 2)
+    archive.loop.run(before.refresh(now_us=LATER_US))
+    for sample in (archive.third, archive.fourth):
+        for index in (before, archive.index()):  # what was known is known anew when the parent is
+            (hole,) = archive.of(sample, index).window().holes
+            assert (hole.base, hole.first_lsn) == (True, sample.offset)
+    assert archive.of(archive.third).window().latest_us is None
+    fourth = archive.of(archive.fourth).window()
+    assert (fourth.earliest_us, fourth.latest_us) == (
+        stamp_micros(archive.fourth.segments[1].last_stamp), last_micros(archive.fourth.segments[-1].seal.closed),
+    )  # fmt: skip
+    assert (archive.of(archive.left).window().holes == ()) == (generation == "right")
+    assert {partition for _, partition in archive.found("listed")} >= {lost.partition, archive.third.partition, archive.fourth.partition}
+    with pytest.raises(Missing):
+        plan_partition(history_of(info_of(archive.third), archive.of(archive.third)), archive.third.segments[1].last_stamp)
+
+
+def test_a_child_is_judged_anew_once_something_is_learned_of_what_it_came_of() -> None:
+    archive = SplitArchive()
+    index = archive.index()
+    child = archive.of(archive.third, index)
+    known = child.summary()
+    assert child.summary() is known, "and until then it is kept"
+    archive.of(archive.parent, index).learned()
+    assert child.summary() is not known
+
+
+def test_a_row_lies_in_one_half_alone() -> None:
+    """At the cut itself, in front of it by the last of its bytes, and behind it."""
+    archive = SplitArchive()
+    index = archive.index()
+    left, right = [
+        archive.loop.run(start_of(archive.store, made.argument()))
+        for one in (archive.left, archive.right)
+        if (made := archive.of(one, index).inheritance()) is not None
+    ]
+    assert isinstance(left, InheritedBase)
+    assert isinstance(right, InheritedBase)
+    cut = bytes.fromhex(right.lo)
+    before = (int.from_bytes(cut, "big") - 1).to_bytes(len(cut), "big")
+    for key, in_left in ((before + b"\xff", True), (cut, False), (cut + b"x", False), (bytes(16), True), (b"\xff" * 16, False)):
+        assert (left.holds(key, b""), right.holds(key, b"")) == (in_left, not in_left), key.hex()
+
+
+def info_of(sample: Sample) -> PartitionInfo:
+    return PartitionInfo(sample.facts.partition, sample.lo, sample.hi, ())
+
+
+def test_a_plan_names_what_is_inherited_and_a_job_makes_it() -> None:
+    archive = SplitArchive()
+    sample = archive.third
+    history_ = history_of(info_of(sample), archive.of(sample))
+    plan = plan_partition(history_, sample.segments[1].seal.closed)
+    assert plan.base is not None
+    assert (plan.base_lsn, plan.base.object, plan.from_lsn) == (sample.offset, "", sample.offset + 1)
+    arguments = {
+        "url": "memory://",
+        "base": plan.base.asked,
+        "segments": plan.objects(),
+        "stamp": sample.segments[1].seal.closed,
+        "output": "out",
+        "work": "w",
+    }
+    context = SimJobContext(archive.disk, lambda url: archive.store, None)  # type: ignore[arg-type,return-value]
+    answer = archive.loop.run(rebuild_job(context, {**arguments, "rebase": True}))
+    assert archive.rows() == sample.state_at(sample.segments[1].last - 1)
+    assert answer["total"]["rows"] == len(archive.rows())
+    raw = sum(one.raw_size for generation in (archive.parent, archive.right) for one in generation.segments)
+    assert plan.raw == raw + sum(one.raw_size for one in sample.segments[:2])
+
+
+def test_what_a_child_says_that_it_began_with_must_be_what_its_parent_had() -> None:
+    """Every record, digest and chain value of parent and child is as agreed; the child began with other rows than the parent had in its range."""
+    archive = SplitArchive()
+    sample = archive.left
+    assert sample.born is not None
+    wrong = Sample(sample.partition, sample.table, 3, {**sample.states[0], b"\x01" * 17: b"more"}, lo=sample.lo, hi=sample.hi)
+    wrong = Sample(
+        sample.partition, sample.table, 3, wrong.state, lo=sample.lo, hi=sample.hi, born=sample.born._replace(total=total_of(wrong.state))
+    )
+    wrong.write_segments(2)
+    for name in [
+        name for name in archive.store.objects if isinstance(key := parse(name), SegmentKey) and key.partition == sample.partition
+    ]:
+        del archive.store.objects[name]
+    archive.store.objects.update(wrong.objects())
+    with pytest.raises(Corrupt, match="what a partition began with"):
+        archive.rebuild(archive.of(sample), Cut(lsn=wrong.segments[0].last))
+    assert "out" not in archive.disk.files
+    assert ("forged", sample.partition) in archive.found()
+    assert ("forged", sample.partition) not in archive.found("listed"), "only the rows can tell"
+
+
+def test_a_manifest_that_tells_of_another_beginning_is_not_used_and_one_that_its_records_do_not_bear_out_is_found() -> None:
+    archive = SplitArchive()
+    sample = archive.left
+    assert sample.born is not None
+    manifest, _ = sample.manifest(sample.segments[1])
+    name = build(manifest.key().twin())
+    for lie in (sample.born._replace(total=Total(7, 3)), None):
+        archive.store.objects[name] = encode_manifest(replace(manifest, born=lie))
+        assert [(one.kind, one.object) for one in archive.of(sample).problems] == [("forged", name)]
+        assert ("forged", sample.partition) in archive.found("listed")
+    archive.store.objects[name] = encode_manifest(manifest)
+    for number, segment in enumerate(sample.segments):  # all of them, as one who writes objects would: the records say otherwise
+        lied, _ = sample.manifest(segment)
+        lie = sample.born._replace(parent=archive.right.facts.partition)
+        archive.store.objects[build(lied.key().twin())] = encode_manifest(replace(lied, born=lie))
+        assert number < len(sample.segments)
+    assert ("forged", sample.partition) in archive.found("records")
+
+
+def test_another_history_of_the_parent_gives_the_child_nothing() -> None:
+    archive = SplitArchive()
+    other = history(seed=5, segments=3, writes=8)
+    other.split()
+    end, sealed = other.segments[-1], archive.parent.segments[-1]
+    assert end.chain == sealed.chain, "the control: the same log"
+    archive.lose(archive.parent, 4)
+    changed = history(seed=6, segments=3, writes=8)
+    changed.split(names=(archive.left.partition, archive.right.partition))
+    for name in [
+        name for name in archive.store.objects if isinstance(key := parse(name), SegmentKey) and key.partition == archive.parent.partition
+    ]:
+        del archive.store.objects[name]
+    archive.store.objects.update(changed.objects())
+    assert archive.of(archive.parent).window().holes == ()
+    (hole,) = archive.of(archive.left).window().holes
+    assert (hole.base, hole.first_lsn) == (True, archive.left.offset)
+    assert segment_keys([]) == []

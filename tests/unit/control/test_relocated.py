@@ -1,0 +1,76 @@
+"""What a node does about a partition whose copies moved: it removes what went elsewhere, on a fresh word alone, and begins no log that it may have lost."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, with_partition
+from scrubjay.storage.node import Node
+from scrubjay.storage.node.port import NodePort
+from scrubjay.storage.replica import AMNESIAC
+from tests.unit.control.house import House
+
+STRANGE = PartitionId("00000000-0000-4000-8000-00000000aaaa")
+
+
+def a_table(house: House, *, hosts: tuple[int, ...] = (), fresh: tuple[int, ...] = ()) -> TableMeta:
+    """One that the catalogue does not know, ACTIVE: nobody but the test tells nodes of it."""
+    like = house.create("orders")
+    info = PartitionInfo(STRANGE, "0" * 32, "", like.partitions[0].members, (), hosts, fresh)
+    return msgspec.structs.replace(like, table_id=TableId("strange"), partitions=(info,), version=5)
+
+
+def told(house: House, number: int, table: TableMeta, *, only_known: bool = False) -> Node:
+    fleet = house.cluster.parts.fleet
+    port: NodePort = next(node for node in fleet.ports.values() if node.number == number)
+    house.run(fleet.host_on(port, table, only_known=only_known))
+    return house.cluster.nodes()[number - 1]
+
+
+def test_a_copy_that_went_elsewhere_is_removed_on_a_fresh_word_and_on_no_old_one() -> None:
+    house = House()
+    before = msgspec.structs.replace(a_table(house), status="CREATING")
+    node = told(house, 1, before)
+    assert node.hosting.known(STRANGE)
+    moved = msgspec.structs.replace(before, partitions=(msgspec.structs.replace(before.partitions[0], hosts=(2, 3, 4)),))
+    told(house, 1, moved, only_known=True)
+    assert node.hosting.known(STRANGE), "what was known last may be older than the copy"
+    told(house, 1, moved)
+    assert not node.hosting.known(STRANGE)
+    told(house, 2, before)
+    told(house, 2, moved)
+    assert house.cluster.nodes()[1].hosting.known(STRANGE), "who has a copy still keeps it"
+
+
+def test_a_log_is_begun_where_the_copy_is_fresh_and_nowhere_else() -> None:
+    house = House(spares=1)
+    table = a_table(house, hosts=(1, 2, 3, 4), fresh=(4,))
+    node = told(house, 4, table)
+    assert node.hosting.members[STRANGE].status.vote != AMNESIAC
+    house.until(lambda: node.hosting.members[STRANGE].logged)
+    assert Member(4, 1) == node.hosting.members[STRANGE].member
+
+
+def test_a_first_member_that_did_not_found_the_group_begins_nothing_that_it_may_have_had() -> None:
+    """Its folder was emptied: it is a new node for itself. The catalogue says that it has a copy, and nothing of a fresh one."""
+    house = House(spares=1)
+    host = next(host for host in house.cluster.hosts if host.name == "n4")
+    host.process.node.joining = True
+    node = told(house, 4, a_table(house, hosts=(1, 2, 3, 4)))
+    assert node.hosting.members[STRANGE].status.vote == AMNESIAC
+
+
+def test_one_word_of_where_copies_are_does_not_go_over_another() -> None:
+    house = House()
+    table = a_table(house)
+    (info,) = table.partitions
+    after, later = (msgspec.structs.replace(info, hosts=hosts) for hosts in ((1, 2, 3, 4), (2, 3, 4)))
+    moved = with_partition(table, info, after)
+    assert moved is not None
+    assert moved.partitions == (after,)
+    assert with_partition(moved, info, later) is None
+    assert with_partition(table, msgspec.structs.replace(info, partition_id=PartitionId("other")), later) is None
+    assert house.run(house.cluster.metadata.put_partition(TableId("nobody's"), info, after)) is False
+    system = house.cluster.metadata.system
+    assert house.run(house.cluster.metadata.put_partition(system.table_id, after, later)) is False

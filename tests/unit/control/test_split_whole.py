@@ -1,0 +1,114 @@
+"""A partition splits under writes, from the intent until its copies are gone: real nodes, logs, trees, archive and routers, in simulated time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import PartitionInfo, SplitIntent, TableMeta
+from scrubjay.storage.commands.values import WriteAnswer
+from scrubjay.storage.control.splits import Splits
+from tests.unit.control.house import SECOND, House
+
+HALF = bytes([0x80]) + bytes(15)
+KEYS = 20
+
+
+class Writing:
+    """A table that is written to all the while, key after key; what is acknowledged is remembered."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.table = self.house.create("orders")
+        (self.info,) = self.table.partitions
+        self.asked: list[tuple[int, int, int, Any]] = []
+        for _ in range(KEYS):
+            self.step()
+
+    @property
+    def splits(self) -> Splits:
+        found: Splits | None = self.house.cluster.parts.splits
+        assert found is not None
+        return found
+
+    @property
+    def now(self) -> TableMeta:
+        return self.house.known(self.table.table_id)
+
+    def begin(self) -> SplitIntent:
+        return self.house.run(self.splits.begin(self.now, self.info, HALF))
+
+    def step(self) -> None:
+        number = len(self.asked)
+        self.asked.append((self.house.world.now, number % KEYS, number, self.house.ask(self.table, number % KEYS, number)))
+        self.house.pass_time(0.01)
+
+    def write_until(self, done: Any, *, seconds: float = 60.0) -> None:
+        end = self.house.world.now + int(seconds * SECOND)
+        while not done():
+            assert self.house.world.now < end, self.splits.waiting
+            self.step()
+
+    def mapped(self) -> tuple[PartitionInfo, ...]:
+        self.write_until(lambda: bool(self.now.former))
+        return self.now.partitions
+
+    def check(self) -> None:
+        """No write failed, and every key has what was written to it last."""
+        self.house.until(lambda: all(answer.done() for *_, answer in self.asked))
+        wrong = [answer.result() for *_, answer in self.asked if not isinstance(answer.result(), WriteAnswer)]
+        assert not wrong, wrong[:3]
+        last: dict[bytes, tuple[int, int]] = {}
+        lsns: dict[bytes, list[int]] = {}
+        for _, key, value, answer in self.asked:
+            lsn = answer.result().lsn
+            last[key_of(key)] = max(last.get(key_of(key), (0, 0)), (lsn, value))
+            lsns.setdefault(key_of(key), []).append(lsn)
+        assert self.house.rows(self.now) == {key: value for key, (_, value) in last.items()}
+        assert all(len(set(found)) == len(found) for found in lsns.values()), "along one key no LSN comes twice"
+
+    def gone(self) -> bool:
+        """No node has a copy of the parent any more."""
+        return all(node.facts(self.info.partition_id) is None for node in self.house.cluster.parts.fleet.ports.values())
+
+
+def test_no_write_fails_and_every_copy_of_each_child_is_the_same() -> None:
+    writing = Writing()
+    house = writing.house
+    split = writing.begin()
+    children = writing.mapped()
+    assert [info.partition_id for info in children] == [split.left, split.right]
+    for _ in range(KEYS):
+        writing.step()
+    writing.check()
+    assert writing.splits.pauses[-1] < 1.0
+    house.until(writing.gone)
+    house.pass_time(2)
+    for info in children:
+        facts = house.cluster.parts.fleet.facts(PartitionId(info.partition_id))
+        assert [one.state for one in facts] == ["ok"] * 3
+        assert len({one.rows for one in facts}) == 1
+        assert all(one.born for one in facts)
+    assert house.scrub().verdict.value == "match", "the archive leads to the same rows"
+
+
+@pytest.mark.parametrize("who", ["control", "leader"])
+def test_whoever_dies_behind_the_split_the_children_take_over(who: str) -> None:
+    writing = Writing()
+    house, fleet = writing.house, writing.house.cluster.parts.fleet
+    writing.begin()
+    writing.write_until(lambda: any(facts.split for facts in fleet.facts(writing.info.partition_id)))
+    assert not writing.now.former
+    if who == "control":
+        house.restart_control()
+    else:
+        leader = max(fleet.facts(writing.info.partition_id), key=lambda facts: bool(facts.split)).node
+        host = next(host for host in house.cluster.hosts if host.name == leader)
+        host.crash(power=True)
+        house.pass_time(3)
+        host.start()
+    writing.mapped()
+    house.until(writing.gone)

@@ -1,0 +1,154 @@
+"""What is done next about a partition while nodes join, are drained and removed, and where copies are placed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from scrubjay.base.ids import Lsn, Member, PartitionId
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, without
+from scrubjay.server.relocating import LANES, next_move
+from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, NodeMember, PartitionInfo
+from scrubjay.storage.control.placement import COPIES, Site, loads, next_site, place
+from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, founding
+from scrubjay.storage.node.port import ChangeMembers, RemoveMember
+
+FOUNDERS = tuple(Member(number, 1) for number in (1, 2, 3))
+INFO = PartitionInfo(PartitionId("p"), "0" * 32, "", FOUNDERS)
+
+
+@dataclass(frozen=True)
+class CopyFacts:
+    """Of a copy, what the next step goes by."""
+
+    up: bool = True
+    incarnation: int = 1
+    logged: bool = True
+    tree: str = "ok"
+    vote: str = "votes"
+    behind: bool = False
+    applied: Lsn = Lsn(5000)
+    state: str = "ok"
+
+
+def info(*hosts: int, fresh: tuple[int, ...] = ()) -> PartitionInfo:
+    return PartitionInfo(PartitionId("p"), "0" * 32, "", FOUNDERS, (), hosts, fresh)
+
+
+def group(**votes: Vote) -> Configuration:
+    """n1=Vote.GONE and so on; a founder that is not named votes."""
+    places = {place.member.node: place for place in founding(FOUNDERS).places}
+    for name, vote in votes.items():
+        places[int(name[1:])] = MemberPlace(Member(int(name[1:]), 1), CopyKind.STORAGE, vote)
+    return Configuration(tuple([places[number] for number in sorted(places)]))
+
+
+def placed(zones: str = "abca", *, up: bool = True, **states: str) -> Layout:
+    """Four nodes; zones: a letter each. n1=DRAINING and so on."""
+    members = {number: NodeMember(number, 1, "", 0, states.get(f"n{number}", MEMBER)) for number in range(1, len(zones) + 1)}
+    sites = [Site(Member(number, 1), zones[number - 1], up) for number in members if members[number].state == MEMBER]
+    return Layout(members, sites, dict(zip(members, zones, strict=True)), {})
+
+
+def move(info: PartitionInfo, configuration: Configuration, where: Layout, **copies: CopyFacts | None) -> Move:
+    found: dict[int, Any] = {number: CopyFacts() for number in info.nodes}
+    found.update({int(name[1:]): copy for name, copy in copies.items()})
+    known = {number: copy for number, copy in found.items() if copy is not None}
+    leader: Any = CopyFacts()
+    return next_move(info, configuration, where, leader=leader, copies=known)
+
+
+DRAINED = placed(n1=DRAINING)
+LEARNS, VOTES, GONE = group(n4=Vote.LEARNER), group(n4=Vote.VOTES), group(n4=Vote.VOTES, n1=Vote.GONE)
+LEARNER = CopyFacts(vote="learner")
+
+
+@pytest.mark.parametrize(
+    ("here", "configuration", "where", "copies", "expected"),
+    [
+        (INFO, group(), placed(), {}, SETTLED),
+        (INFO, group(), DRAINED, {}, info(1, 2, 3, 4, fresh=(4,))),
+        (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": None}, None),
+        (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": CopyFacts(logged=False)}, None),
+        (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": CopyFacts(up=False)}, None),
+        (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": CopyFacts(incarnation=2)}, None),
+        (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {}, info(1, 2, 3, 4)),
+        (info(1, 2, 3, 4), group(), DRAINED, {}, ChangeMembers(INFO.partition_id, 4, 1)),
+        (info(1, 2, 3, 4), group(), DRAINED, {"n4": None}, None),
+        (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": replace(LEARNER, behind=True)}, None),
+        (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": replace(LEARNER, applied=Lsn(3999))}, None),
+        (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {"n4": LEARNER}, None),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {"n2": None}, None),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, 4), GONE, DRAINED, {}, info(2, 3, 4)),
+        (info(2, 3, 4), GONE, DRAINED, {"n2": None}, SETTLED),
+        # The node that was to take it leaves too: nobody has counted on its copy.
+        (info(1, 2, 3, 4, fresh=(4,)), group(), placed(n1=DRAINING, n4=REMOVED), {}, info(1, 2, 3)),
+        # No zone is given up for a node that only is drained; for one that was removed, two copies do.
+        (INFO, group(), placed("abcb", n1=DRAINING), {}, None),
+        (INFO, group(), placed("abc", n1=DRAINING), {}, None),
+        (INFO, group(), placed(up=False, n1=DRAINING), {}, None),
+        (INFO, group(), placed("abc", n1=REMOVED), {}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (INFO, group(), placed("abc", n1=REMOVED, n2=DRAINING), {}, None),
+        (INFO, group(), placed("abc", n1=REMOVED, n2=REMOVED), {}, None),
+        (INFO, group(), placed("abca", n1=REMOVED), {}, info(1, 2, 3, 4, fresh=(4,))),
+        (info(2, 3), group(n1=Vote.GONE), placed("abca", n1=REMOVED), {}, info(2, 3, 4, fresh=(4,))),
+        (info(2, 3), group(n1=Vote.GONE), placed("abc", n1=REMOVED), {}, SETTLED),
+    ],
+)
+def test_the_next_step(
+    here: PartitionInfo, configuration: Configuration, where: Layout, copies: dict[str, CopyFacts | None], expected: object
+) -> None:
+    found = move(here, configuration, where, **copies)
+    if expected is None:
+        assert (found.info, found.request, bool(found.left)) == (None, None, True), "it waits, and says for what"
+    elif isinstance(expected, PartitionInfo):
+        assert (found.info, found.request, bool(found.left)) == (expected, None, True)
+    elif isinstance(expected, Move):
+        assert found == SETTLED
+    else:
+        assert (found.info, found.request, bool(found.left)) == (None, expected, True)
+    assert found.begins is (found.info is not None and len(found.info.nodes) > len(here.nodes))
+
+
+def test_from_its_first_step_to_its_last_a_partition_never_has_less_than_three_that_vote() -> None:
+    """Each step carried out at once: the whole way of one copy."""
+    here, configuration, steps = INFO, group(), 0
+    while (found := move(here, configuration, DRAINED, n4=LEARNER if configuration == LEARNS else CopyFacts())) != SETTLED:
+        steps += 1
+        if found.info is not None:
+            here = found.info
+        elif isinstance(found.request, ChangeMembers):
+            configuration = LEARNS if found.request.incarnation else VOTES
+        else:
+            assert isinstance(found.request, RemoveMember)
+            configuration = GONE
+        assert sum(place.vote is Vote.VOTES for place in configuration.places) >= COPIES
+    assert (steps, here, configuration) == (6, info(2, 3, 4), GONE)
+
+
+def test_copies_go_where_zones_are_apart_and_least_is_held() -> None:
+    sites = [Site(Member(number, 1), zone, up=True) for number, zone in ((1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d"))]
+    assert place(sites[:3], {}) == FOUNDERS
+    assert place(sites[:4], {1: 5, 4: 4}) == (Member(2, 1), Member(3, 1), Member(4, 1))
+    assert place(sites[:4], {1: 4, 4: 5}) == FOUNDERS
+    assert place(sites[:4], {2: 9, 3: 9}) == FOUNDERS, "two in one zone would hold less, and be lost together"
+    assert place(sites, {1: 9, 4: 9}) == (Member(2, 1), Member(3, 1), Member(5, 1))
+    down = [*sites[1:4], sites[0]._replace(up=False)]
+    assert place(down, {4: 9}) == (Member(2, 1), Member(3, 1), Member(4, 1)), "who is up takes it, whatever it holds"
+    assert place([sites[0], sites[3]], {}) == (Member(1, 1), Member(4, 1))
+    assert place([sites[0], sites[3], sites[1]], {}) == (Member(1, 1), Member(2, 1), Member(4, 1)), (
+        "as many as there are, in one zone if need be"
+    )
+    assert next_site(sites[:3], sites[:3], {}) is None
+
+
+def test_what_a_node_holds_is_counted_by_where_copies_are_now() -> None:
+    assert without(INFO, 1) == info(2, 3)
+    assert without(info(1, 2, 4, fresh=(4,)), 4) == info(1, 2)
+    assert LANES >= 1
+    assert loads([]) == {}

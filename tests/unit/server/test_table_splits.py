@@ -1,0 +1,56 @@
+"""`table split` and `table partitions`, on real nodes in simulated time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.server.table_splits import TableSplits
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.keys import HASH_BYTES
+from tests.unit.control.house import House
+
+
+def housed() -> tuple[House, TableMeta, TableSplits, list[dict[str, Any]]]:
+    house = House()
+    table = house.create("orders")
+    answers = [house.ask(table, key, key) for key in range(20)]
+    for answer in answers:
+        house.run(answer)
+    house.pass_time(2)
+    return house, house.table("orders"), TableSplits(house.env, house.cluster.parts, works=lambda: True), []
+
+
+def test_the_largest_partition_is_split_at_half_and_a_key_names_where_the_next_one_is() -> None:
+    house, table, splitting, told = housed()
+    (before,) = splitting.partitions(table)["partitions"]
+    assert (before["items"], before["lo"], before["hi"]) == (20, "0" * 32, "")
+    first = house.run(splitting.split(table, None, told.append))
+    shown = splitting.partitions(house.known(table.table_id))
+    assert [one["partition"] for one in shown["partitions"]] == [first["left"], first["right"]]
+    assert abs(shown["partitions"][0]["items"] - 10) <= 2
+    assert sum(one["items"] for one in shown["partitions"]) == 20
+    assert [one["partition"] for one in shown["former"]] == [first["partition"]]
+    assert told[0]["phase"] == "splitting"
+    key = next(key for key in range(20) if key_of(key)[:HASH_BYTES].hex() > first["cut"])
+    second = house.run(splitting.split(table, {"k": {"S": f"key-{key}"}}, told.append))
+    assert (second["partition"], second["cut"]) == (first["right"], key_of(key)[:HASH_BYTES].hex())
+    assert len(house.rows(house.known(table.table_id))) == 20
+
+
+def test_what_cannot_be_split_says_why() -> None:
+    house, table, splitting, told = housed()
+    for at in ({"k": {"N": "1"}}, {"other": {"S": "a"}}, {"k": "a"}):
+        with pytest.raises(Invalid):
+            house.run(splitting.split(table, at, told.append))
+    other = TableSplits(house.env, house.cluster.parts, works=lambda: False)
+    with pytest.raises(Unavailable, match="another durability process"):
+        house.run(other.split(table, None, told.append))
+    empty = house.create("empty")
+    with pytest.raises(Invalid, match="nowhere to cut"):
+        house.run(splitting.split(empty, None, told.append))
+    assert house.known(table.table_id).split is msgspec.UNSET
