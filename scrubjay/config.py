@@ -41,6 +41,8 @@ from scrubjay.config_cluster import (
 from scrubjay.config_key import NO_BOUND, ConfigKey
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
+SPLIT_SIZE_LEAST = 1 << 20
+"""`tables.split_size`, but for 0."""
 LOG_FILES_LEAST = 4
 """A log needs one file to write to, one to copy forward into and some that wait for the archive."""
 
@@ -243,11 +245,19 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Tables created from now on."""
+    """Partitions of tables."""
 
     initial_partitions: Annotated[
         int, ConfigKey("initial_partitions", "count", "the hash range of a new table is split evenly into so many", 1, 1024)
     ] = 1
+    split_size_bytes: Annotated[
+        int,
+        ConfigKey(
+            "split_size",
+            "size",
+            "a partition with so many bytes of items becomes two by itself, while it is written to; 1MiB at least; 0: never",
+        ),
+    ] = 10 << 30
 
 
 class ConsensusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -551,6 +561,12 @@ def _check_together(config: Config) -> None:
             "second.url",
             config.second.url,
             "the workers of a fleet need an s3:// archive: a folder on this machine is none of theirs",
+        ),
+        (
+            0 < config.tables.split_size_bytes < SPLIT_SIZE_LEAST,
+            "tables.split_size",
+            format_size(config.tables.split_size_bytes),
+            f"give {format_size(SPLIT_SIZE_LEAST)} or more, or 0: nothing is split by itself",
         ),
         (config.jobs.backend not in ("local", "dask"), "jobs.backend", config.jobs.backend, "give local or dask"),
         (

@@ -10,6 +10,7 @@ import msgspec
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.ids import Member, NodeName
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, TableMeta
+from scrubjay.storage.control.by_size import SplitsBySize
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.following import Following
 from scrubjay.storage.control.indexing.feeding import Parts
@@ -49,6 +50,8 @@ class Control:
     keeper: IndexKeeper | None = None
     splits: Splits | None = None
     """What carries on splits of partitions, where this process works for the cluster: from `up` on."""
+    by_size: SplitsBySize | None = None
+    """What begins splits of partitions that have grown too large, there."""
     following: Following | None = None
     """Of one process of several, from `up` on."""
     resolver: PendingResolver | None = None
@@ -103,6 +106,8 @@ class Control:
             self.keeper.start()
         if self.splits is not None:
             self.splits.start()
+        if self.by_size is not None:
+            self.by_size.start()
 
     def _host_system(self, node: NodePort) -> None:
         """Before the catalogue is read: the group that keeps it, where a node's log knows it, or a founder makes it. Where its copies are by now only the catalogue says."""
@@ -116,7 +121,7 @@ class Control:
 
     def quiet(self) -> None:
         """This process stops: what its indexes lack is brought by whoever leads next, and a split goes on where it stands."""
-        for part in (self.feeds, self.keeper, self.splits):
+        for part in (self.feeds, self.keeper, self.by_size, self.splits):
             if part is not None:
                 part.stop()
 
@@ -135,8 +140,9 @@ def open_control(
     here: NodePort | None = None,
     zones: Mapping[NodeName, str] | None = None,
     log: Callable[[str], None] = lambda line: None,
+    split_size: int = 0,
 ) -> Control:
-    """alone: no other process changes the catalogue. here: the node of this process, where there are several. ports, zones: see Control. system: the metadata group as it was founded. disk: where findings are kept. scratch: the folder
+    """split_size: bytes of items from which on a partition is split by itself, 0: none ever is. alone: no other process changes the catalogue. here: the node of this process, where there are several. ports, zones: see Control. system: the metadata group as it was founded. disk: where findings are kept. scratch: the folder
     below which the row files of this process's coordinators lie."""
     fleet = Fleet(env, ports)
     router = Router(env, ports)
@@ -163,12 +169,21 @@ def open_control(
     parts = Parts(env, router, fleet, metadata, store.changes, BACKFILL_ROWS_PER_SECOND)
     keeper = control.keeper = IndexKeeper(parts, store.tables, works=lambda: alone or control.works(), log=log)
     service.prover = IndexProver(parts, note=service.note, rebuild=keeper.rebuild)
-    control.splits = Splits(
+    splits = control.splits = Splits(
         env,
         fleet=fleet,
         metadata=metadata,
         stopping=lambda: store.tables.stopping,
         works=lambda: alone or control.works(),
+        log=log,
+    )
+    control.by_size = SplitsBySize(
+        env,
+        fleet=fleet,
+        metadata=metadata,
+        splits=splits,
+        size=split_size,
+        works=lambda: not store.tables.stopping and (alone or control.works()),
         log=log,
     )
     if alone or here is not None:

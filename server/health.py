@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from msgspec import UnsetType
+
 from scrubjay.archiver.read.archive_status import window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import ScrubjayError
-from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.ids import NodeName, PartitionId, TableId
 from scrubjay.base.steady import Changes
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.base.wrap.metered import MeteredStore
@@ -40,6 +42,7 @@ from scrubjay.server.problems import (
     NodeHealth,
     PartitionHealth,
     PendingHealth,
+    SplitHealth,
     TableHealth,
     TtlHealth,
     durable,
@@ -256,7 +259,17 @@ class Health:
             ],
             self._indexes(),
             self._pending(copies.values()),
+            self._splits(tables, now_us),
         )
+
+    def _splits(self, tables: Iterable[TableMeta], now_us: int) -> list[SplitHealth]:
+        carried = self._control.splits
+        waiting = {} if carried is None else carried.waiting
+        return [
+            SplitHealth(table.name, table.split.parent, (now_us - table.split.began_at) / 1e6, waiting.get(table.table_id, ""))
+            for table in tables
+            if not isinstance(table.split, UnsetType) and table.status != "DROPPED"
+        ]
 
     def _pending(self, copies: Iterable[ReplicaFacts]) -> list[PendingHealth]:
         """Of each partition the oldest. Why is known here of those that this process ends."""
@@ -428,6 +441,12 @@ class Health:
             "drills": None if self._drills is None else {"public_key": self._drills.public_key},
         }
 
+    def _large_json(self, table: str) -> list[dict[str, Any]]:
+        """Partitions that are too large and not split yet, as whoever works for the cluster sees it."""
+        by_size = self._control.by_size
+        found = [] if by_size is None else by_size.large.get(TableId(table), [])
+        return [{"partition": one.partition, "bytes": one.size, "waits": one.why or None} for one in found]
+
     def _ledger_json(self) -> dict[str, Any]:
         rebuilt = self._ledger.rebuilt
         return {
@@ -470,6 +489,7 @@ class Health:
             "last_verdict": facts.verdict,
             "last_verify": utc_text_or_none(facts.verified_us),
             "oldest_unproven_seconds": round(facts.unproven_s, 3),
+            "large": self._large_json(facts.table_id),
         }
 
 

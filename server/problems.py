@@ -19,6 +19,8 @@ UNREAD_S = 35 * 86_400.0
 """Everything that lies in the archive is read again within this, the longest window there is."""
 LINK_DOWN_S = 10.0
 """A node that does not reach another for so long has a problem, though both run."""
+SPLIT_LATE_S = 1_800.0
+"""A partition that was to be split so long ago has a problem; to make the trees of a large one takes minutes."""
 DISK_LOW_FILES = 4
 """A disk with less room than this many WAL files is a problem."""
 
@@ -79,6 +81,7 @@ RULES: dict[str, Rule] = {
     "ttl-late": Rule("retention-stopped.md"),
     "index-late": Rule("node-out-of-service.md"),
     "transaction-pending": Rule("node-out-of-service.md", grace_s=10.0),
+    "split-waits": Rule("node-out-of-service.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -226,6 +229,15 @@ class PendingHealth(NamedTuple):
     why: str
 
 
+class SplitHealth(NamedTuple):
+    """A partition that is to be split, and is not yet. why: what it waits for, "" nothing known."""
+
+    table: str
+    partition: str
+    waits_s: float
+    why: str
+
+
 class LinkHealth(NamedTuple):
     """A node does not reach a peer of its cluster. error: as it says, "": it does not know."""
 
@@ -237,7 +249,7 @@ class LinkHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. splits: partitions that are to be split. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -260,6 +272,7 @@ class HealthFacts(NamedTuple):
     links: Sequence[LinkHealth] = ()
     indexes: Sequence[IndexHealth] = ()
     pending: Sequence[PendingHealth] = ()
+    splits: Sequence[SplitHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -315,6 +328,11 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem(
             "transaction-pending", f"{held.partition} {held.id}", f"table {held.table}, partition {held.partition}: {told}", held.table
         )
+    for split in facts.splits:
+        if split.waits_s >= SPLIT_LATE_S:
+            why = f": {split.why}" if split.why else ""
+            told = f"table {split.table}: partition {split.partition} was to be split {_seconds(split.waits_s)} ago, and goes on undivided{why}"
+            yield FoundProblem("split-waits", split.partition, told, split.table)
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(

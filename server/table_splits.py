@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Invalid, Unavailable
+from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.catalogue import FormerPartition, PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
+from scrubjay.storage.control.by_size import FIND_S, find_cut
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.keys import check_key_sizes, hash_prefix
 from scrubjay.storage.items.wire import item_from_json
-from scrubjay.storage.node.errand_messages import CutFound, FindCut
 
 POLL_S = 0.1
-FIND_S = 900.0
-"""The longest a node may take to walk over its copy."""
 
 
 class TableSplits:
@@ -78,38 +77,29 @@ class TableSplits:
         if not sizes:
             raise Unavailable("no partition of the table has a leader", table=table.name)
         info = max(sizes, key=lambda one: sizes[one])
-        leader = fleet.leader(info.partition_id)
-        # its leader has clients to serve
-        usable = [one for one in fleet.facts(info.partition_id) if one.up and one.usable and one.tree == "ok"]
-        usable.sort(key=lambda one: leader is not None and one.node == leader.node)
-        last: ScrubjayError = Unavailable("no copy of the partition can be read now", partition=info.partition_id)
-        for one in usable:
-            try:
-                found = await self._asking.errand(one.node, FindCut(info.partition_id), CutFound)
-            except ScrubjayError as error:
-                last = error
-                continue
-            if not found.cut:
-                raise Invalid(
-                    "all of the partition is of one partition key, or it is empty: there is nowhere to cut it",
-                    table=table.name,
-                    partition=info.partition_id,
-                    next="name a key with --at, if it is to be split before it is filled",
-                )
-            return info, found.cut
-        raise last
+        found = await find_cut(self._asking, fleet, info.partition_id)
+        if not found.cut:
+            raise Invalid(
+                "all of the partition is of one partition key, or it is empty: there is nowhere to cut it",
+                table=table.name,
+                partition=info.partition_id,
+                next="name a key with --at, if it is to be split before it is filled",
+            )
+        return info, found.cut
 
     # ------------------------------------------------------------------ looking
 
     def partitions(self, table: TableMeta) -> Report:
         """A table's partitions in the order of their ranges, what is being split, and what was. Asked of nobody."""
         splits = self._control.splits
+        by_size = self._control.by_size
+        large = {one.partition: one.why for one in ([] if by_size is None else by_size.large.get(table.table_id, ()))}
         intent = None if isinstance(table.split, msgspec.UnsetType) else table.split
         return {
             "exit": 0,
             "table": table.name,
             "table_id": table.table_id,
-            "partitions": [self._partition(info) for info in table.partitions],
+            "partitions": [self._partition(info, large) for info in table.partitions],
             "split": None
             if intent is None
             else {
@@ -123,7 +113,7 @@ class TableSplits:
             "former": [_former(one) for one in table.former or ()],
         }
 
-    def _partition(self, info: PartitionInfo) -> dict[str, Any]:
+    def _partition(self, info: PartitionInfo, large: Mapping[PartitionId, str]) -> dict[str, Any]:
         fleet = self._control.fleet
         leader = fleet.leader(info.partition_id)
         return {
@@ -133,6 +123,8 @@ class TableSplits:
             "leader": None if leader is None else leader.node,
             "items": None if leader is None else leader.rows,
             "bytes": None if leader is None else leader.size,
+            "large": info.partition_id in large,
+            "waits": large.get(info.partition_id) or None,
             "copies": {node.name: copy_of(node, node.facts(info.partition_id)).state for node in fleet.members(info)},
         }
 

@@ -293,6 +293,7 @@ def control_over(
         here=here,
         zones=zones,
         log=_log.info,
+        split_size=config.tables.split_size_bytes,
     )
 
 

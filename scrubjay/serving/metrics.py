@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from msgspec import UnsetType
 from prometheus_client.core import Metric
 
 from scrubjay import __version__
@@ -80,6 +81,7 @@ class Metrics(Scraped):
         self._tables(out, view)
         tell_indexes(out, self._cluster.control.feeds)
         tell_voters(out, self._cluster.control)
+        tell_splits(out, self._cluster.control)
         tell_transactions(out, self._cluster.control)
         self._archive(out, view)
         if self._pair is not None:
@@ -208,6 +210,21 @@ def tell_voters(out: Exposition, control: Control) -> None:
     infos = [info for table in (control.system, *control.metadata.tables.values()) if table.status == "ACTIVE" for info in table.partitions]
     out.tell("scrubjay_stand_ins", sum(stand_in(control, info) is not None for info in infos))
     out.tell("scrubjay_partitions_short", sum(voters_up(control, info) < COPIES for info in infos))
+
+
+def tell_splits(out: Exposition, control: Control) -> None:
+    """Partitions of tables by name; what this process, where it works for the cluster, has done about splits."""
+    tables = [table for table in control.metadata.tables.values() if table.status in ("ACTIVE", "UPDATING")]
+    for table in sorted(tables, key=lambda one: one.name)[:TABLES_MAX]:
+        out.tell("scrubjay_table_partitions", len(table.partitions), table.name)
+    out.tell("scrubjay_splits_under_way", sum(not isinstance(table.split, UnsetType) for table in tables))
+    splits, by_size = control.splits, control.by_size
+    if splits is not None and by_size is not None:
+        for step, count in splits.counts.items():
+            out.tell("scrubjay_splits", count, step)
+        out.tell("scrubjay_splits_by_size", by_size.begun)
+        out.tell("scrubjay_partitions_large", sum(len(large) for large in by_size.large.values()))
+        out.took("scrubjay_split_pause_seconds", splits.pauses)
 
 
 def tell_transactions(out: Exposition, control: Control) -> None:

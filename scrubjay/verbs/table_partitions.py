@@ -30,6 +30,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         size = "-" if one["bytes"] is None else human_size(one["bytes"])
         rows.append((one["partition"], one["lo"][:_HASH_SHOWN], one["leader"] or "none", items, size, copies))
     lines = columns(("partition", "from", "leader", "items", "size", "copies"), rows)
+    lines += [f"{one['partition']} is large, and is not split yet: {one['waits']}" for one in document["partitions"] if one.get("waits")]
     split = document["split"]
     if split is not None:
         lines.append(f"{split['partition']} is to be split at {split['cut'][:_HASH_SHOWN]}, since {split['began']}")

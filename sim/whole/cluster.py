@@ -128,6 +128,7 @@ class WholeCluster:
         agent: AgentOptions | None = None,
         clocks: Mapping[str, Clocks] | None = None,
         initial_partitions: int = 1,
+        split_size: int = 0,
         wal_file_bytes: int = 1 << 18,
         wal_limit_bytes: int = 64 << 20,
         checkpoint_s: float = 0.002,
@@ -151,6 +152,7 @@ class WholeCluster:
         self.consensus = consensus or ConsensusOptions()
         self._agent = agent
         self._wal = WalSizes(wal_file_bytes, wal_limit_bytes, wal_file_bytes)
+        self._split_size = split_size
         self._initial_partitions, self._checkpoint_s, self._archive_wait_s = initial_partitions, checkpoint_s, archive_wait_s
         self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in self.names}
         self.archive = SimStore(world)
@@ -370,6 +372,7 @@ class WholeCluster:
             tree_timeout_s=10.0,
             alone=self._alone,
             log=self._told,
+            split_size=self._split_size,
         )
         if self.log_node is not None:
             tables = parts.store.tables

@@ -19,6 +19,7 @@ from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Corrupt, Internal, Invalid, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.latency import Latency
 from scrubjay.base.together import gather
 from scrubjay.storage.catalogue import (
     SYSTEM_TABLES,
@@ -99,10 +100,8 @@ def short_of(prepared: Mapping[int, TreesMade], info: PartitionInfo) -> str:
 class Splits:
     """stopping: whether the store stops; works: whether this process works for the cluster. log: hears what a server's log is to say.
 
-    waiting: why a table's split does not go on just now, by table. counts: splits begun and done since the start. pauses: of each that this process carried over it, seconds from the question for
-    SPLIT to the map; the newest last, at most PAUSES_MAX."""
-
-    PAUSES_MAX = 1_000
+    waiting: why a table's split does not go on just now, by table. counts: splits begun and done since the start. pauses: of each that this process carried over it, from the question for SPLIT to
+    the map."""
 
     def __init__(
         self,
@@ -121,7 +120,7 @@ class Splits:
         self._carried: dict[TableId, Task[None]] = {}
         self.waiting: dict[TableId, str] = {}
         self.counts = {"begun": 0, "done": 0}
-        self.pauses: list[float] = []
+        self.pauses = Latency()
         metadata.on_change.append(self._look)
 
     def start(self) -> None:
@@ -216,14 +215,16 @@ class Splits:
         fresh = began.without_log()
         mapped = await self._metadata.change(table_id, lambda known: _mapped(known, split, final, fresh), until=lambda: not self._goes_on())
         if mapped is not None:
-            seconds = (self._env.clock.boot_us() - began.asked_us) / 1e6
-            self.pauses = [*self.pauses[1 - self.PAUSES_MAX :], seconds]
+            took_us = self._env.clock.boot_us() - began.asked_us
+            self.pauses.took(took_us)
             self.counts["done"] += 1
             self.waiting.pop(table_id, None)
             self._fleet.host(mapped)
             with suppress(Conflict, Unavailable):
                 await self._metadata.put_job(began.key, None)
-            self._log(f"{mapped.name}: partition {split.parent} is {split.left} and {split.right} now; writes waited for {seconds:.3f} s")
+            self._log(
+                f"{mapped.name}: partition {split.parent} is {split.left} and {split.right} now; writes waited for {took_us / 1e6:.3f} s"
+            )
 
     def _says(self, table_id: TableId, split: SplitIntent, why: str) -> None:
         """Once for each reason."""

@@ -23,6 +23,7 @@ ROOMS = (
     "split_archive",
     "splits",
     "split_trees",
+    "split_by_size",
     "split_control",
     "replica",
     "btree",

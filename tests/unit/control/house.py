@@ -45,7 +45,7 @@ LIMIT_S = 600
 
 
 class House:
-    """One cluster. partitions: of every table made here. wire: between control part and nodes. spares: nodes that have not joined."""
+    """One cluster. partitions: of every table made here. wire: between control part and nodes. spares: nodes that have not joined. split_size: see `open_control`."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class House:
         start: bool = True,
         wire: Wire | None = None,
         spares: int = 0,
+        split_size: int = 0,
     ) -> None:
         self.world = World(seed)
         self.cluster = WholeCluster(
@@ -67,6 +68,7 @@ class House:
             wal_file_bytes=1 << 15,
             wire=wire,
             spares=spares,
+            split_size=split_size,
         )
         self.partitions = partitions
         self._agent = agent

@@ -1,0 +1,194 @@
+"""What is split by itself for its size, and what is not, on real nodes in simulated time; and the rules that keep a split from beginning."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.storage.catalogue import DRAINING, REMOVED, NodeMember, RestoreOrigin, SplitIntent, TableMeta
+from scrubjay.storage.control import by_size
+from scrubjay.storage.control.by_size import APART_US, LOOK_S, ONE_KEY, SplitsBySize, keeps_whole, rests
+from tests.unit.control.house import House
+from tests.unit.control.test_splits import Script
+
+SIZE = 2_000
+WIDE = 96
+"""A value whose item has about 150 bytes with its keys."""
+
+
+class Grown:
+    """keys: of the one table, of one partition."""
+
+    def __init__(self, keys: int = 20, *, size: int = SIZE) -> None:
+        self.house = House(split_size=size)
+        self.table = self.house.create("orders")
+        self.fill(range(keys))
+
+    def fill(self, keys: range) -> None:
+        answers = [self.house.ask(self.now, key, WIDE) for key in keys]
+        for answer in answers:
+            self.house.run(answer)
+
+    @property
+    def now(self) -> TableMeta:
+        return self.house.known(self.table.table_id)
+
+    @property
+    def by_size(self) -> SplitsBySize:
+        found: SplitsBySize | None = self.house.cluster.parts.by_size
+        assert found is not None
+        return found
+
+    def why(self) -> list[str]:
+        return [one.why for one in self.by_size.large.get(self.table.table_id, ())]
+
+    def lines(self, text: str) -> list[str]:
+        return [line for line in self.house.cluster.lines if text in line]
+
+    def rests(self) -> str:
+        parts = self.house.cluster.parts
+        return rests(parts.fleet, parts.metadata)
+
+    def keeps(self, table: TableMeta | None = None, *, later_us: int = 0) -> str:
+        table = table or self.now
+        return keeps_whole(self.house.cluster.parts.fleet, table, table.partitions[0], now_us=self.house.env.clock.wall_us() + later_us)
+
+
+def test_what_has_grown_too_large_is_split_and_its_halves_not_before_a_while_if_they_grow_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_size, "APART_US", 20_000_000)
+    grown = Grown()
+    house = grown.house
+    house.until(lambda: bool(grown.now.former))
+    assert len(grown.now.partitions) == 2
+    grown.fill(range(20, 40))
+    house.pass_time(2 * LOOK_S)
+    assert len(grown.now.former or ()) == 1, "one table is not split twice so soon"
+    assert set(grown.why()) == {"another partition of the table was split less than a minute ago"}
+    house.until(lambda: len(grown.now.former or ()) == 3)
+    closed_us = [one.closed_us for one in grown.now.former or ()]
+    assert min(after - before for before, after in pairwise(closed_us)) >= by_size.APART_US
+    house.pass_time(3 * LOOK_S)
+    assert len(grown.now.partitions) == 4, "halves lie below what is split: it comes to rest"
+    assert grown.by_size.begun == 3
+    assert grown.by_size.large == {}
+    assert len(house.rows(grown.now)) == 40
+
+
+def test_one_partition_key_is_not_divided_which_is_said_once_and_looked_at_again_when_it_has_doubled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks: list[Any] = []
+    find_cut = by_size.find_cut
+
+    async def counted(*of: Any) -> Any:
+        walks.append(of)
+        return await find_cut(*of)
+
+    monkeypatch.setattr(by_size, "find_cut", counted)
+    grown = Grown(1, size=100)
+    house = grown.house
+    house.until(lambda: bool(walks))
+    house.pass_time(10 * LOOK_S)
+    assert len(walks) == 1, "it is not walked over for ever"
+    assert len(grown.lines(ONE_KEY)) == 1
+    (why,) = grown.why()
+    assert why.startswith(ONE_KEY)
+    grown.fill(range(1, 2))
+    house.pass_time(2)
+    house.until(lambda: bool(grown.now.former))
+    assert len(grown.now.partitions) == 2
+
+
+def test_a_cut_that_leaves_nearly_all_on_one_side_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lopsided(*_: Any) -> Any:
+        return by_size.CutFound(bytes([0x80]) + bytes(15), 1_000, 1_060)
+
+    monkeypatch.setattr(by_size, "find_cut", lopsided)
+    grown = Grown()
+    grown.house.pass_time(3 * LOOK_S)
+    assert grown.now.former is msgspec.UNSET
+    assert grown.why()[0].startswith(ONE_KEY)
+
+
+def test_whoever_takes_over_goes_on_and_begins_nothing_twice() -> None:
+    grown = Grown()
+    house = grown.house
+    house.until(lambda: grown.now.split is not msgspec.UNSET or bool(grown.now.former))
+    house.restart_control(power=True)
+    house.until(lambda: bool(grown.now.former))
+    house.pass_time(20)
+    assert len(grown.now.former or ()) == 1
+    assert len(grown.now.partitions) == 2
+
+
+def test_nothing_begins_while_the_cluster_is_not_at_rest() -> None:
+    grown = Grown(4)
+    house = grown.house
+    metadata = house.cluster.parts.metadata
+    assert grown.rests() == ""
+    house.cluster.hosts[2].crash(power=True)
+    house.pass_time(1.5)
+    assert grown.rests() == "node n3 is out"
+    assert grown.keeps() == "2 of its copies are whole, 3 have to be"
+    metadata.nodes[NodeName("n3")] = NodeMember(3, 1, "", 0, REMOVED)
+    assert grown.rests() == "", "who is no member is not waited for"
+    del metadata.nodes[NodeName("n3")]
+    house.cluster.hosts[2].start()
+    house.run(metadata.put_node(NodeName("n2"), NodeMember(2, 1, "", 0, DRAINING)))
+    house.until(lambda: grown.keeps() == "")
+    grown.fill(range(4, 20))
+    house.pass_time(3 * LOOK_S)
+    assert grown.now.split is msgspec.UNSET
+    assert grown.why() == [grown.rests()] == ["node n2 is being drained"]
+    house.run(metadata.put_node(NodeName("n2"), NodeMember(2, 1, "", 0)))
+    house.until(lambda: bool(grown.now.former))
+    table = grown.now
+    restored = msgspec.structs.replace(
+        table, table_id=TableId("t" * 8), name="again", restore_of=RestoreOrigin(table.table_id, table.name, 0, in_progress=True)
+    )
+    metadata.tables[restored.table_id] = restored
+    assert grown.rests() == "table again is being restored"
+    del metadata.tables[restored.table_id]
+    assert grown.keeps() == "another partition of the table was split less than a minute ago"
+    assert grown.keeps(later_us=APART_US) == ""
+    assert grown.keeps(msgspec.structs.replace(table, status="DELETING"), later_us=APART_US) == "the table is DELETING"
+
+
+def test_so_many_are_under_way_at_a_time_and_older_releases_see_none() -> None:
+    grown = Grown(4)
+    house = grown.house
+    metadata, table = house.cluster.parts.metadata, grown.now
+    other = house.create("other")
+    intent = SplitIntent("0a" * 16, other.partitions[0].partition_id, "80" + "00" * 15, PartitionId("l"), PartitionId("r"), 0)
+    going = [msgspec.structs.replace(other, table_id=TableId(f"t{number}"), split=intent) for number in range(2)]
+    metadata.tables.update({one.table_id: one for one in going})
+    assert grown.rests() == "2 other splits are under way"
+    del metadata.tables[going[1].table_id]
+    assert grown.rests() == ""
+    del metadata.tables[going[0].table_id]
+    assert grown.keeps(going[0]) == ""
+    assert grown.keeps(msgspec.structs.replace(table, split=intent)) == "another partition of the table is being split"
+    script = Script(house)
+    script.splits = False
+    assert grown.keeps() == "a node's release does not follow splits: n1"
+    script.splits = True
+
+
+def test_whoever_does_not_work_for_the_cluster_begins_nothing() -> None:
+    grown = Grown(4)
+    house, parts = grown.house, grown.house.cluster.parts
+    works = [False]
+    idle = SplitsBySize(
+        house.env, fleet=parts.fleet, metadata=parts.metadata, splits=parts.splits, size=100, works=lambda: works[0], log=lambda _: None
+    )
+    idle.start()
+    house.pass_time(2 * LOOK_S)
+    assert (idle.large, idle.begun) == ({}, 0)
+    works[0] = True
+    house.pass_time(2 * LOOK_S)
+    assert idle.begun == 1
+    idle.stop()
