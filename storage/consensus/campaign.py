@@ -53,8 +53,9 @@ class Campaigner:
     def _ask_health(self, now: Now) -> None:
         """Gray failures: before a campaign, ask whether others still hear the leader."""
         state = self._state
-        self._nonce += 1
-        self._deaf = set()
+        if not (self._nonce and self._election.eager):  # an answer to an earlier question is as good, and may take longer than the next one
+            self._nonce += 1
+            self._deaf = set()
         self._election.arm_after_asking(now)
         for peer in state.members.peers:
             state.out.send(peer.node, AskHealth(state.promised, self._nonce, state.members.me.incarnation))

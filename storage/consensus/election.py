@@ -14,18 +14,32 @@ from scrubjay.storage.consensus.ready import Now
 
 _BACKOFF_MAX = 4
 _OWNER_FIRST = 0.05
-"""Part of the usual wait after which a member campaigns whose ballot is the last that was owned."""
+"""Part of the usual wait after which a member campaigns whose ballot is the last that was owned, or that led what its group was made of."""
 
 
 class Election:
-    """at: boot clock at which to think of a campaign. question_at: at which the owner is asked. seen_round: highest round of any ballot heard of."""
+    """at: boot clock at which to think of a campaign. question_at: at which the owner is asked. seen_round: highest round of any ballot heard of. asks: see `heir` of `GroupConfig`: so often it asks the others
+    without the usual wait in between, as long as nobody has had a ballot here: they may not have begun."""
 
-    __slots__ = ("_allegiance", "_deferred", "_doubt", "_failures", "_jitter", "_state", "_watched", "at", "question_at", "seen_round")
+    __slots__ = (
+        "_allegiance",
+        "_asks",
+        "_deferred",
+        "_doubt",
+        "_failures",
+        "_jitter",
+        "_state",
+        "_watched",
+        "at",
+        "question_at",
+        "seen_round",
+    )
 
-    def __init__(self, state: GroupState, allegiance: Allegiance, jitter: Callable[[], float]) -> None:
+    def __init__(self, state: GroupState, allegiance: Allegiance, jitter: Callable[[], float], *, asks: int = 0) -> None:
         self._state = state
         self._allegiance = allegiance
         self._jitter = jitter
+        self._asks = asks
         self._failures = 0
         self._deferred = False
         self._doubt = False
@@ -55,6 +69,11 @@ class Election:
         state = self._state
         return state.members.enough([peer for peer in state.members.peers if state.liveness.credited(peer.node, now)])
 
+    @property
+    def eager(self) -> bool:
+        """The others are asked again and again, for they may not have begun."""
+        return self._asks > 0 and self._state.promised == NONE
+
     # --- when ---
 
     def arm(self, now: Now, *, factor: float = 1.0) -> None:
@@ -64,6 +83,10 @@ class Election:
 
     def arm_after_asking(self, now: Now) -> None:
         """The others are asked for the leader's health: think again if their answers do not suffice."""
+        if self.eager:
+            self._asks -= 1
+            self.arm(now, factor=_OWNER_FIRST)
+            return
         self.at = now.boot_us + int(self._state.options.election_us * (1.0 + self._jitter()))
 
     def patience_us(self) -> int:
@@ -124,7 +147,7 @@ class Election:
             if self.at is None and self.may_campaign(now):
                 # After a restart of all, whoever led campaigns first: its log is as long as any, and the others need not get in its way.
                 mine = state.promised not in {NONE, state.resigned} and ballot_owner(state.promised) == state.members.me
-                self.arm(now, factor=_OWNER_FIRST if mine else 1.0)
+                self.arm(now, factor=_OWNER_FIRST if mine or self.eager else 1.0)
 
     def doubt_owner(self, now: Now) -> None:
         """Somebody acts as if the owner of our promised ballot did not: ask the owner."""

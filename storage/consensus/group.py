@@ -55,6 +55,8 @@ from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
+_HEIR_ASKS = 50
+"""So often a member that should lead a new group first asks the others, one after the other, before it waits as any does."""
 _ANSWERS = frozenset({Promise, Accepted, Behind})
 """Say the incarnation of the member that sends them."""
 _OF_OWNERS = frozenset({Prepare, Fetch, Stage, Accept, Chosen, Snapshot, Leads})
@@ -76,7 +78,7 @@ class Group:
         self.lease = Lease(state)
         self._closed = ClosedTime(state, self.lease)
         allegiance = Allegiance(state, self.lease)
-        self._election = Election(state, allegiance, config.jitter)
+        self._election = Election(state, allegiance, config.jitter, asks=_HEIR_ASKS if config.heir else 0)
         self._resignation = Resignation(state, self._election)
         acceptor = self._acceptor = Acceptor(state, allegiance, self._election, self._resignation)
         self._campaigner = Campaigner(state, allegiance, self._election, self._resignation, acceptor)

@@ -32,7 +32,7 @@ class GroupStart(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
     """members: as of `start.applied`, seen by this replica. reader: of records that are no longer in memory. liveness, clock: the node's own, shared by its groups. jitter: uniform in [0, 1), a stream of this
-    group's own."""
+    group's own. heir: this member led what the group was made of, and should lead it first: the others are about to begin, and leave it the time (`Election`)."""
 
     partition: PartitionId
     members: Membership
@@ -42,6 +42,7 @@ class GroupConfig:
     clock: HybridClock
     options: ConsensusOptions
     jitter: Callable[[], float]
+    heir: bool = False
 
     def __post_init__(self) -> None:
         assert self.start.first <= self.start.applied + 1

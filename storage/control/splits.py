@@ -44,7 +44,7 @@ REST_S = 2.0
 """Between two looks for splits that nobody carries on: who writes that a table is to be split, or reads it, is heard at once."""
 WAIT_S = 0.2
 """Between two steps of a split that waits."""
-STEP_S = 0.01
+STEP_S = 0.005
 """Between two steps while writes wait."""
 LEFT_MAX = 500
 """So many records the children's trees may lack of the parent's when SPLIT is asked for: less than a checkpoint."""

@@ -309,8 +309,9 @@ class Hosting:
         *,
         install: bool = False,
         keep: bool = True,
+        heir: bool = False,
     ) -> Group:
-        """install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
+        """heir: see `GroupConfig`. install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
         node = self._node
         base, base_lsn = self._base(replica, log)
         replica.takes_place(base, lsn=base_lsn)
@@ -334,6 +335,7 @@ class Hosting:
                 clock=self._pulse.clock,
                 options=self._pulse.options,
                 jitter=lambda: rand.uniform(0.0, 1.0),
+                heir=heir,
             )
         )
         replica.start(group, applied)
@@ -350,13 +352,13 @@ class Hosting:
             return Configuration(()), Lsn(0)
         return founding(founders, logs=tuple(info.logs)), Lsn(0)
 
-    def start_loaded(self, replica: Replica, tree: Tree) -> None:
-        """A restored base is loaded (state at LSN 0), or what its parent's log made is whole (at its last LSN): the replica begins its log behind that."""
+    def start_loaded(self, replica: Replica, tree: Tree, *, heir: bool = False) -> None:
+        """A restored base is loaded (state at LSN 0), or what its parent's log made is whole (at its last LSN): the replica begins its log behind that. heir: see `GroupConfig`."""
         if replica.group is None:
             if replica.partition not in self._logs and replica.partition not in self._created:
                 self._create_log(replica, Lsn(tree.state.applied + 1))
             replica.opened(tree)
-            self._start_group(replica, self._logs.get(replica.partition), tree.state.applied, tree.state.stamp)
+            self._start_group(replica, self._logs.get(replica.partition), tree.state.applied, tree.state.stamp, heir=heir)
 
     def begin_following(self, replica: LogReplica, last: Lsn) -> None:
         """The log replica of a partition that a split made begins its log. last: of the one that was split."""

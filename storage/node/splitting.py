@@ -30,7 +30,7 @@ from scrubjay.storage.replica.overlay import layer_changes
 from scrubjay.storage.replica.segments import SegmentFacts
 from scrubjay.storage.replica.state import encode_extra
 
-POLL_S = 0.02
+POLL_S = 0.005
 """How often the parent's log is looked at: a part of what writes wait for at the split."""
 RETRY_S = 1.0
 PINS_MAX = 20
@@ -297,7 +297,8 @@ class Splitting:
         self._look(division)
         for child in division.children:
             assert child.tree is not None
-            self._hosting.start_loaded(child, child.tree)
+            # The node of the parent's leader should go on: the others would take it for a leader that fell silent, and wait as long.
+            self._hosting.start_loaded(child, child.tree, heir=parent.group is not None and parent.group.leading)
             child.attest.state_all()
             self._node.dirty(child)
 

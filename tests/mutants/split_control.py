@@ -17,8 +17,37 @@ _REFUSED = (_CARRIED + "test_what_is_no_split_is_refused",)
 _FAR = (_CARRIED + "test_how_far_the_childrens_trees_have_to_be",)
 _STOPPED = (_CARRIED + "test_a_split_waits_for_trees_and_goes_on_after_any_stop",)
 _ROUTED = "tests/unit/control/test_router_split.py::"
+_HEIR = "test_an_heir_leads_as_soon_as_the_others_are_there_and_its_answers_may_be_slow"
 
 MUTANTS = [
+    Mutant(
+        "split-anybody-leads-first",
+        "storage/node/splitting.py",
+        "heir=parent.group is not None and parent.group.leading)",
+        "heir=False)",
+        ("tests/unit/control/test_split_whole.py::test_no_write_fails_and_every_copy_of_each_child_is_the_same",),
+    ),
+    Mutant(
+        "split-heir-waits-as-others-do",
+        "storage/consensus/election.py",
+        "        if self.eager:\n",
+        "        if False:\n",
+        ("tests/unit/consensus/test_group.py::" + _HEIR,),
+    ),
+    Mutant(
+        "split-heir-hears-the-last-answer-alone",
+        "storage/consensus/campaign.py",
+        "        if not (self._nonce and self._election.eager):",
+        "        if True:",
+        ("tests/unit/consensus/test_group.py::" + _HEIR,),
+    ),
+    Mutant(
+        "split-heir-asks-for-ever",
+        "storage/consensus/election.py",
+        "            self._asks -= 1\n",
+        "",
+        ("tests/unit/consensus/test_group.py::test_an_heir_that_nobody_answers_waits_as_the_others_do",),
+    ),
     Mutant(
         "split-moment-is-the-childrens",
         _CATALOGUE,

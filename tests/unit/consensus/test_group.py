@@ -10,7 +10,11 @@ from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
+    Ask,
     AskHealth,
+    Grant,
+    LogHealth,
+    Moved,
     Prepare,
     Promise,
     Question,
@@ -222,6 +226,39 @@ def test_gray_failure_a_deaf_follower_does_not_depose_a_leader_that_others_hear(
     assert leader.group.leading
     assert leader.group.lease.held(trio.now)
     assert not [one for one in trio.said(Prepare) if one[0] == deaf.number and one[2].ballot > leader.group.ballot]  # type: ignore[attr-defined]
+
+
+def test_an_heir_leads_as_soon_as_the_others_are_there_and_its_answers_may_be_slow() -> None:
+    for later in range(5):
+        trio = Trio(heir=3)
+        trio.drop = lambda sender, receiver, message: not isinstance(message, Ask | Grant | Moved)
+        trio.advance(100_000 + 20_000 * later, step_us=5_000)
+        trio.drop = lambda sender, receiver, message: False
+        trio.advance(10_000, step_us=5_000)
+        assert trio.leader().number == 3
+        assert trio[3].group.ballot == ballot(1, trio[3].group.me), "the others have not asked for it meanwhile"
+    trio, late = Trio(heir=3), list[tuple[int, int, LogHealth]]()
+
+    def slow(sender: int, receiver: int, message: object) -> bool:
+        if isinstance(message, LogHealth) and receiver == 3:
+            late.append((sender, receiver, message))
+        return isinstance(message, LogHealth | Prepare)
+
+    trio.drop = slow
+    trio.advance(50_000, step_us=5_000)
+    asked = trio.said(AskHealth)
+    assert len([one for one in asked if one[:2] == (3, 1)]) > 3
+    trio[3].group.step(late[0][0], late[0][2], trio.now)
+    assert trio[3].group.state.campaign is not None, "an answer to the first question is as good as one to the last"
+
+
+def test_an_heir_that_nobody_answers_waits_as_the_others_do() -> None:
+    trio = Trio(heir=3)
+    trio.drop = lambda sender, receiver, message: not isinstance(message, Ask | Grant | Moved)
+    trio.advance(2_000_000, step_us=5_000)
+    late = trio[3].group.deadline()
+    assert late is not None
+    assert late - trio.now.boot_us > 5_000
 
 
 def test_a_leader_that_cannot_hear_resigns_so_that_others_may_lead(trio: Trio) -> None:

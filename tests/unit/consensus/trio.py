@@ -65,6 +65,7 @@ class Node:
         start: GroupStart | None = None,
         disk: Disk | None = None,
         members: Membership | None = None,
+        heir: bool = False,
     ) -> None:
         self.number = number
         self.disk = disk or Disk()
@@ -81,6 +82,7 @@ class Node:
                 clock=self.clock,
                 options=OPTIONS,
                 jitter=lambda: 0.1 * number,
+                heir=heir,
             )
         )
         self.chosen: list[Record] = []
@@ -92,15 +94,15 @@ class Node:
 
 
 class Trio:
-    """now: one clock for all. drop(sender, receiver, message): True loses it."""
+    """now: one clock for all. heir: see `GroupConfig`, 0: nobody. drop(sender, receiver, message): True loses it."""
 
-    def __init__(self, size: int = 3) -> None:
+    def __init__(self, size: int = 3, *, heir: int = 0) -> None:
         self.now = Now(1_000_000, WALL)
         self.members = tuple([Member(number, 1) for number in range(1, size + 1)])
         self.queue: list[tuple[int, int, object]] = []
         self.drop: Callable[[int, int, object], bool] = lambda sender, receiver, message: False
         self.delivered: list[tuple[int, int, object]] = []
-        self.nodes = {number: Node(self, number) for number in range(1, size + 1)}
+        self.nodes = {number: Node(self, number, heir=number == heir) for number in range(1, size + 1)}
 
     def __getitem__(self, number: int) -> Node:
         return self.nodes[number]

@@ -70,6 +70,11 @@ class Writing:
         assert self.house.rows(self.now) == {key: value for key, (_, value) in last.items()}
         assert all(len(set(found)) == len(found) for found in lsns.values()), "along one key no LSN comes twice"
 
+    def led_by(self, info: PartitionInfo) -> str:
+        leader = self.house.cluster.parts.fleet.leader(info.partition_id)
+        assert leader is not None
+        return leader.node
+
     def gone(self) -> bool:
         """No node has a copy of the parent any more."""
         return all(node.facts(self.info.partition_id) is None for node in self.house.cluster.parts.fleet.ports.values())
@@ -78,13 +83,15 @@ class Writing:
 def test_no_write_fails_and_every_copy_of_each_child_is_the_same() -> None:
     writing = Writing()
     house = writing.house
+    led_by = writing.led_by(writing.info)
     split = writing.begin()
     children = writing.mapped()
     assert [info.partition_id for info in children] == [split.left, split.right]
     for _ in range(KEYS):
         writing.step()
     writing.check()
-    assert writing.splits.pauses.max_us < 1_000_000
+    assert [writing.led_by(info) for info in children] == [led_by, led_by], "the others leave it the time"
+    assert writing.splits.pauses.max_us < 100_000
     house.until(writing.gone)
     house.pass_time(2)
     for info in children:
