@@ -11,16 +11,34 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from typing import Protocol
 
-import crc32c as _crc32c
 import xxhash
 
 PIECE_BYTES = 256 << 10
 """So much of a large buffer goes into a library at once: whoever gives way rests between two calls and never in one (`base/giving_way.py`)."""
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<I")
+
+
+def _function() -> Callable[[bytes | memoryview, int], int]:
+    """`crc32c.crc32c`, without what its package loads besides: a command line and, to know its own version, importlib.metadata and email, a quarter of a worker's start."""
+    package = PathFinder.find_spec("crc32c")
+    spec = PathFinder.find_spec("crc32c._crc32c", package.submodule_search_locations) if package is not None else None
+    if spec is None or spec.loader is None:
+        from crc32c import crc32c
+
+        return crc32c
+    extension = module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    found: Callable[[bytes | memoryview, int], int] = extension.crc32c
+    return found
+
+
+_crc32c = _function()
 
 
 class Sha256(Protocol):
@@ -42,9 +60,9 @@ def crc32c_masked(data: bytes | memoryview, start: int = 0) -> int:
 def crc32c_raw(data: bytes | memoryview, start: int = 0) -> int:
     """Plain CRC-32C (Castagnoli), continuable; what S3 calls CRC32C."""
     if len(data) <= PIECE_BYTES:
-        return _crc32c.crc32c(data, start)
+        return _crc32c(data, start)
     for piece in pieces(data):
-        start = _crc32c.crc32c(piece, start)
+        start = _crc32c(piece, start)
     return start
 
 

@@ -1,9 +1,13 @@
-"""SIGKILL under load, and how long each start takes until `ready`: median, worst, and where the time goes.
+"""SIGKILL under load, and how long each start takes until `ready`: median, worst, and where the time goes. And what processes cost that are started and do next to nothing.
 
     python -m bench.bench_restart [--lives 30] [--seconds 1.5] [--writers 8] [--folder DIR]
+    python -m bench.bench_restart --processor 9
 
 A life: `serve --dev` with the default configuration is started, `--writers` boto3 clients put small items (one request after another) for `--seconds`, SIGKILL.
 Every acknowledged item is read back at the end. The parts of a start are what the server itself says in its log line `started`.
+
+With `--processor` each of a server on a new folder (until it is ready, then SIGTERM, its workers included) and of some verbs runs so many times, after once for the compiled files;
+told is the time of a processor, user and system.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,13 +153,58 @@ class Lives:
         return [key for key, value in found.items() if int(value) < self.acknowledged[key]]
 
 
+VERBS = (("--version",), ("status",), ("schedule", "list"), ("config", "check"))
+
+
+def processor_ms(command: Sequence[str], *, once_ready: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None) -> float:
+    """Milliseconds of a processor that a process and its children took. once_ready: called with the URL when it says so, and then it is ended."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().decode().split()
+        if once_ready is not None:
+            once_ready(said[1])
+            process.terminate()
+        process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return (used.ru_utime + used.ru_stime) * 1e3
+
+
+def processor(folder: Path, rounds: int) -> None:
+    """Print what starts cost."""
+    ours = [sys.executable, "-m", "scrubjay"]
+    told: dict[str, list[float]] = {}
+
+    def asked(url: str) -> None:
+        for verb in VERBS:
+            took = processor_ms([*ours, *verb], env={**os.environ, "SCRUBJAY_ENDPOINT": url})
+            told.setdefault(f"scrubjay {' '.join(verb)}", []).append(took)
+
+    def nothing(url: str) -> None:
+        del url
+
+    for nth in range(rounds + 1):
+        whole = [*ours, "serve", "--dev", "--port", "0", "--data"]
+        told.setdefault("serve --dev", []).append(processor_ms([*whole, f"{folder}/{nth}"], once_ready=nothing))
+        processor_ms([*whole, f"{folder}/{nth}-asked"], once_ready=asked)
+    for name, values in told.items():
+        print(
+            f"{name:24s} median {statistics.median(values[1:]):6.0f} ms, least {min(values[1:]):6.0f}, most {max(values[1:]):6.0f} of {rounds}"
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lives", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--processor", type=int, metavar="ROUNDS")
     options = parser.parse_args()
+    if options.processor:
+        with tempfile.TemporaryDirectory(prefix="restart-", dir=options.folder) as name:
+            processor(Path(name), options.processor)
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="restart-", dir=options.folder))
     lives = Lives(folder, writers=options.writers)
     starts: list[Start] = []

@@ -1,7 +1,5 @@
 """`python -m scrubjay` is the `scrubjay` command."""
 
-import sys
+from scrubjay.cli import command
 
-from scrubjay.cli import main
-
-sys.exit(main())
+command()

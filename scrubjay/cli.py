@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from scrubjay import __version__, streams
 from scrubjay.base.errors import ScrubjayError
@@ -27,8 +27,13 @@ from scrubjay.text import RED, coloured, has_colour, painted, wrapped
 from scrubjay.verb import Verb, VerbCall
 
 
+def command() -> NoReturn:
+    """What the `scrubjay` script calls."""
+    streams.leave(main())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """One command line; returns the exit code. argv: None: this process's."""
     streams.secure()
     if argv is None:
         streams.paths_in_utf8()
@@ -51,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str], *, as_json: bool) -> int:
-    from scrubjay.verbs import VERBS
+    from scrubjay.verbs import asked_for, every_verb
 
     try:
-        verb, options = parse(VERBS, words)
+        verb, options = parse(asked_for(words), every_verb, words)
     except VersionWanted:
         _print(to_json(answer(0, {"version": __version__}, template={})) if as_json else f"scrubjay {__version__}")
         return 0
@@ -156,4 +161,4 @@ def _complain(lines: list[str], *, style: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -24,13 +24,11 @@ from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.s3 import S3Store
-from scrubjay.base.real.stores import SECOND, bare_store, open_store
+from scrubjay.base.real.stores import SECOND, bare_store, bucket_of, open_store
 from scrubjay.base.together import within
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.config import Config
-from scrubjay.serving.cluster import NODES
-from scrubjay.serving.folder import read_cluster
+from scrubjay.serving.folder import NODES, read_cluster
 from scrubjay.store_settings import keyring_of, settings_for
 
 PATIENCE_S = 20.0
@@ -209,8 +207,8 @@ async def _ask(store: EncryptedStore, env: Env, config: Config) -> list[Check]:
     for cluster in present:
         with suppress(Corrupt, Missing):  # what is wrong with an identity is for verify to say
             await store.get(build(IdentityKey(cluster)))
-    if isinstance(store.inner, S3Store):
-        off_s = await store.inner.clock_ahead_s(env.clock.wall_us)
+    if (bucket := bucket_of(store.inner)) is not None:
+        off_s = await bucket.clock_ahead_s(env.clock.wall_us)
         bad = abs(off_s) > CLOCK_OFF_S
         found.append(
             Check("store clock", BAD if bad else GOOD, f"{abs(off_s):.0f} s from this clock", "set the one that is wrong" if bad else None)

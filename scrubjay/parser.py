@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from scrubjay.output import EXIT_MEANING, INTERRUPTED, USAGE
@@ -108,8 +109,15 @@ def build(verbs: Sequence[Verb]) -> tuple[VerbParser, dict[tuple[str, ...], Verb
     return root, parsers
 
 
-def parse(verbs: Sequence[Verb], argv: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
-    """The verb and its options. Raises WrongUsage or HelpWanted."""
+def parse(verb: Verb | None, every: Callable[[], Sequence[Verb]], argv: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
+    """The verb and its options. verb: what the command line begins with, if it does. every: all verbs, which are asked for where that one does not do. Raises WrongUsage or HelpWanted."""
+    if verb is not None:
+        with suppress(WrongUsage, HelpWanted, VersionWanted):  # told by all of them: a page of help names its neighbours
+            return _parse([verb], argv)
+    return _parse(every(), argv)
+
+
+def _parse(verbs: Sequence[Verb], argv: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
     root, parsers = build(verbs)
     options, rest = root.parse_known_args(list(argv))
     verb: Verb | None = getattr(options, "verb", None)

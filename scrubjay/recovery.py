@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from scrubjay.admin import restore_answer
 from scrubjay.archives import OpenedArchive, open_archive
@@ -27,6 +26,7 @@ from scrubjay.base.real import log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.jobs import QUEUE_MAX, WorkerJobs
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.platform import check_platform, usable_cores
@@ -47,8 +47,8 @@ from scrubjay.pitr.recover.run import Brought, Foreseen, Recovery
 from scrubjay.progress import Progress, told
 from scrubjay.recovery_sample import measured
 from scrubjay.server.archive import wrapped
-from scrubjay.serving.cluster import NODES, open_cluster
-from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
+from scrubjay.serving.cluster import open_cluster
+from scrubjay.serving.folder import NODES, RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.beside import TreesHere
@@ -58,7 +58,7 @@ OF_NO_ACCOUNT = ("lock", "log", f".{RECOVER}.new", "lost+found")
 """Names in a data folder that hold nothing of ours: the lock, log lines, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
 INCOMPLETE_CODE = "Incomplete"
 
-_log = structlog.get_logger(part="recover")
+_log = logger("recover")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
-from typing import TextIO
+import threading
+from typing import NoReturn, TextIO
 
 
 def secure() -> None:
@@ -48,6 +50,22 @@ def give_up_stdout() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with `code` as the interpreter would (threads that it waits for, what was to be done at the end, what was printed), but for its last step: its memory the kernel
+    takes back in one piece. Taking a thousand modules apart first was an eighth of all that a short server costs.
+
+    `sys.exit` where output is left that nobody takes: Python says so in its own way.
+    """
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()  # temporary folders are among them
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    os._exit(code)
 
 
 def _is_open(number: int) -> bool:

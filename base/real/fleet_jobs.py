@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
-import structlog
 
 from scrubjay.base.checksum import crc32c_raw
 from scrubjay.base.errors import Unavailable
@@ -30,6 +29,7 @@ from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real import job_wire
 from scrubjay.base.real.fleet_wire import FilePart, FleetAnswer, FleetTask, encode, topic_of, version
 from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.log_lines import logger
 
 CONNECT_S = 10.0
 CHUNK_BYTES = 4 << 20
@@ -42,7 +42,7 @@ CLOSE_S = 5.0
 WATCH_S = 30.0
 """Between two looks whether a fleet that was away is back, while no job asks."""
 
-_log = structlog.get_logger(part="fleet")
+_log = logger("fleet")
 
 
 class _Made(NamedTuple):

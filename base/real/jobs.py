@@ -13,13 +13,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.places import Places
 from scrubjay.base.real import job_wire
 from scrubjay.base.real.job_worker import GIVES_WAY
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.base.together import settle
 
@@ -27,7 +26,7 @@ QUEUE_MAX = 256
 PART_BYTES = 512 << 10
 """Of an argument that go into one frame: longer ones travel in parts, between which the loop serves others."""
 
-_log = structlog.get_logger(part="jobs")
+_log = logger("jobs")
 
 
 class _Worker:

@@ -14,12 +14,20 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
 import msgspec
-import structlog
 
 from scrubjay.base.errors import Invalid
 from scrubjay.base.real.kept_lines import KeptLines
+from scrubjay.base.real.left_out import left_out
+
+with left_out("rich", "colorama", "better_exceptions"):  # for tracebacks in colour, which it would load for whoever logs, and we show none
+    import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def logger(part: str) -> Any:
+    """Of one part of the program, for its module: what `setup` says later counts."""
+    return structlog.get_logger(part=part)
 
 
 class _Lines:

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-import structlog
 import uvloop
 
 from scrubjay.base.env import FallenLoop, Future, Task, Timer
 from scrubjay.base.kept_loops import KeptLoops
 from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ UNSEEN_GRACE_S = 1.0
 CANCEL_AGAIN_S = 5.0
 """A task that runs on though it was cancelled is cancelled again: a time limit that ends at the same moment can take the place of the one cancellation there was."""
 
-_log = structlog.get_logger(part="loop")
+_log = logger("loop")
 
 
 class RealTask(Generic[T]):

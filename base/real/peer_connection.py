@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol, cast
 
-import structlog
-
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.peer_link import PIECE_BYTES, PeerLink
+from scrubjay.base.real.log_lines import logger
 
 PIECES_PER_TURN = 2
 """A socket is given so many pieces before others have their turn."""
@@ -17,7 +16,7 @@ LONG_READING_BYTES = 64 << 10
 LINGER_S = 1.0
 """How long what is still to be said before the end may take."""
 
-_log = structlog.get_logger(part="peers")
+_log = logger("peers")
 
 
 class Owner(Protocol):

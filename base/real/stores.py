@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from scrubjay.base.archive_url import url_fault
@@ -14,11 +15,13 @@ from scrubjay.base.errors import Corrupt, Invalid, NoKey
 from scrubjay.base.real.aws import settings_from
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.localfs import LocalStore
-from scrubjay.base.real.s3 import S3Store
 from scrubjay.base.real.s3_versions import OBJECT_LOCK, OBJECT_LOCK_US
 from scrubjay.base.sealed import Keyring, ring_of, true_name, unseal
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.paired import Judging, PairedStore
+
+if TYPE_CHECKING:
+    from scrubjay.base.real.s3 import S3Store
 
 HANDED_ON = "SCRUBJAY_STORE_SETTINGS"
 """Variable by which a process tells its workers what its configuration says of the store (JSON). Not for users: workers are started with it."""
@@ -75,6 +78,13 @@ def pair_of(store: object) -> PairedStore | None:
     return store
 
 
+def bucket_of(store: object) -> S3Store | None:
+    """The store, if it is one; None: something else, or nothing."""
+    from scrubjay.base.real.s3 import S3Store
+
+    return store if isinstance(store, S3Store) else None
+
+
 def _same_place(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/")
 
@@ -121,6 +131,10 @@ def bare_store(
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalStore(Path(unquote(parts.path)), create=create)
+    from scrubjay.base.real.s3 import (
+        S3Store,  # an HTTP client and all that it knows: half a worker's start, of those whose archive is a folder too
+    )
+
     merged = settings_from(environment) if environment is not None else {}
     merged.update({name: value for name, value in (settings or {}).items() if value})
     return S3Store(parts.netloc, parts.path.strip("/"), merged)

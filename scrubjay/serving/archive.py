@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
-import structlog
 
 from scrubjay.archiver.verify.report import is_gone
 from scrubjay.archiver.write.attach import attach
@@ -14,6 +13,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Unavailable, Unsafe
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.stores import beginning_second, open_store, pair_of
 from scrubjay.base.together import within
 from scrubjay.base.wrap.encrypted import EncryptedStore
@@ -30,8 +30,8 @@ from scrubjay.store_settings import store_settings
 START_PATIENCE_S = 10.0
 """How long a start waits for the store of a cluster that has its archive, before it comes up without it."""
 
-_log = structlog.get_logger(part="serve")
-_archive_log = structlog.get_logger(part="archive")
+_log = logger("serve")
+_archive_log = logger("archive")
 
 
 @dataclass(slots=True)

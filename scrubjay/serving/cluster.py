@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from scrubjay.base.env import Env, Network
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.net import LocalHub
 from scrubjay.base.real.open_files import Descriptors
@@ -35,7 +34,7 @@ from scrubjay.server.node import (
     start_node,
 )
 from scrubjay.server.process_talk import NodeTold
-from scrubjay.serving.folder import ClusterFile
+from scrubjay.serving.folder import NODES, ClusterFile
 from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.beside import FOLDER as TREES
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
@@ -53,10 +52,7 @@ from scrubjay.storage.wal.wal import Wal
 
 QUARANTINE_LOOK = 1_000
 """Trees of a quarantine that are looked at to tell how much it holds."""
-NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
-"""One node per zone; node numbers are 1, 2, 3 in this order."""
-
-_log = structlog.get_logger(part="node")
+_log = logger("node")
 
 
 ZONES = {name: f"z{number}" for number, name in enumerate(NODES, 1)}

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.real.peer_tls import tls_files
 from scrubjay.config import Config
@@ -37,7 +36,7 @@ from scrubjay.serving.folder import ClusterFile, write_cluster
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import unless_stopped
 
-_log = structlog.get_logger(part="peers")
+_log = logger("peers")
 
 
 async def connect(

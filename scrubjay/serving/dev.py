@@ -9,14 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-import structlog
-
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real import log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.kept_lines import KeptLines
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
@@ -24,15 +23,15 @@ from scrubjay.config import Config
 from scrubjay.secrets_out import Cleaner
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.archive import open_archive
-from scrubjay.serving.cluster import NODES, open_cluster
-from scrubjay.serving.folder import LOG, empty_tmp, read_takeover, refuse_unfinished
+from scrubjay.serving.cluster import open_cluster
+from scrubjay.serving.folder import LOG, NODES, empty_tmp, read_takeover, refuse_unfinished
 from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.working_parts import open_services
 from scrubjay.store_settings import keyring_of
 
-_log = structlog.get_logger(part="serve")
+_log = logger("serve")
 
 
 def serve(config: Config, lock: FolderLock) -> int:

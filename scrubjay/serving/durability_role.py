@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import structlog
-
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.rand import RealRand
@@ -41,7 +40,7 @@ from scrubjay.storage.node.port import NodePort
 NAME = NodeName("durability")
 """What this process is called among the others, and in its certificate."""
 
-_log = structlog.get_logger(part="serve")
+_log = logger("serve")
 
 
 async def serve_durability(

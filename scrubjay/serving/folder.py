@@ -25,10 +25,12 @@ import msgspec
 
 from scrubjay.base.env import Disk, Rand
 from scrubjay.base.errors import Corrupt, Unsafe
-from scrubjay.base.ids import ClusterId, PartitionId, TableId
+from scrubjay.base.ids import ClusterId, NodeName, PartitionId, TableId
 from scrubjay.base.times import utc_text
 from scrubjay.base.versioned import decode_versioned
 
+NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
+"""Of a process that is all of its cluster: one node per zone; node numbers are 1, 2, 3 in this order."""
 FILE = "cluster.json"
 TAKEOVER = "takeover.json"
 RECOVER = "recover.json"

@@ -32,7 +32,7 @@ from scrubjay.pitr.timeline.service import DIFF, HISTORY
 from scrubjay.recovery_sample import JOB as SAMPLE
 from scrubjay.recovery_sample import measured
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
-from scrubjay.serving.cluster import NODES
+from scrubjay.serving.folder import NODES
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.treefile import MAKER
 from scrubjay.storage.service_port import ServicePort

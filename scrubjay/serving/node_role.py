@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.claim_followed import FollowedClaim
@@ -25,6 +23,7 @@ from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.http_forward import HttpForward
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.peer_net import PeerNet
@@ -60,7 +59,7 @@ JOB_WORKERS = 1
 """For the compression of what the agent uploads."""
 _MEET_POLL_S = 0.05
 
-_log = structlog.get_logger(part="serve")
+_log = logger("serve")
 
 
 async def serve_node(

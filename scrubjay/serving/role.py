@@ -6,12 +6,11 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
-
 from scrubjay.base.ids import NodeName
 from scrubjay.base.real import log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.kept_lines import KeptLines
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.config import Config
@@ -26,7 +25,7 @@ from scrubjay.serving.router_role import serve_router
 from scrubjay.serving.start import ServerStart
 from scrubjay.store_settings import keyring_of
 
-_log = structlog.get_logger(part="serve")
+_log = logger("serve")
 
 
 def serve_role(config: Config, lock: FolderLock, role: str, name: str | None, routes: bool) -> int:

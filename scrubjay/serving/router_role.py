@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import structlog
-
 from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.base.env import Env
 from scrubjay.base.ids import NodeName
@@ -18,6 +16,7 @@ from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.http_forward import HttpForward
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.rand import RealRand
@@ -42,7 +41,7 @@ from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.node.identity import Members
 from scrubjay.storage.node.port import NodePort
 
-_log = structlog.get_logger(part="serve")
+_log = logger("serve")
 
 
 async def serve_router(

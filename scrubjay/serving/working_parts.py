@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from scrubjay import __version__
 from scrubjay.admin import NodeVerb
 from scrubjay.archiver.write.agent import ArchiveAgent
@@ -22,6 +20,7 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.http_values import Handler
 from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.log_lines import logger
 from scrubjay.base.real.peer_net import PeerNet
 from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.config import Config
@@ -55,9 +54,9 @@ JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _DUTY_POLL_S = 0.2
 
-_log = structlog.get_logger(part="serve")
-_health_log = structlog.get_logger(part="health")
-_durability_log = structlog.get_logger(part="durability")
+_log = logger("serve")
+_health_log = logger("health")
+_durability_log = logger("durability")
 
 
 @dataclass(slots=True)

@@ -1,110 +1,86 @@
-"""The verbs, a file each, in the order of `scrubjay -h`. A verb that is not built yet is not here: absent from help, exit 64."""
+"""The verbs, a file each, in the order of `scrubjay -h`. A verb that is not built yet is not here: absent from help, exit 64.
+
+Somebody asks for one of them at a time: its file alone is loaded (`asked_for`); all of them (`every_verb`) for the help, and for a command line that is none.
+"""
 
 from __future__ import annotations
 
-from scrubjay.verb import Verb
-from scrubjay.verbs import (
-    alerts_test,
-    archive_compact,
-    archive_move,
-    archive_status,
-    backup_create,
-    backup_delete,
-    backup_list,
-    backup_restore,
-    backup_show,
-    cluster_drain,
-    cluster_init,
-    cluster_join,
-    cluster_remove,
-    cluster_replace,
-    cluster_status,
-    cluster_takeover,
-    config_check,
-    debug_bundle,
-    demo,
-    diff,
-    drill_list,
-    drill_report,
-    drill_run,
-    expire_plan,
-    expire_run,
-    export,
-    history,
-    import_table,
-    recover,
-    restore_cancel,
-    restore_plan,
-    restore_resume,
-    restore_run,
-    restore_status,
-    schedule_list,
-    schedule_pause,
-    schedule_resume,
-    schedule_run,
-    schedule_set,
-    scrub_history,
-    scrub_pause,
-    scrub_resume,
-    scrub_run,
-    scrub_status,
-    serve,
-    status,
-    table_partitions,
-    table_split,
-    undo,
-    verify,
-)
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 
-VERBS: tuple[Verb, ...] = (
-    serve.VERB,
-    demo.VERB,
-    status.VERB,
-    config_check.VERB,
-    archive_status.VERB,
-    verify.VERB,
-    scrub_run.VERB,
-    scrub_status.VERB,
-    scrub_history.VERB,
-    scrub_pause.VERB,
-    scrub_resume.VERB,
-    alerts_test.VERB,
-    schedule_list.VERB,
-    schedule_set.VERB,
-    schedule_run.VERB,
-    schedule_pause.VERB,
-    schedule_resume.VERB,
-    restore_plan.VERB,
-    restore_run.VERB,
-    restore_status.VERB,
-    restore_resume.VERB,
-    restore_cancel.VERB,
-    backup_create.VERB,
-    backup_list.VERB,
-    backup_show.VERB,
-    backup_restore.VERB,
-    backup_delete.VERB,
-    drill_list.VERB,
-    drill_run.VERB,
-    drill_report.VERB,
-    history.VERB,
-    diff.VERB,
-    undo.VERB,
-    export.VERB,
-    import_table.VERB,
-    archive_compact.VERB,
-    archive_move.VERB,
-    expire_plan.VERB,
-    expire_run.VERB,
-    recover.VERB,
-    cluster_init.VERB,
-    cluster_status.VERB,
-    cluster_join.VERB,
-    cluster_drain.VERB,
-    cluster_remove.VERB,
-    cluster_replace.VERB,
-    cluster_takeover.VERB,
-    table_partitions.VERB,
-    table_split.VERB,
-    debug_bundle.VERB,
-)
+from scrubjay.verb import Verb
+
+FILES = {
+    ("serve",): "scrubjay.verbs.serve",
+    ("demo",): "scrubjay.verbs.demo",
+    ("status",): "scrubjay.verbs.status",
+    ("config", "check"): "scrubjay.verbs.config_check",
+    ("archive", "status"): "scrubjay.verbs.archive_status",
+    ("verify",): "scrubjay.verbs.verify",
+    ("scrub", "run"): "scrubjay.verbs.scrub_run",
+    ("scrub", "status"): "scrubjay.verbs.scrub_status",
+    ("scrub", "history"): "scrubjay.verbs.scrub_history",
+    ("scrub", "pause"): "scrubjay.verbs.scrub_pause",
+    ("scrub", "resume"): "scrubjay.verbs.scrub_resume",
+    ("alerts", "test"): "scrubjay.verbs.alerts_test",
+    ("schedule", "list"): "scrubjay.verbs.schedule_list",
+    ("schedule", "set"): "scrubjay.verbs.schedule_set",
+    ("schedule", "run"): "scrubjay.verbs.schedule_run",
+    ("schedule", "pause"): "scrubjay.verbs.schedule_pause",
+    ("schedule", "resume"): "scrubjay.verbs.schedule_resume",
+    ("restore", "plan"): "scrubjay.verbs.restore_plan",
+    ("restore", "run"): "scrubjay.verbs.restore_run",
+    ("restore", "status"): "scrubjay.verbs.restore_status",
+    ("restore", "resume"): "scrubjay.verbs.restore_resume",
+    ("restore", "cancel"): "scrubjay.verbs.restore_cancel",
+    ("backup", "create"): "scrubjay.verbs.backup_create",
+    ("backup", "list"): "scrubjay.verbs.backup_list",
+    ("backup", "show"): "scrubjay.verbs.backup_show",
+    ("backup", "restore"): "scrubjay.verbs.backup_restore",
+    ("backup", "delete"): "scrubjay.verbs.backup_delete",
+    ("drill", "list"): "scrubjay.verbs.drill_list",
+    ("drill", "run"): "scrubjay.verbs.drill_run",
+    ("drill", "report"): "scrubjay.verbs.drill_report",
+    ("history",): "scrubjay.verbs.history",
+    ("diff",): "scrubjay.verbs.diff",
+    ("undo",): "scrubjay.verbs.undo",
+    ("export",): "scrubjay.verbs.export",
+    ("import",): "scrubjay.verbs.import_table",
+    ("archive", "compact"): "scrubjay.verbs.archive_compact",
+    ("archive", "move"): "scrubjay.verbs.archive_move",
+    ("expire", "plan"): "scrubjay.verbs.expire_plan",
+    ("expire", "run"): "scrubjay.verbs.expire_run",
+    ("recover",): "scrubjay.verbs.recover",
+    ("cluster", "init"): "scrubjay.verbs.cluster_init",
+    ("cluster", "status"): "scrubjay.verbs.cluster_status",
+    ("cluster", "join"): "scrubjay.verbs.cluster_join",
+    ("cluster", "drain"): "scrubjay.verbs.cluster_drain",
+    ("cluster", "remove"): "scrubjay.verbs.cluster_remove",
+    ("cluster", "replace"): "scrubjay.verbs.cluster_replace",
+    ("cluster", "takeover"): "scrubjay.verbs.cluster_takeover",
+    ("table", "partitions"): "scrubjay.verbs.table_partitions",
+    ("table", "split"): "scrubjay.verbs.table_split",
+    ("debug", "bundle"): "scrubjay.verbs.debug_bundle",
+}
+"""Words, as typed -> the module of this package that holds the verb."""
+
+
+def asked_for(argv: Sequence[str]) -> Verb | None:
+    """The verb that a command line begins with; None if it begins with none, as with an option before it."""
+    for count in (1, 2):
+        name = FILES.get(tuple(argv[:count]))
+        if name is not None:
+            return _verb(name)
+    return None
+
+
+@cache
+def every_verb() -> tuple[Verb, ...]:
+    """All of them."""
+    return tuple(map(_verb, FILES.values()))
+
+
+def _verb(name: str) -> Verb:
+    found: Verb = import_module(name).VERB
+    return found

@@ -62,6 +62,7 @@ ROOMS = (
     "global_index",
     "relocating",
     "standing_in",
+    "start",
     "suite",
     "answers",
     "differential",

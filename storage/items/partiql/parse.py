@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import lark
 from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from scrubjay.storage.items.errors import ItemError, SerializationError
-from scrubjay.storage.items.partiql import syntax
+from scrubjay.storage.items.partiql import syntax, tables
 from scrubjay.storage.items.partiql.builder import Builder, malformed
 from scrubjay.storage.items.partiql.grammar import GRAMMAR
 from scrubjay.storage.items.partiql.values import fits_exponent
@@ -22,8 +27,11 @@ _END = "$END"
 
 
 def prepare() -> None:
-    """Make the parser's tables. They take a sixth of a second, once a process, which nobody's request shall wait for."""
-    _parser()
+    """See to it that no request waits long for the parser. The tables that came along are read when the first statement comes, in some milliseconds; where they are of another grammar
+    or another Lark, they are made now: a sixth of a second, once a process.
+    """
+    if fingerprint() != tables.OF:
+        _parser()
 
 
 def parse(text: str) -> syntax.Parsed:
@@ -64,6 +72,18 @@ def _parsed(text: str) -> syntax.Parsed:
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
+    if fingerprint() != tables.OF:
+        return made_anew()
+    return Lark.load(io.BytesIO(zlib.decompress(base64.b64decode(tables.SAVED))))
+
+
+def fingerprint() -> str:
+    """What tables depend on."""
+    return hashlib.sha256(f"{lark.__version__}\n{GRAMMAR}".encode()).hexdigest()
+
+
+def made_anew() -> Lark:
+    """The parser, from the text of the grammar."""
     return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=Builder(), maybe_placeholders=False)
 
 

@@ -14,12 +14,12 @@ from scrubjay.base import errors
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.output import failure_of
 from scrubjay.parser import build
-from scrubjay.verbs import VERBS
+from scrubjay.verbs import every_verb
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("archiver", "base", "drills", "pitr", "scrubber", "scrubjay", "server", "sim", "storage")
-WORDS = {verb.words for verb in VERBS}
-GROUPS = {verb.words[0] for verb in VERBS if len(verb.words) == 2}
+WORDS = {verb.words for verb in every_verb()}
+GROUPS = {verb.words[0] for verb in every_verb() if len(verb.words) == 2}
 PAGES = ("README.md", "CHANGELOG.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "runbooks").glob("*.md")))
 COMMAND = re.compile(r"\bscrubjay ((?:[a-z]+|-h\b)(?: [a-z]+)?)([^`\n#;|]*)")
 NO_COMMANDS = frozenset(("base", "chain", "closed", "expired", "epoch", "identity", "index", "manifest", "pack", "pin", "place"))
@@ -74,7 +74,7 @@ def test_the_hints_look_closely() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_on_pages_have_their_verb_and_their_flags(page: str) -> None:
-    _, parsers = build(VERBS)
+    _, parsers = build(every_verb())
     for match in COMMAND.finditer((ROOT / page).read_text(encoding="utf-8")):
         command, rest = match[1], match[2]
         if "--" not in rest and verb_of(command) is None and command.split()[0] not in {words[0] for words in WORDS}:

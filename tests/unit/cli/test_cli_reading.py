@@ -20,7 +20,7 @@ from scrubjay.base.real import log_lines
 from scrubjay.output import error_lines
 from scrubjay.parser import build
 from scrubjay.progress import LineProgress, amount, shown_progress, told
-from scrubjay.verbs import VERBS, archive_status, restore_plan, restore_run, scrub_run, scrub_status, verify
+from scrubjay.verbs import archive_status, every_verb, restore_plan, restore_run, scrub_run, scrub_status, verify
 
 COLUMNS = 80
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -219,9 +219,9 @@ def test_reports_fit_80_columns(verb: Any, document: Mapping[str, Any]) -> None:
     assert too_wide(list(verb.render({**verb.template, **long}))) == []
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", every_verb(), ids=lambda verb: verb.name)
 def test_help_fits_80_columns(verb: Any) -> None:
-    root, parsers = build(VERBS)
+    root, parsers = build(every_verb())
     assert too_wide(parsers[verb.words].format_help()) == []
     assert too_wide(root.format_help()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.partiql import parse as parsing
-from scrubjay.storage.items.partiql import syntax
+from scrubjay.storage.items.partiql import syntax, tables
 from scrubjay.storage.items.partiql.bind import condition_of
 from scrubjay.storage.items.partiql.grammar import GRAMMAR
 from scrubjay.storage.items.partiql.parse import parse
@@ -199,3 +200,36 @@ SIGNS = ["a", "pk", '"q"', "'s'", "1", "1e5", *".,()[]{}=<-+*?:;", "<<", ">>", "
 def test_any_text_is_a_statement_or_a_fault(text: str) -> None:
     with contextlib.suppress(ItemError):
         parse(text)
+
+
+# --- tables --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unread() -> Iterator[None]:
+    """No parser was made yet."""
+    parsing._parser.cache_clear()
+    yield
+    parsing._parser.cache_clear()
+
+
+@pytest.mark.usefixtures("unread")
+def test_the_tables_that_came_along_are_of_this_grammar_and_are_read_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parsing.fingerprint() == tables.OF, "run: .venv/bin/python tools/partiql_tables.py"
+
+    def never() -> Any:
+        raise AssertionError("made anew")
+
+    monkeypatch.setattr(parsing, "made_anew", never)
+    parsing.prepare()
+    assert parsing._parser.cache_info().currsize == 0
+    assert shown(parsing._parsed("SELECT a FROM t WHERE b = 1").statement.where) == "(b = #1)"
+
+
+@pytest.mark.usefixtures("unread")
+def test_tables_of_another_grammar_or_another_lark_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "SAVED", "of another Lark")
+    monkeypatch.setattr(tables, "OF", "")
+    parsing.prepare()
+    assert parsing._parser.cache_info().currsize == 1  # before anybody waits for it
+    assert shown(parsing._parsed("SELECT a FROM t WHERE b = 1").statement.where) == "(b = #1)"
