@@ -112,17 +112,21 @@ leave(3)
 """
 
 
+def buffered() -> dict[str, str]:
+    """This environment, in which Python keeps what it prints until its end."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def test_a_process_ends_with_what_it_owes_and_is_not_taken_apart() -> None:
-    done = subprocess.run([sys.executable, "-c", ENDING], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", ENDING], cwd=ROOT, capture_output=True, env=buffered(), text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout.split(), done.stderr) == (3, ["begun", "late", "registered"], "")
 
 
 def test_output_that_nobody_takes_is_told_of_as_python_tells_it() -> None:
     with open("/dev/full", "w") as full:
         code = "from scrubjay.streams import leave; print('much'); leave(0)"
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, env=env, text=True, check=False, timeout=30
+            [sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, env=buffered(), text=True, check=False, timeout=30
         )
     assert done.returncode == 120
     assert "No space left on device" in done.stderr
