@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, Need, Wanted
@@ -17,7 +17,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
-from scrubjay.base.ids import TableId
+from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.abandoned import PREFIX as ABANDONED
 from scrubjay.pitr.abandoned import load_abandoned
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
@@ -30,7 +30,8 @@ from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
 from scrubjay.server.windows import archived_here
-from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, every_partition
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, every_partition, without_past
+from scrubjay.storage.control.metadata import Metadata
 
 WORDS = {DONE: "done", FAILED: "failed", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
@@ -179,6 +180,8 @@ class ExpireRuns:
                 await self._retentions.forget(table)
                 await self._control.metadata.remove_table(table.table_id)
                 self._log(f"{table.name}, dropped, has left the archive and the catalogue")
+            elif table.status != "DROPPED":
+                await forget_past(self._control.metadata, table, empty[table.table_id], self._log)
         given_up: dict[str, set[str]] = {}
         for one in self._abandoned():
             given_up.setdefault(one.table, set()).add(one.partition)
@@ -282,6 +285,17 @@ class ExpireRuns:
             await self._ledger.forget(keys)
         except ScrubjayError as error:
             self._log(f"the ledger goes on remembering what has expired: {error}")
+
+
+async def forget_past(metadata: Metadata, table: TableMeta, empty: Collection[str], log: Callable[[str], None]) -> None:
+    """Former partitions of a table of which the archive holds nothing any more leave the catalogue. empty: such partitions. Raises Unavailable, Conflict."""
+    known = metadata.tables.get(table.table_id)
+    changed = None if known is None else without_past(known, [PartitionId(one) for one in empty])
+    if known is not None and changed is not None:
+        await metadata.put_table(changed)
+        log(
+            f"{table.name}: {len(known.former or ()) - len(changed.former or ())} partitions that were split have left the archive and the catalogue"
+        )
 
 
 def _closed_keep_us(wanted: Sequence[Wanted]) -> int:

@@ -5,6 +5,8 @@ Times are microseconds since the epoch. The catalogue is the router's in-memory 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from scrubjay.base.hlc import stamp_micros
@@ -453,6 +455,23 @@ def splits_of(table: TableMeta) -> tuple[tuple[PartitionId, PartitionId, Partiti
 def parent_of(table: TableMeta, partition: PartitionId) -> FormerPartition | None:
     """The one that was split into this partition and another; None: it was made with the table."""
     return next((former for former in table.former or () if partition in (former.split.left, former.split.right)), None)
+
+
+def without_past(table: TableMeta, gone: Collection[PartitionId]) -> TableMeta | None:
+    """The table without those of its former partitions that nothing is left of to be asked for; None: there is none. gone: partitions of which the archive has nothing any more. One that was itself made by a split
+    stays as long as what it was made of, for a moment is looked up from the last split to the first; one that a stream shows, or of which a copy of a child may still begin its log, stays too."""
+    shown = {shard.partition_id for stream in table.streams or () for shard in stream.shards}
+    fresh = {info.partition_id for info in table.partitions if info.fresh}
+    kept = list(table.former or ())
+    for former in list(kept):  # oldest first
+        place, children = former.info.partition_id, {former.split.left, former.split.right}
+        older = any(place in (one.split.left, one.split.right) for one in kept)
+        if place in gone and former.archived_at is not None and not (older or place in shown or children & fresh):
+            kept.remove(former)
+    if len(kept) == len(table.former or ()):
+        return None
+    changed: TableMeta = msgspec.structs.replace(table, former=tuple(kept) or msgspec.UNSET)
+    return changed
 
 
 def definition_anew(table: TableMeta) -> TableMeta:

@@ -75,6 +75,8 @@ class ArchiveIndex:
         self._again = ("", "")
         self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
+        self._read_whole: set[tuple[str, str]] = set()
+        """Partitions that were read from their first name to their last, some time."""
 
     async def refresh(
         self, *, now_us: int, table: str | None = None, partition: str | None = None, archived: Sequence[KnownArchived] = ()
@@ -121,7 +123,7 @@ class ArchiveIndex:
         if not grown:
             return
         async with self._gate:
-            for one in grown:
+            for one in sorted(grown, key=lambda one: one.lsn):  # the end of a parent lies below all of its children's
                 index = self._at(one.table, one.partition)
                 index.believe(credible)
                 await self._read_tail(index, Mark(one.lsn, one.chain))
@@ -268,11 +270,23 @@ class ArchiveIndex:
         this partition alone: a listing is no snapshot, and a read can fail once."""
         index.believe(credible)
         draft = await self._drafted(index, names, end, told)
+        await self._parent_first(draft, credible)
         if draft.worse_than(index):
             told = index.told
             again = await names_of(self._store, self.cluster, index.table, index.partition)
             draft = await self._drafted(index, again, end, told)
         self._take(index, await self._uncovered(index, draft, end))
+        self._read_whole.add((index.table, index.partition))
+
+    async def _parent_first(self, child: PartitionIndex, credible: int) -> None:
+        """What a child of a split rests on is judged with it: until its parent is read it would seem to lack its beginning, at every start."""
+        parent = child.rests_on()
+        if parent is None or (child.table, parent) in self._read_whole:
+            return
+        told = self.partitions[child.table, parent].told if (child.table, parent) in self.partitions else 0
+        names = await names_of(self._store, self.cluster, child.table, parent)
+        if names.size():
+            await self._read(self._at(child.table, parent), names, credible, None, told)
 
     async def _uncovered(self, index: PartitionIndex, draft: PartitionIndex, end: KnownArchived | None) -> PartitionIndex:
         """What is absent or bad may lie under a delete marker or somebody else's bytes: looked for where anything is. `draft` again, with what was found."""

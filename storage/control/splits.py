@@ -9,6 +9,7 @@ in the parent's place; when the archive has the parent's log to its end, the par
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -56,6 +57,7 @@ ASK_S = 2.0
 SPLIT_WAIT_S = 10.0
 DRAIN_POLL_S = 0.5
 IN_USE = ("ACTIVE", "UPDATING")
+_NUMBERS = re.compile(r"\d+")
 
 
 class TreesMade(NamedTuple):
@@ -119,6 +121,8 @@ class Splits:
         self._task: Task[None] | None = None
         self._carried: dict[TableId, Task[None]] = {}
         self.waiting: dict[TableId, str] = {}
+        self._said: dict[TableId, tuple[str, set[str]]] = {}
+        """Of each table the split that waits, and what was said of it, without its numbers."""
         self.counts = {"begun": 0, "done": 0}
         self.pauses = Latency()
         metadata.on_change.append(self._look)
@@ -219,6 +223,7 @@ class Splits:
             self.pauses.took(took_us)
             self.counts["done"] += 1
             self.waiting.pop(table_id, None)
+            self._said.pop(table_id, None)
             self._fleet.host(mapped)
             with suppress(Conflict, Unavailable):
                 await self._metadata.put_job(began.key, None)
@@ -227,8 +232,12 @@ class Splits:
             )
 
     def _says(self, table_id: TableId, split: SplitIntent, why: str) -> None:
-        """Once for each reason."""
-        if why and self.waiting.get(table_id) != why:
+        """Once for each reason, however its numbers change."""
+        if self._said.get(table_id, ("",))[0] != split.id:
+            self._said[table_id] = split.id, set()
+        said, reason = self._said[table_id][1], _NUMBERS.sub("", why)
+        if why and reason not in said:
+            said.add(reason)
             self._log(f"the split of partition {split.parent} waits: {why}")
         if why:
             self.waiting[table_id] = why

@@ -17,8 +17,23 @@ _EXPIRE = "tests/unit/archiver/test_split_expire.py::"
 _RESTORE = "tests/unit/pitr/test_split_restore.py::"
 _INDEX = "archiver/read/partition.py"
 _INHERITED = "archiver/read/inherited.py"
+_EARLY = "test_a_child_that_is_read_before_its_parents_never_seems_to_lack_its_beginning"
 
 MUTANTS = [
+    Mutant(
+        "split-child-judged-before-its-parent",
+        "archiver/read/index.py",
+        "        await self._parent_first(draft, credible)\n",
+        "",
+        (_AT + _EARLY,),
+    ),
+    Mutant(
+        "split-child-grown-before-its-parent",
+        "archiver/read/index.py",
+        "in sorted(grown, key=lambda one: one.lsn):",
+        "in grown:",
+        (_AT + _EARLY,),
+    ),
     Mutant(
         "inherited-unproven",
         "archiver/read/rebuild.py",

@@ -18,8 +18,20 @@ _FAR = (_CARRIED + "test_how_far_the_childrens_trees_have_to_be",)
 _STOPPED = (_CARRIED + "test_a_split_waits_for_trees_and_goes_on_after_any_stop",)
 _ROUTED = "tests/unit/control/test_router_split.py::"
 _HEIR = "test_an_heir_leads_as_soon_as_the_others_are_there_and_its_answers_may_be_slow"
+_PAST = "test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_be_asked_for_the_oldest_first"
 
 MUTANTS = [
+    Mutant("split-past-forgotten-from-its-middle", _CATALOGUE, "not (older or place in shown", "not (place in shown", (_KNOWN + _PAST,)),
+    Mutant("split-past-forgotten-under-a-stream", _CATALOGUE, "(older or place in shown or", "(older or", (_KNOWN + _PAST,)),
+    Mutant("split-past-forgotten-before-a-copy-begins", _CATALOGUE, " or children & fresh):", "):", (_KNOWN + _PAST,)),
+    Mutant(
+        "split-past-forgotten-before-it-is-archived",
+        _CATALOGUE,
+        "place in gone and former.archived_at is not None and",
+        "place in gone and",
+        (_KNOWN + _PAST,),
+    ),
+    Mutant("split-said-with-each-number", _SPLITS, '_NUMBERS.sub("", why)', "why", _STOPPED),
     Mutant(
         "split-anybody-leads-first",
         "storage/node/splitting.py",

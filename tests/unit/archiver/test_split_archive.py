@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,9 @@ from scrubjay.archiver.coverage import last_micros
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import encode_manifest
-from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.inherited import InheritedBase, start_of
+from scrubjay.archiver.read.names import Names, names_of
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import Rebuilt, rebuild, rebuild_job, segment_keys
 from scrubjay.archiver.read.replay import Cut
@@ -120,6 +123,38 @@ def test_windows_go_on_from_one_to_the_next_without_a_hole() -> None:
     assert archive.of(archive.right, index).window().latest_us == archive.of(archive.third, index).window().earliest_us
     report = archive.verify()
     assert [one for one in report.findings if one.partition is not None] == []
+
+
+def test_a_child_that_is_read_before_its_parents_never_seems_to_lack_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = SplitArchive()
+    names = archive_names(archive)
+    seen: dict[str, int] = {}
+    take = ArchiveIndex._take
+
+    async def youngest_first(*_: Any, **__: Any) -> AsyncIterator[Names]:
+        for one in reversed(names):
+            yield one
+
+    def taken(self: ArchiveIndex, index: PartitionIndex, draft: PartitionIndex) -> None:
+        take(self, index, draft)
+        seen[index.partition] = seen.get(index.partition, 0) + 1
+        assert not [hole for one in self.partitions.values() for hole in one.window().holes]
+
+    monkeypatch.setattr("scrubjay.archiver.read.index.sweep", youngest_first)
+    monkeypatch.setattr(ArchiveIndex, "_take", taken)
+    archive.index()
+    assert set(seen) == {sample.partition for sample in archive.samples}
+    # and later, when all have grown since the last look
+    index = archive.index()
+    known = [KnownArchived(sample.table, sample.partition, sample.lsn, None) for sample in reversed(archive.samples)]
+    index.partitions.clear()
+    archive.loop.run(index.follow(now_us=LATER_US, archived=known))
+    assert archive.of(archive.third, index).reach() == archive.third.lsn
+
+
+def archive_names(archive: SplitArchive) -> list[Names]:
+    """Of each partition, its parents first."""
+    return [archive.loop.run(names_of(archive.store, CLUSTER, sample.table, sample.partition)) for sample in archive.samples]
 
 
 @pytest.mark.parametrize("generation", ["parent", "right"])

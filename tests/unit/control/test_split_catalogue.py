@@ -8,19 +8,23 @@ import pytest
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.server.expiry import forget_past
 from scrubjay.storage.catalogue import (
     FinalSeal,
     KeyAttribute,
     KeySchema,
     PartitionInfo,
     SplitIntent,
+    StreamShard,
     TableMeta,
+    TableStream,
     coming,
     definition_anew,
     leaving,
     parent_of,
     partitions_at,
     with_children,
+    without_past,
 )
 from tests.unit.control.house import House
 
@@ -107,6 +111,42 @@ def test_copies_of_a_parent_may_be_there_until_its_log_is_archived() -> None:
     assert TWO.former
     gone = msgspec.structs.replace(TWO, former=(msgspec.structs.replace(TWO.former[0], archived_at=3_000),))
     assert leaving(gone) == ()
+
+
+def test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_be_asked_for_the_oldest_first() -> None:
+    assert THREE.former
+    settled = tuple([msgspec.structs.replace(info, fresh=()) for info in THREE.partitions])
+    archived = tuple([msgspec.structs.replace(one, archived_at=3_000) for one in THREE.former])
+    table = msgspec.structs.replace(THREE, partitions=settled, former=archived)
+
+    def left(table: TableMeta, *gone: PartitionId) -> list[PartitionId] | None:
+        changed = without_past(table, gone)
+        return None if changed is None else [one.info.partition_id for one in changed.former or ()]
+
+    assert left(table) is None
+    assert left(table, A) == [B]
+    assert left(table, B) is None, "a moment before the first split is looked up through the second"
+    assert left(table, A, B) == []
+    assert left(msgspec.structs.replace(table, partitions=THREE.partitions), A) is None, "a copy of a child may begin its log behind it"
+    assert left(msgspec.structs.replace(table, former=THREE.former), A) is None
+    shown = TableStream(label="s", view="KEYS_ONLY", status="ENABLED", created_at=1, shards=(StreamShard(A, 0),))
+    assert left(msgspec.structs.replace(table, streams=(shown,)), A) is None
+
+
+def test_retention_takes_what_was_split_out_of_the_catalogue() -> None:
+    house, told = House(), list[str]()
+    table = house.create("orders")
+    (parent,) = table.partitions
+    metadata = house.cluster.metadata
+    meant = msgspec.structs.replace(table, split=intent(parent.partition_id, HALF, B, C))
+    former = msgspec.structs.replace((with_children(meant, ended(parent.partition_id, 1_000)).former or ())[0], archived_at=2)
+    house.run(metadata.put_table(msgspec.structs.replace(table, former=(former,))))
+    house.run(forget_past(metadata, table, [B], told.append))
+    assert (len(metadata.tables[table.table_id].former or ()), told) == (1, [])
+    house.run(forget_past(metadata, table, [parent.partition_id], told.append))
+    house.restart_control()
+    assert house.known(table.table_id).former is msgspec.UNSET
+    assert told == ["orders: 1 partitions that were split have left the archive and the catalogue"]
 
 
 def test_a_table_that_is_made_after_another_has_no_past() -> None:

@@ -240,6 +240,9 @@ def test_a_split_waits_for_trees_and_goes_on_after_any_stop() -> None:
     script.left = dict.fromkeys(house.cluster.parts.fleet.ports, LEFT_MAX + 1)
     split = told.begin()
     assert "lack 501 records" in told.waits()
+    script.left = dict.fromkeys(script.left, LEFT_MAX + 2)
+    house.until(lambda: "lack 502 records" in told.waits())
+    assert len([line for line in house.cluster.lines if "waits: the children's trees lack" in line]) == 1, "it is said once"
     house.pass_time(1)
     assert script.asked == 0
     assert house.put(told.now, 1, 1).partition == told.info.partition_id, "it goes on as ever"
