@@ -372,10 +372,13 @@ class Hosting:
         if not isinstance(replica, Replica):
             self._begin_log(replica, None, Lsn(1))
             return
+        # An earlier life may have made the tree, and died before the log knew of the copy. Beside a log that ends below it, it would be amnesia at the next start.
+        self._node.engine.drop(replica.partition)
         self._create_log(replica)
+        replica.keep_tree(HEALING)  # that there is no tree is no finding, in a later life neither
         self._start_group(replica, None, Lsn(0))
         replica.behind = True
-        replica.suspect("no copy was here of the partition that was split")
+        replica.set_state(SUSPECT, "no copy was here of the partition that was split")
 
     def forget(self, partition: PartitionId) -> None:
         """The table was dropped and its log is archived: remove the replica for good."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.mutants.catalogue import Mutant
 
 _SIM = "tests/sim/test_split_trees.py::"
+_DIED_TWICE = (
+    "tests/unit/control/test_split_whole.py::test_a_copy_that_died_before_its_log_knew_of_its_tree_is_made_anew_though_it_dies_again",
+)
 _ON = (_SIM + "test_two_children_go_on_where_the_parent_ends",)
 _DIES = (_SIM + "test_a_node_that_dies_on_the_way_begins_again",)
 _SUM = (_SIM + "test_halves_that_do_not_add_up_begin_nothing",)
@@ -88,5 +91,26 @@ MUTANTS = [
         "reader.range(start or FIRST_START, end)",
         "reader.range(FIRST_START, None)",
         ("tests/unit/btree/test_lmdb_engine.py::test_pins_see_one_lsn_while_the_tree_moves_on",),
+    ),
+    Mutant(
+        "unborn-tree-stays",
+        "storage/node/hosting.py",
+        "        self._node.engine.drop(replica.partition)\n        self._create_log(replica)\n        replica.keep_tree",
+        "        self._create_log(replica)\n        replica.keep_tree",
+        _DIED_TWICE,
+    ),
+    Mutant(
+        "no-tree-is-an-empty-one",
+        "storage/node/hosting.py",
+        "        replica.keep_tree(HEALING)  # that there is no tree",
+        "        # that there is no tree",
+        _DIED_TWICE,
+    ),
+    Mutant(
+        "no-tree-is-a-finding",
+        "storage/node/hosting.py",
+        "        replica.keep_tree(HEALING)  # that there is no tree",
+        "        replica.keep_tree(SUSPECT)  # that there is no tree",
+        _DIED_TWICE,
     ),
 ]
