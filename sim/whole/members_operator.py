@@ -1,4 +1,4 @@
-"""Whoever runs the cluster in the profile "whole", of the seeds from MEMBERS_FROM on: a spare node joins, nodes are away for longer than anybody waits, are drained, removed, and join again with an empty folder,
+"""Whoever runs the cluster in the profile "whole", of the seeds from MEMBERS_FROM to MEMBERS_TO: a spare node joins, nodes are away for longer than anybody waits, are drained, removed, and join again with an empty folder,
 while everything else goes wrong too. What is asked for must come to its end once the faults are over.
 """
 
@@ -17,7 +17,8 @@ from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, PartitionInfo
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.log.configuration import CopyKind, Vote, decode_configuration
 
-MEMBERS_FROM = 12_000
+MEMBERS_FROM, MEMBERS_TO = 12_000, 13_000
+"""Of the seeds in [MEMBERS_FROM, MEMBERS_TO)."""
 STAND_IN_US = 2_500_000
 VERB_S = 25.0
 """How long the operator waits for a verb before he looks again."""
@@ -121,4 +122,4 @@ def _silent(_: Any) -> None:
 
 def draw_operator(seed: int, world: World) -> Stream | None:
     """His own draws; None: the cluster is the three that founded it, and nobody changes that."""
-    return world.stream("members") if seed >= MEMBERS_FROM else None
+    return world.stream("members") if MEMBERS_FROM <= seed < MEMBERS_TO else None

@@ -34,6 +34,7 @@ from scrubjay.sim.whole.indexed import IndexCheck, draw_indexed, indexed
 from scrubjay.sim.whole.members_operator import STAND_IN_US, MembersOperator, draw_operator
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.whole.packing import Packing, draw_packing
+from scrubjay.sim.whole.splits_operator import SplitsOperator, draw_size, draw_splits
 from scrubjay.sim.whole.spoiler import Spoiler, draw_spoiler
 from scrubjay.sim.whole.streaming import VIEW, StreamFollower, draw_streamed
 from scrubjay.sim.world import World
@@ -180,8 +181,8 @@ class WholeRun:
         draw = self.world.stream("lines")
         self.wire = Rough(draw) if not calm and draw.chance(ROUGH) else None
         """Between control part and nodes, where it loses and delays frames."""
-        members = draw_operator(seed, self.world)
-        log_node = draw_log_node(seed, self.world.stream("logs")) if members is None else None
+        members, splits = draw_operator(seed, self.world), draw_splits(seed, self.world)
+        log_node = draw_log_node(seed, self.world.stream("logs")) if members is None and splits is None else None
         self._replaces = seed >= REPLACED_FROM and members is None and log_node is None and self.world.stream("operator").chance(REPLACED)
         self.cluster = WholeCluster(
             self.world,
@@ -190,6 +191,7 @@ class WholeRun:
             agent=AGENT,
             clocks=clocks,
             initial_partitions=self._draw.between(1, 2),
+            split_size=draw_size(splits),
             wal_file_bytes=1 << 15,
             checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
             wire=self.wire,
@@ -209,6 +211,11 @@ class WholeRun:
             self.operator = MembersOperator(self.world, self.cluster, members, self._count)
             # A node that is away, or leaves, is a fault until its copies are elsewhere: no other one loses what was durable meanwhile.
             self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
+        self.splitter = None
+        if splits is not None and not calm:
+            self.splitter = SplitsOperator(self.world, self.cluster, splits, TABLE)
+            # The halves of a copy that is lost while its partition is split are healed; that is tried by itself.
+            self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         if clocks:
             self.result.faults["skew"] = len(clocks)
         self.snapshots: list[WorldSnapshot] = []
@@ -216,7 +223,8 @@ class WholeRun:
         self._broken = ""
         self.world.after_event = self._step
         spoils = draw_spoiler(seed, self.world.stream("spoils"))
-        self.spoiler = None if calm or spoils is None else Spoiler(self.cluster.archive, spoils, self._count)
+        # What a partition was split from is in the archive alone: what is spoilt there no node can put back.
+        self.spoiler = None if calm or spoils is None or splits is not None else Spoiler(self.cluster.archive, spoils, self._count)
         packs = draw_packing(seed, self.world.stream("packs"))
         self.packing = None if calm or packs is None else Packing(self.world, self.cluster, packs, self._count)
         streamed = draw_streamed(seed, self.world.stream("streamed"))
@@ -247,6 +255,7 @@ class WholeRun:
             "tables dropped": self.churn.dropped,
             "weak reads": self.clients.weak,
             "nodes replaced": self.cluster.folders.renewed,
+            "partitions split": 0 if self.splitter is None else self.splitter.done(),
         }.items():
             if count:
                 result.faults[name] = count
@@ -323,15 +332,17 @@ class WholeRun:
         mending = tasks.spawn(self.nemesis.mend_failed(), name="mending")
         clients = [tasks.spawn(self.clients.run(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         churn = tasks.spawn(self.churn.run(), name="churn")
-        operating = [] if self.operator is None else [tasks.spawn(self.operator.run(), name="operator")]
+        operating = [tasks.spawn(one.run(), name="operator") for one in (self.operator, self.splitter) if one is not None]
         following = [] if self.follower is None else [tasks.spawn(self.follower.run(), name="follower")]
         await self._faults()
         self.clients.done = True
-        if self.operator is not None:
-            self.operator.over = True
+        for one in (self.operator, self.splitter):
+            if one is not None:
+                one.over = True
         await self._calm_down()
-        for one in (*clients, churn, mending, *following, *operating):
-            await one
+        for task in (*clients, churn, mending, *following, *operating):
+            await task
+        await self._splits_over()
         await self._judge_history()
         await self._converged()
         if self.packing is not None and (why := await self.packing.run()):
@@ -420,6 +431,14 @@ class WholeRun:
         self.result.unknown = int(verdict.outcome == "unknown")
         linear = [f"key {verdict.key} is not linearizable"] if verdict.outcome == "bad" else []
         return {"witness": witness, "linear": linear}
+
+    async def _splits_over(self) -> None:
+        """What was begun to be split is, on every node."""
+        deadline = self.world.now + 120 * SECOND
+        while self.splitter is not None and (left := self.splitter.left()):
+            if self.world.now > deadline:
+                raise WholeViolation(f"a split is not over 120 s after the faults ended: {left}: " + self._where())
+            await self.env.tasks.sleep(0.2)
 
     async def _converged(self) -> None:
         """Every copy serves again, unless its tree rotted (that waits for the scrub) or its node lost what it must not lose."""

@@ -48,7 +48,7 @@ class StreamFollower:
         while not self._clients.done:
             table = self._clients.table()
             if table is not None:
-                for info in table.partitions:
+                for info in _shown(table):
                     await self._page(table, info)
             await sleep(draw.between(4_000, 9_000) / 1000 if draw.chance(0.1) else draw.between(5, 400) / 1000)
 
@@ -57,13 +57,13 @@ class StreamFollower:
         table, world = self._clients.table(), self._cluster.world
         assert table is not None
         deadline = world.now + int(CATCH_UP_S * 1e6)
-        for info in table.partitions:
+        for info in _shown(table):
             upto = Lsn(1 << 62)
             while self._place(table, info)[0] <= upto:
                 if self.broken or world.now > deadline:
                     return [self.broken or f"the stream of {info.partition_id} cannot be read to its end: {self._trouble}"]
                 try:
-                    upto = await self._cluster.ask(self._cluster.store.streams.position(info), seconds=ASK_S)
+                    upto = self._last(table, info) or await self._cluster.ask(self._cluster.store.streams.position(info), seconds=ASK_S)
                 except ScrubjayError as error:
                     self._trouble = str(error)
                 if await self._page(table, info) is None:
@@ -77,6 +77,12 @@ class StreamFollower:
         assert table.streams
         first = next(shard.first for shard in table.streams[-1].shards if shard.partition_id == info.partition_id)
         return self._places.get(info.partition_id, (Lsn(first + 1), 0))
+
+    def _last(self, table: TableMeta, info: PartitionInfo) -> Lsn | None:
+        """Where what it shows of a partition that was split ends; None: it goes on."""
+        assert table.streams
+        last = next(shard.last for shard in table.streams[-1].shards if shard.partition_id == info.partition_id)
+        return None if last is None else Lsn(last)
 
     async def _page(self, table: TableMeta, info: PartitionInfo) -> ChangesPage | None:
         """Read on; None: that could not be now."""
@@ -109,11 +115,11 @@ class StreamFollower:
         wrong: list[str] = []
         items: dict[bytes, int | None] = {}
         values: dict[int, int] = {}
-        at: dict[tuple[PartitionId, int, bytes], ItemChange] = {}
+        at: dict[tuple[int, bytes], ItemChange] = {}
         there: dict[bytes, list[tuple[int, bool]]] = {}
-        for partition, changes in self.heard.items():
+        for partition in [info.partition_id for info in _shown(table)]:
             last = (0, -1)
-            for one in changes:
+            for one in self.heard.get(partition, []):
                 if (one.lsn, one.position) <= last:
                     wrong.append(f"{(one.lsn, one.position)} of {partition} comes behind {last}")
                 last = one.lsn, one.position
@@ -123,13 +129,13 @@ class StreamFollower:
                 if old == value:
                     wrong.append(f"LSN {one.lsn} changes nothing")
                 items[one.key] = value
-                at[partition, one.lsn, one.key] = one
+                at[one.lsn, one.key] = one  # along one key LSNs rise, over splits too
                 there.setdefault(one.key, []).append((one.lsn, one.new is not None))
                 if value is not None and values.setdefault(value, one.lsn) != one.lsn:
                     wrong.append(f"{value} is written at LSN {values[value]} and at {one.lsn}")
         for operation in self._clients.history:
             if operation.lsn is not None and (operation.kind is Kind.WRITE or (operation.kind is Kind.CAS and operation.ok)):
-                wrong += self._has(table, operation, at, there)
+                wrong += self._has(operation, at, there)
         numbers = {key_of(number): number for number in range(KEYS)}
         made = {numbers[key]: value for key, value in items.items() if value is not None}
         return wrong + [
@@ -140,16 +146,20 @@ class StreamFollower:
 
     def _has(
         self,
-        table: TableMeta,
         operation: Any,
-        at: dict[tuple[PartitionId, int, bytes], ItemChange],
+        at: dict[tuple[int, bytes], ItemChange],
         there: dict[bytes, list[tuple[int, bool]]],
     ) -> list[str]:
         key = key_of(operation.key)
-        change = at.get((self._clients.partition(table, operation.key), operation.lsn, key))
+        change = at.get((operation.lsn, key))
         if change is not None:
             told = value_of(change.new)
             return [] if told == operation.value else [f"LSN {operation.lsn} wrote {operation.value}, the stream says {told}"]
         if operation.value is None and not next((is_there for lsn, is_there in reversed(there.get(key, [])) if lsn < operation.lsn), False):
             return []  # nothing was there to be deleted
         return [f"the acknowledged write of {operation.value} at LSN {operation.lsn} is not in the stream"]
+
+
+def _shown(table: TableMeta) -> list[PartitionInfo]:
+    """The partitions of which its stream shows something, those that were split before what they became."""
+    return [*(former.info for former in table.former or ()), *table.partitions]

@@ -77,6 +77,8 @@ def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | Non
         return f"a node's release does not follow splits: {older[0]}"
     if info.fresh:
         return "a copy of it is being made on another node"
+    if _unsettled(table):
+        return "a copy of what the table's last split made has not begun"
     if leader is None:
         return "it has no leader"
     lsn, payload = leader.configured
@@ -268,13 +270,27 @@ class Splits:
                 self._fleet.forget(former.info.partition_id, node)
 
     async def _settle(self, table: TableMeta) -> None:
-        """A copy of a child that was not begun when the map was written has begun its log."""
+        """A copy of a child that was not begun when the map was written begins its log, and then the catalogue says so."""
+        for former in table.former or ():
+            children = [info for info in table.partitions if info.partition_id in (former.split.left, former.split.right)]
+            if len(children) == 2 and any(info.fresh for info in children):
+                await self._begin_rest(table, former, *children)
         for info in _unsettled(table):
             ports = self._fleet.members(info)
             left = tuple([node.number for node in ports if node.number in info.fresh and not _logged(node, info.partition_id)])
             if left != info.fresh:
                 with suppress(Conflict, Unavailable):
                     await self._metadata.put_partition(table.table_id, info, msgspec.structs.replace(info, fresh=left))
+
+    async def _begin_rest(self, table: TableMeta, former: FormerPartition, left: PartitionInfo, right: PartitionInfo) -> None:
+        """Its node may have been away, and told of nothing, from SPLIT to the map: of its copy of the parent it makes the children still, or begins without a tree."""
+        split = former.split
+        parent, id_, cut = former.info.partition_id, bytes.fromhex(split.id), bytes.fromhex(split.cut)
+        for node in self._fleet.members(former.info):
+            if node.number in (*left.fresh, *right.fresh) and node.status().failed is None:
+                errand = messages.PrepareSplit(parent, table, id_, cut, left, right, heal=True)
+                with suppress(Unavailable, Corrupt):
+                    await self._asking.errand(node.name, errand, messages.SplitPrepared)
 
 
 class _Carried:
@@ -342,8 +358,8 @@ class _Carried:
             self._told_us = now_us
             self._fleet.host(table)
 
-    async def _prepare(self, table: TableMeta, info: PartitionInfo, *, heal: bool = False) -> dict[int, TreesMade]:
-        """What each storage member that is up says. heal: see `PrepareSplit`."""
+    async def _prepare(self, table: TableMeta, info: PartitionInfo, *, heal: bool = False, logs: bool = False) -> dict[int, TreesMade]:
+        """What each storage member that is up says. heal: see `PrepareSplit`. logs: those that keep the log alone are asked too: they begin once it has ended, and elect."""
         left, right = coming(table)
         split = self._split
         errand = messages.PrepareSplit(info.partition_id, table, bytes.fromhex(split.id), bytes.fromhex(split.cut), left, right, heal)
@@ -355,7 +371,8 @@ class _Carried:
                 return TreesMade(0, False, lacks=True) if error.fields.get("heal") else None
             return TreesMade(said.left, said.begun)
 
-        ports = [node for node in self._fleet.members(info) if node.number not in info.logs and node.status().failed is None]
+        members = [node for node in self._fleet.members(info) if logs or node.number not in info.logs]
+        ports = [node for node in members if node.status().failed is None]
         found = await gather(self._env.tasks, [one(node) for node in ports], name="prepare split")
         # who is up and says nothing is not as far as the others
         said = [one if isinstance(one, TreesMade) else TreesMade(LEFT_MAX + 1, False) for one in found]
@@ -387,7 +404,7 @@ class _Carried:
         missing = [node for node in self._fleet.members(info) if any(node.name not in found for found in self._children.values())]
         if not all(serve) or missing:
             self._host(table)
-            await self._prepare(table, info, heal=all(serve))
+            await self._prepare(table, info, heal=all(serve), logs=True)
         if not all(serve):
             self.why = "a child has no leader yet"
             return None

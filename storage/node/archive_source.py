@@ -137,8 +137,10 @@ class NodeLogSource:
         if replica is not None and not replica.archives:
             return
         halves = () if replica is None or replica.split is None else (replica.split.left, replica.split.right)
+        # A half may not be hosted yet in this life, or was split and is gone before its parent is.
+        here = [half for half in halves if half in self._node.members]
         for listener in self._listeners:
-            for one in (partition, *halves):
+            for one in (partition, *here):
                 listener(one)
 
     def _replica(self, partition: PartitionId) -> LogReplica:

@@ -93,6 +93,7 @@ class Hosting:
         elif not self._may_begin(table, info):
             self._stays_out(replica)
         elif parent_of(table, info.partition_id) is not None:
+            node.engine.drop(replica.partition)  # what an earlier life made of it, and died before its log began
             self.begin_behind(replica)
         else:
             self._create_log(replica)
@@ -283,6 +284,7 @@ class Hosting:
             # Nothing durable says that a snapshot took the place of this log, so the log has lost what the tree was made of.
             replica.amnesia(f"its tree is at LSN {tree.state.applied}, beyond the end of its log at {log.last}")
         if log is not None and log.tree in (SUSPECT, HEALING):
+            replica.behind = replica.behind or healing  # as above
             replica.set_state(SUSPECT, "found suspect before the last stop")
         self._remember(replica, log)
         replica.attest.state_all()
@@ -372,13 +374,9 @@ class Hosting:
         if not isinstance(replica, Replica):
             self._begin_log(replica, None, Lsn(1))
             return
-        # An earlier life may have made the tree, and died before the log knew of the copy. Beside a log that ends below it, it would be amnesia at the next start.
-        self._node.engine.drop(replica.partition)
         self._create_log(replica)
-        replica.keep_tree(HEALING)  # that there is no tree is no finding, in a later life neither
         self._start_group(replica, None, Lsn(0))
-        replica.behind = True
-        replica.set_state(SUSPECT, "no copy was here of the partition that was split")
+        replica.lacks_its_tree("no copy was here of the partition that was split")
 
     def forget(self, partition: PartitionId) -> None:
         """The table was dropped and its log is archived: remove the replica for good."""

@@ -234,6 +234,11 @@ class Splitting:
             for child, path in zip(division.children, paths, strict=True):
                 self._look(division)
                 tree, digest, size, indexes = await self._healing.load_rows(child, path, TreeState(at, stamp, b""))
+                try:
+                    self._look(division)  # the child may have begun without a tree meanwhile
+                except BaseException:
+                    tree.close()
+                    raise
                 child.inherits(tree, TreeState(at, stamp, encode_extra(digest, size, SegmentFacts(), indexes)))
                 if self._node.full and not ended:
                     raise Unavailable("the log is full: what is kept of it for the split is let go of", partition=parent.partition)

@@ -33,7 +33,7 @@ from scrubjay.storage.replica.overlay import Overlay
 from scrubjay.storage.replica.reads import Reads
 from scrubjay.storage.replica.segments import OwnSegment
 from scrubjay.storage.replica.state import Configured
-from scrubjay.storage.replica.status import AMNESIAC, BASE, OK, OPENING, SUSPECT
+from scrubjay.storage.replica.status import AMNESIAC, BASE, HEALING, OK, OPENING, SUSPECT
 from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import SetTree
 
@@ -197,6 +197,12 @@ class Replica(LogReplica):
         return self.follow.extra()
 
     # ------------------------------------------------------------------ changes of state
+
+    def lacks_its_tree(self, reason: str) -> None:
+        """Its log begins, and a heal brings its tree. Durably so: what is found in the place of a tree at the next start is no sign of a log that lost something."""
+        self.behind = True
+        self.keep_tree(HEALING)
+        self.set_state(SUSPECT, reason)
 
     def suspect(self, reason: str) -> None:
         """Rot was found in the tree, or its statement was outvoted."""

@@ -21,6 +21,20 @@ _HEIR = "test_an_heir_leads_as_soon_as_the_others_are_there_and_its_answers_may_
 _PAST = "test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_be_asked_for_the_oldest_first"
 
 MUTANTS = [
+    Mutant(
+        "split-late-copy-waits-for-ever",
+        _SPLITS,
+        "                await self._begin_rest(table, former, *children)\n",
+        "                pass\n",
+        (_CARRIED + "test_a_copy_that_heard_of_nothing_until_the_map_was_written_begins_then",),
+    ),
+    Mutant(
+        "split-log-replicas-not-asked",
+        _SPLITS,
+        "if logs or node.number not in info.logs]",
+        "if node.number not in info.logs]",
+        ("tests/unit/control/test_split_whole.py::test_who_keeps_the_log_alone_keeps_the_childrens_too",),
+    ),
     Mutant("split-past-forgotten-from-its-middle", _CATALOGUE, "not (older or place in shown", "not (place in shown", (_KNOWN + _PAST,)),
     Mutant("split-past-forgotten-under-a-stream", _CATALOGUE, "(older or place in shown or", "(older or", (_KNOWN + _PAST,)),
     Mutant("split-past-forgotten-before-a-copy-begins", _CATALOGUE, " or children & fresh):", "):", (_KNOWN + _PAST,)),
@@ -192,8 +206,8 @@ MUTANTS = [
     Mutant(
         "split-child-begun-empty",
         _SPLITS,
-        "heal=all(serve))",
-        "heal=True)",
+        "heal=all(serve), logs=True)",
+        "heal=True, logs=True)",
         (_CARRIED + "test_a_member_without_a_copy_is_healed_when_the_others_serve",),
     ),
     Mutant(

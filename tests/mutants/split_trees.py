@@ -5,9 +5,6 @@ from __future__ import annotations
 from tests.mutants.catalogue import Mutant
 
 _SIM = "tests/sim/test_split_trees.py::"
-_DIED_TWICE = (
-    "tests/unit/control/test_split_whole.py::test_a_copy_that_died_before_its_log_knew_of_its_tree_is_made_anew_though_it_dies_again",
-)
 _ON = (_SIM + "test_two_children_go_on_where_the_parent_ends",)
 _DIES = (_SIM + "test_a_node_that_dies_on_the_way_begins_again",)
 _SUM = (_SIM + "test_halves_that_do_not_add_up_begin_nothing",)
@@ -18,6 +15,34 @@ _SPLITTING = "storage/node/splitting.py"
 _TERM = "storage/replica/term.py"
 
 MUTANTS = [
+    Mutant(
+        "split-lacking-copy-is-not-seen",
+        "storage/node/hosting.py",
+        '        replica.lacks_its_tree("no copy was here of the partition that was split")\n',
+        '        replica.behind = True\n        replica.suspect("no copy was here of the partition that was split")\n',
+        (_SIM + "test_a_copy_that_rotted_divides_nothing_and_is_healed",),
+    ),
+    Mutant(
+        "split-tree-that-comes-too-late",
+        "storage/node/splitting.py",
+        "                    self._look(division)  # the child may have begun without a tree meanwhile\n",
+        "                    pass\n",
+        (_SIM + "test_a_tree_that_comes_too_late_is_none",),
+    ),
+    Mutant(
+        "split-leftovers-of-a-child",
+        "storage/node/hosting.py",
+        "            node.engine.drop(replica.partition)  # what an earlier life made of it, and died before its log began\n",
+        "",
+        (_SIM + "test_what_an_earlier_life_made_of_a_child_goes_when_its_log_begins_behind",),
+    ),
+    Mutant(
+        "split-half-that-is-not-there-is-told-of",
+        "storage/node/archive_source.py",
+        "        here = [half for half in halves if half in self._node.members]",
+        "        here = list(halves)",
+        (_SIM + "test_a_half_that_is_not_hosted_is_told_to_nobody",),
+    ),
     Mutant(
         "child-short-of-the-end",
         _SPLITTING,
@@ -91,26 +116,5 @@ MUTANTS = [
         "reader.range(start or FIRST_START, end)",
         "reader.range(FIRST_START, None)",
         ("tests/unit/btree/test_lmdb_engine.py::test_pins_see_one_lsn_while_the_tree_moves_on",),
-    ),
-    Mutant(
-        "unborn-tree-stays",
-        "storage/node/hosting.py",
-        "        self._node.engine.drop(replica.partition)\n        self._create_log(replica)\n        replica.keep_tree",
-        "        self._create_log(replica)\n        replica.keep_tree",
-        _DIED_TWICE,
-    ),
-    Mutant(
-        "no-tree-is-an-empty-one",
-        "storage/node/hosting.py",
-        "        replica.keep_tree(HEALING)  # that there is no tree",
-        "        # that there is no tree",
-        _DIED_TWICE,
-    ),
-    Mutant(
-        "no-tree-is-a-finding",
-        "storage/node/hosting.py",
-        "        replica.keep_tree(HEALING)  # that there is no tree",
-        "        replica.keep_tree(SUSPECT)  # that there is no tree",
-        _DIED_TWICE,
     ),
 ]

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
-from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp
 from scrubjay.sim.whole.commands import key_of, put, value_of
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema, LocalIndex
+from scrubjay.storage.catalogue import FinalSeal, FormerPartition, KeyAttribute, KeySchema, LocalIndex, SplitIntent
 from scrubjay.storage.commands.values import PutCommand, RangeRead, ReadAnswer, WriteAnswer
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -23,7 +23,7 @@ from scrubjay.storage.log.split import decode_born, read_born
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.cut_points import CutFinder
 from scrubjay.storage.node.errand_messages import FindCut, PrepareSplit, SplitPrepared
-from scrubjay.storage.replica import BASE, Replica
+from scrubjay.storage.replica import BASE, SUSPECT, Replica
 from tests.sim.story import Story, tell
 from tests.sim.test_split_log import LEFT, RIGHT, SPLIT, log_of
 
@@ -264,9 +264,8 @@ def test_a_copy_that_rotted_divides_nothing_and_is_healed() -> None:
         division = Division(story)
         await division.fill(20)
         bad = story.followers()[0]
-        for name in division.names:
-            if name != bad:
-                await division.prepared(name)
+        for name in division.names:  # so that half of each tree lies there
+            await division.prepared(name)
         story.replica(bad).suspect("of this test")
         with pytest.raises(Unavailable) as refused:
             await division.prepare(bad)
@@ -277,11 +276,101 @@ def test_a_copy_that_rotted_divides_nothing_and_is_healed() -> None:
         assert (await division.prepare(bad, heal=True)).begun
         for child in (LEFT, RIGHT):
             copy = story.replica(bad, child)
-            assert (copy.behind, copy.status.serves) == (True, False)
+            assert (copy.behind, copy.state) == (True, SUSPECT), "whoever heals sees that it lacks its tree"
             group = copy.group
             assert group is not None
             assert group.last == 0
         assert all(leader.leads for leader in leaders)
+        await story.until(lambda: all(story.replica(bad, child).logged for child in (LEFT, RIGHT)))
+        story.host(bad).crash(power=True)
+        story.host(bad).start()
+        await story.until(lambda: any(node.name == bad and node.started for node in story.cluster.nodes()))
+        await division.begun(bad)
+        await story.until(lambda: all(story.replica(bad, child).group is not None for child in (LEFT, RIGHT)))
+        for child in (LEFT, RIGHT):
+            copy = story.replica(bad, child)
+            assert (copy.behind, copy.state, copy.status.vote) == (True, SUSPECT, "votes"), (
+                "what lies there is no sign of a log that lost something"
+            )
+
+    tell(scene)
+
+
+def test_a_tree_that_comes_too_late_is_none() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        division = Division(story)
+        await division.fill(20)
+        bad = story.followers()[0]
+        for name in division.names:
+            if name != bad:
+                await division.prepared(name)
+        await division.end()
+        healing = story.node(bad).services.splitting._healing
+        load_rows, loaded = healing.load_rows, list[PartitionId]()
+
+        async def late(replica: Replica, *of: Any) -> Any:
+            found = await load_rows(replica, *of)
+            loaded.append(replica.partition)
+            story.replica(bad).suspect("of this test")
+            assert (await division.prepare(bad, heal=True)).begun
+            return found
+
+        healing.load_rows = late  # type: ignore[method-assign]
+        assert not (await division.prepare(bad)).begun
+        await story.sleep(1)
+        assert loaded == [LEFT]
+        assert [story.replica(bad, child).tree for child in (LEFT, RIGHT)] == [None, None]
+
+    tell(scene)
+
+
+def test_what_an_earlier_life_made_of_a_child_goes_when_its_log_begins_behind() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        division = Division(story)
+        await division.fill(20)
+        late = story.followers()[0]
+        for name in division.names:
+            await division.prepared(name)
+        story.host(late).crash(power=True)
+        trees = story.cluster.trees[NodeName(late)].trees
+        assert {LEFT, RIGHT} <= set(trees)
+        await division.end()
+        await division.begun(*[name for name in division.names if name != late])
+        await division.judge()
+        story.host(late).start()
+        await story.until(lambda: any(node.name == late and node.started for node in story.cluster.nodes()))
+        node = story.node(late)
+        former = FormerPartition(
+            story.table("t").partitions[0],
+            FinalSeal(story.partition, 30, 40, "", "", 0),
+            SplitIntent("", story.partition, "", LEFT, RIGHT, 1),
+        )
+        mapped = replace(story.table("t"), former=(former,))
+        for info in (division.left, division.right):
+            node.hosting.host(mapped, replace(info, fresh=(node.number,)))
+            assert info.partition_id not in trees
+            assert story.replica(late, info.partition_id).state == SUSPECT
+
+    tell(scene)
+
+
+def test_a_half_that_is_not_hosted_is_told_to_nobody() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        division = Division(story)
+        await division.fill(10)
+        for name in division.names:
+            await division.prepared(name)
+        await division.end()
+        await division.begun(*division.names)
+        node = story.node(division.names[0])
+        source, heard = NodeLogSource(node), list[PartitionId]()
+        source.subscribe(lambda partition: heard.append(node.members[partition].partition))
+        node.hosting.forget(LEFT)
+        source.notify(story.partition)
+        assert heard == [story.partition, RIGHT]
 
     tell(scene)
 

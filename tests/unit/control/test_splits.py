@@ -34,6 +34,8 @@ class Script:
         self.lacks: set[NodeName] = set()
         self.splits = self.begins = self.stated = True
         self.lost = False
+        self.late: set[NodeName] = set()
+        """Nodes on which the children do not begin."""
         self.split: Split | None = None
         self.after = self.known_until = 0
         self.asked = 0
@@ -124,6 +126,12 @@ class Scripted:
         elif isinstance(request, port.Host) and request.parent is not None:
             script.hosted.add((self._node.name, request.info.partition_id))
             done(port.HostedHere(True))
+        elif (
+            isinstance(request, port.Host)
+            and self._node.name in script.late
+            and (self._node.name, request.info.partition_id) in script.hosted
+        ):
+            done(port.HostedHere(True))  # it is there, and waits for the errand
         else:
             self._node.ask(request, done, timeout_s=timeout_s)
 
@@ -135,7 +143,7 @@ class Scripted:
             script.healed.add(name)
             serve = [script.house.cluster.parts.fleet.leader(child.partition_id) for child in (errand.left, errand.right)]
             script.healed_early = script.healed_early or None in serve
-        begun = script.split is not None and script.begins
+        begun = script.split is not None and script.begins and name not in script.late
         if begun:
             table = msgspec.structs.replace(errand.table, status="CREATING", split=msgspec.UNSET)
             for child in (errand.left, errand.right):
@@ -223,6 +231,21 @@ def test_what_is_no_split_is_refused() -> None:
     told.begin()
     with pytest.raises(Conflict, match="is being split"):
         told.begin()
+
+
+def test_a_copy_that_heard_of_nothing_until_the_map_was_written_begins_then() -> None:
+    told = Told()
+    house, script = told.house, told.script
+    house.stop_agents()
+    script.late = {NodeName("n3")}
+    told.begin()
+    assert [info.fresh for info in told.mapped()] == [(3,), (3,)]
+    house.pass_time(2)
+    with pytest.raises(Unavailable) as refused:
+        house.run(told.splits.begin(told.now, told.now.partitions[0], bytes([0x40]) + bytes(15)))
+    assert "being made" in refused.value.fields["why"]
+    script.late.clear()
+    house.until(lambda: [info.fresh for info in told.now.partitions] == [(), ()])
 
 
 def test_tables_of_the_system_are_not_split() -> None:

@@ -1,0 +1,88 @@
+"""Whoever splits partitions in the profile "whole", of the seeds from SPLITS_FROM on: at any moment, at any key, while everything else goes wrong too; in some of the runs a partition that grows is split by itself.
+What was begun must come to its end once the faults are over, and the children must be all that is left."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.sim.rand import Stream
+from scrubjay.sim.whole.clients import KEYS
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.sim.world import World
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.keys import HASH_BYTES
+
+SPLITS_FROM = 13_000
+SPLITS_MAX = 3
+"""In a run: what a partition becomes has to have rows."""
+BY_SIZE, SIZE_BYTES = 0.3, 600
+"""In how many of the runs a partition of so many bytes of items is split by itself."""
+BEGIN_S = 10.0
+
+
+class SplitsOperator:
+    """table: whose partitions are split. over: he begins nothing more."""
+
+    def __init__(self, world: World, cluster: WholeCluster, draw: Stream, table: str) -> None:
+        self._world, self._cluster, self._draw, self._table = world, cluster, draw, table
+        self._begun = 0
+        self.over = False
+
+    async def run(self) -> None:
+        while not self.over and self._begun < SPLITS_MAX:
+            await self._cluster.env.tasks.sleep(self._draw.between(300, 8_000) / 1000)
+            if self._cluster.ready and not self.over:
+                await self._act()
+
+    async def _act(self) -> None:
+        table = self._cluster.store.table(self._table)
+        splits = self._cluster.parts.splits
+        if table is None or splits is None:
+            return
+        cut = key_of(self._draw.between(0, KEYS - 1))[:HASH_BYTES]
+        info = next(one for one in reversed(table.partitions) if bytes.fromhex(one.lo) <= cut)
+        try:
+            await self._cluster.ask(splits.begin(table, info, cut), seconds=BEGIN_S)
+        except ScrubjayError as error:
+            self._world.note(f"split: not now: {error}")
+            return
+        self._begun += 1
+
+    # ------------------------------------------------------------------ what must be so in the end
+
+    def left(self) -> str:
+        """Which split has not come to its end, "": all have."""
+        cluster = self._cluster
+        if not cluster.ready:
+            return "the control part is not up"
+        for table in cluster.metadata.tables.values():
+            if table.status == "ACTIVE" and (why := _left_of(table)):
+                return f"{table.name}: {why}"
+        return ""
+
+    def done(self) -> int:
+        """How many partitions of the clients' table were split."""
+        table = self._cluster.store.table(self._table)
+        return 0 if table is None else len(table.former or ())
+
+
+def _left_of(table: TableMeta) -> str:
+    if not isinstance(table.split, msgspec.UnsetType):
+        return f"partition {table.split.parent} is to be split still"
+    for former in table.former or ():
+        if former.archived_at is None:
+            return f"the log of {former.info.partition_id}, which was split, is not archived to its end"
+    fresh = [info.partition_id for info in table.partitions if info.fresh]
+    return f"copies of {fresh} have not begun" if fresh else ""
+
+
+def draw_splits(seed: int, world: World) -> Stream | None:
+    """His own draws; None: nothing is split."""
+    return world.stream("splits") if seed >= SPLITS_FROM else None
+
+
+def draw_size(draw: Stream | None) -> int:
+    """See `open_control`."""
+    return SIZE_BYTES if draw is not None and draw.chance(BY_SIZE) else 0
