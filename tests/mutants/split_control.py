@@ -22,6 +22,13 @@ _PAST = "test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_
 
 MUTANTS = [
     Mutant(
+        "split-feed-falls-over-the-map",
+        "storage/control/indexing/feeding.py",
+        "stated.get(self._info.partition_id)",
+        "stated[self._info.partition_id]",
+        ("tests/unit/control/test_split_follow.py::test_an_index_is_fed_to_the_end_of_the_parent_and_then_from_both_children",),
+    ),
+    Mutant(
         "split-late-copy-waits-for-ever",
         _SPLITS,
         "                await self._begin_rest(table, former, *children)\n",

@@ -202,7 +202,10 @@ class IndexFeed:
         while True:
             table = self._parts.metadata.tables.get(self._table.table_id)
             stated = None if table is None else self._parts.fleet.stated(table)
-            page = None if stated is None else await self._page(b"", stated[self._info.partition_id], rows=1)
+            behind = (
+                None if stated is None else stated.get(self._info.partition_id)
+            )  # it may have been split meanwhile: then who feeds its children is another
+            page = None if behind is None else await self._page(b"", behind, rows=1)
             if page is not None:
                 return page.lsn
             await self._parts.env.tasks.sleep(WAIT_S)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from scrubjay.client import AdminClient
 from tests.fixtures.certificates import Authority
 from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.wait import wait_for
@@ -146,7 +147,13 @@ def windows(cluster: ClusterOfProcesses) -> list[Any]:
     return found
 
 
-def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses) -> None:
+def partitions(cluster: ClusterOfProcesses) -> tuple[int, int, bool]:
+    """Of the table: how many it has, how many were split, whether one is being split."""
+    found = AdminClient(cluster.url(DURABILITY)).get("table/partitions", {"table": TABLE})
+    return len(found["partitions"]), len(found["former"]), found["split"] is not None
+
+
+def test_a_node_that_is_killed_while_what_it_leads_is_split_loses_nothing_and_comes_back(cluster: ClusterOfProcesses) -> None:
     stop = threading.Event()
     writers = [Writer(cluster, number, stop) for number in range(6)]
     for writer in writers:
@@ -155,6 +162,8 @@ def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses)
     code, status = cluster.cli("cluster", "status")
     assert code == 0
     leader = next(one["leader"] for one in status["partitions"] if one["table"] == TABLE)
+    AdminClient(cluster.url(DURABILITY)).post("table/split", {"table": TABLE, "at": None})
+    wait_for(lambda: partitions(cluster)[1:] != (0, False), timeout=30)
     cluster.kill(leader)
     killed = time.monotonic()
     wait_for(lambda: all(writer.last_ack > killed + 1.0 for writer in writers), timeout=FAIL_OVER_S + 5)
@@ -171,6 +180,7 @@ def test_a_killed_node_loses_nothing_and_comes_back(cluster: ClusterOfProcesses)
         for place, (key, count) in enumerate(sorted(writer.acked.items())):
             found = value(clients[place % len(clients)], key)
             assert found == count or found in writer.perhaps[key], (key, count, found)
+    wait_for(lambda: partitions(cluster) == (2, 1, False), timeout=60)
     wait_for(lambda: cluster.cli("cluster", "status", at=leader)[0] == 0, timeout=90)
 
 

@@ -122,6 +122,14 @@ def test_an_index_is_fed_to_the_end_of_the_parent_and_then_from_both_children(mo
     assert {view.partition for view in views} == {info.partition_id for info in house.table("indexed").partitions}
     assert not any(view.backfilling or view.lost for view in views)
     assert sum(view.rows for view in views) == 0, "no item was put in anew"
+    table = house.table("indexed")
+    assert table.former
+    assert table.global_indexes
+    late = IndexFeed(house.cluster.parts.feeds._parts, table, table.former[0].info, table.global_indexes[0])
+    begins = house.env.tasks.spawn(late._beginning(), name="of a partition that is no more")
+    house.pass_time(1)
+    assert not begins.done(), "it falls over nothing: whoever feeds the children ends it"
+    begins.cancel()
     done(house, "indexed")
 
 
