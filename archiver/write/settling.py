@@ -39,7 +39,7 @@ class Settler:
         status: AgentStatus,
         jobs: Jobs | None,
     ) -> None:
-        """status: counted in. jobs: worker processes for checks and compression; None: done inline."""
+        """status: counted in. jobs: worker processes for checks and compression of what is larger than `checked_here_bytes`; None: done inline."""
         self.writer = writer
         self.options = options
         self.status_now = status
@@ -158,7 +158,7 @@ class Settler:
 
         async def checked(generation: int) -> Outgoing:
             asked = request(segment, facts, raw, generation=generation, after_stamp=after_stamp)
-            if self._jobs is not None:
+            if self._jobs is not None and len(raw) > self.options.checked_here_bytes:
                 return from_job(await self._jobs.run(PREPARE_LATE_JOB if late else PREPARE_JOB, asked))
             return await self._env.tasks.blocking(lambda: prepare(asked))
 

@@ -9,7 +9,30 @@ _NOTHING = f"{_LOADED}::test_nothing_is_loaded_that_is_not_asked_for"
 _END = (f"{_LOADED}::test_a_process_ends_with_what_it_owes_and_is_not_taken_apart",)
 _TABLES = "tests/unit/items/test_partiql.py"
 
+_SMALL = ("tests/unit/archiver/test_archive_agent.py::test_no_job_is_begun_for_a_small_segment",)
+
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "a-worker-is-started-for-two-records",
+        "archiver/write/settling.py",
+        "if self._jobs is not None and len(raw) > self.options.checked_here_bytes:",
+        "if self._jobs is not None:",
+        _SMALL,
+    ),
+    Mutant(
+        "a-large-segment-is-checked-in-the-server",
+        "archiver/write/settling.py",
+        "if self._jobs is not None and len(raw) > self.options.checked_here_bytes:",
+        "if False:",
+        _SMALL,
+    ),
+    Mutant(
+        "a-worker-is-started-for-what-is-just-small-enough",
+        "archiver/write/settling.py",
+        "len(raw) > self.options.checked_here_bytes",
+        "len(raw) >= self.options.checked_here_bytes",
+        _SMALL,
+    ),
     Mutant(
         "every-verb-is-loaded",
         "scrubjay/verbs/__init__.py",

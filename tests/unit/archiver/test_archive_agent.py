@@ -565,8 +565,11 @@ def test_memory_is_bounded_over_many_partitions() -> None:
     assert all(complete(bench, sample) for sample in samples)
 
 
+IN_JOBS = AgentOptions(checked_here_bytes=0)
+
+
 def test_jobs_do_the_checks_when_there_are_any() -> None:
-    bench, sample = Bench(), history(segments=2)
+    bench, sample = Bench(options=IN_JOBS), history(segments=2)
     jobs = LoneJobs(bench.loop, bench.memory, LoneDisk())
     bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
     bench.loop.run_for(5)
@@ -574,9 +577,23 @@ def test_jobs_do_the_checks_when_there_are_any() -> None:
     assert jobs.ran == [scrubjay.archiver.write.settling.PREPARE_JOB] * 3
 
 
+def test_no_job_is_begun_for_a_small_segment() -> None:
+    """No worker process is started for the few records that an idle server seals."""
+    sample = history(segments=2)
+    sizes = sorted(segment.raw_size for segment in sample.segments)
+    assert sizes[0] < sizes[-1]
+    for bytes_max, begun in ((sizes[-1], 0), (sizes[-1] - 1, 1), (sizes[0] - 1, len(sizes))):
+        bench = Bench(options=AgentOptions(checked_here_bytes=bytes_max))
+        jobs = LoneJobs(bench.loop, bench.memory, LoneDisk())
+        bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
+        bench.loop.run_for(5)
+        assert complete(bench, sample)
+        assert len(jobs.ran) == begun
+
+
 def test_the_check_of_a_segment_gives_way_until_it_is_late() -> None:
     """What the store kept waiting is late, and is not made to wait for anybody else."""
-    bench, sample = Bench(), history(segments=2)
+    bench, sample = Bench(options=IN_JOBS), history(segments=2)
     jobs = LoneJobs(bench.loop, bench.memory, LoneDisk())
     bench.store.down = True
     bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
