@@ -97,6 +97,7 @@ class ConsensusNemesis:
         self._old_trees: dict[NodeName, dict[PartitionId, GroupTree]] = {}
         self._faulting = True
         self._ambushes = world.stream("ambush")
+        self._afterwards = world.stream("afterwards")
         self._plot_until = 0
         self.hush_until = 0
         """Clients ask nothing before this time."""
@@ -384,7 +385,7 @@ class ConsensusNemesis:
         self.world.after(600_000, strike)
 
     def _plot_power(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
-        """Power fails for two while their disks are slow and the third is away."""
+        """Power fails for two while their disks are slow and the third is away; that one and the old leader may have to go on without the other."""
         self._leave_out(draw, second, 400_000, 500_000)
         for host in (leader, first):
             host.disk.faults.sync_us = (40_000, 150_000)
@@ -395,6 +396,8 @@ class ConsensusNemesis:
                 if self._faulting:
                     host.crash(power=True)
                     self._restart_later(host, draw.between(1_000, 200_000))
+            if self._faulting and self._afterwards.chance(0.5):
+                self._leave_out(self._afterwards, first, 2_000_000, 2_800_000)
 
         self.world.after(draw.between(200_000, 400_000), strike)
 

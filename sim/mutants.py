@@ -314,7 +314,7 @@ KILLERS: dict[str, int] = {
     "slot-wise": 2,
     "adoption-in-pieces": 42,
     "count-unanswered": 2,
-    "no-epoch": 40,
+    "no-epoch": 106,
     "forget-quiet": 17,
     "count-from-receipt": 36,
     "forgotten-epoch": 1,

@@ -156,14 +156,17 @@ def what_was_acknowledged_outlasts_a_blackout(
 
 
 def a_strong_read_asks_whoever_leads_now(seed: int, *, storage: StorageOptions, consensus: ConsensusOptions, agent: AgentOptions) -> str:
-    """The leader is cut off from the other nodes, not from the router, which knows no other. Those elect another, a write is acknowledged there, and whoever reads
-    through the router sees it."""
+    """The leader is cut off from the other nodes, not from the router, which knows no other, and it is stopped, or it would see that nobody answers it. Those elect another, a write is acknowledged
+    there, and whoever reads through the router sees it when the first one goes on."""
     told = _Told(seed, storage=storage, consensus=consensus, agent=agent)
     told.begin()
     told.put(1, 1)
     router, network = told.cluster.router, told.world.net
     old = router.leader(told.partition)
     assert old is not None
+    told.until(lambda: False, seconds=3)
+    stopped = next(host for host in told.cluster.hosts if host.name == old).life
+    stopped.pause()
     for name in told.cluster.names:
         if name != old:
             network.cut_link(old, name)
@@ -178,6 +181,7 @@ def a_strong_read_asks_whoever_leads_now(seed: int, *, storage: StorageOptions, 
         return any(isinstance(answer, WriteAnswer) for answer in answers)
 
     assert told.until(acknowledged), "the others elected nobody"
+    stopped.resume()
     found = told.get(1)
     return "" if found == 2 else f"value 2 is acknowledged, and a strong read answers {found}: a leader that was replaced"
 

@@ -70,6 +70,11 @@ class Campaigner:
         )
         if hears:
             self._election.doubt_owner(now)
+        elif state.campaign is not None:
+            # Two campaigns undo each other, and ours has begun: its Prepare waits for the sync of our own promise, or was lost on its way there.
+            hears = True
+            if state.campaign.own and sender.node in state.campaign.asked and sender not in state.campaign.answers:
+                state.out.answer(sender.node, Prepare(state.campaign.ballot))
         # Nobody waits for the better log of a member that will not stand itself: what it has is adopted from it.
         stands = state.may_lead and state.votes and state.members.leads
         accepted, last = (state.accepted, state.log.last) if stands else (NONE, Lsn(0))

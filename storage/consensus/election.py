@@ -13,6 +13,8 @@ from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
 
 _BACKOFF_MAX = 4
+_PROMISES_IN_TURN = 4
+"""A campaign is given as long as so many reservations of the clock took to become durable: its own promise, that of another, whose disk may be slower, and some more."""
 _OWNER_FIRST = 0.05
 """Part of the usual wait after which a member campaigns whose ballot is the last that was owned, or that led what its group was made of."""
 
@@ -90,9 +92,10 @@ class Election:
         self.at = now.boot_us + int(self._state.options.election_us * (1.0 + self._jitter()))
 
     def patience_us(self) -> int:
-        """How long a campaign may gather promises: twice as long after each that came to nothing. A promise leaves when it is synced, behind the batch before it: where
-        that takes as long as the first campaign lasts, campaigns of that length never end well, and nobody would lead for as long as the disks, or the machine, are slow."""
-        return self._state.options.campaign_us << self._failures
+        """How long a campaign may gather promises: as long as two take to become durable, ours and then theirs, and twice as long after each campaign that came to nothing.
+        A promise leaves when it is synced, behind the batch before it: campaigns shorter than that never end well, and nobody would lead for as long as the disks, or the machine, are slow."""
+        options = self._state.options
+        return max(options.campaign_us << self._failures, _PROMISES_IN_TURN * self._state.clock.slow_us)
 
     def arm_after_defeat(self, now: Now) -> None:
         """A ballot of ours was given up: the longer, the more campaigns failed in a row."""

@@ -277,8 +277,16 @@ class Leader:
                 self._maybe_confirm(follower, now)
         if self._lease.held(now):
             leadership.lease_at = None
+        elif self._hears_nobody():
+            # What we say may well be heard, and our asks bind whoever could lead instead: the lease will not come back, so there is nothing to wait for.
+            leadership.lease_at = now.boot_us
         elif leadership.lease_at is None:
             leadership.lease_at = now.boot_us + self._state.options.resign_after_us
+
+    def _hears_nobody(self) -> bool:
+        """So many members are silent that the others are no quorum with us."""
+        members, liveness = self._state.members, self._state.liveness
+        return not members.enough([peer for peer in members.peers if not liveness.silent(peer.node)])
 
     # --- memory ---
 

@@ -23,6 +23,8 @@ from scrubjay.storage.consensus.ready import Envelope, Now
 
 _ASKS_KEPT = 4
 """Asks are remembered for this many times D; a grant for an older one is of no use in any case."""
+SILENT_ASKS = 3
+"""A peer that said nothing since so many asks is silent. Not fewer: of a node that was stopped, the ask before and the one after may wait for answers that it has not read."""
 MOVED_MAX = 4096
 """Chosen indexes in one message; the rest waits for the next."""
 
@@ -43,7 +45,7 @@ NO_CREDIT = Credit(0, 0, Stamp(0), 0)
 
 
 class _Peer:
-    __slots__ = ("asked_us", "boot", "credit", "credited", "epoch", "moved", "sent", "supporting", "until_us")
+    __slots__ = ("asked_us", "boot", "credit", "credited", "epoch", "moved", "sent", "supporting", "unanswered", "until_us")
 
     def __init__(self) -> None:
         self.boot = 0
@@ -53,6 +55,8 @@ class _Peer:
         self.credit = NO_CREDIT
         self.credited = False
         self.asked_us = -1
+        self.unanswered = 0
+        """Asks since it said anything."""
         self.moved: dict[PartitionId, tuple[Ballot, Lsn]] = {}
         self.sent: dict[PartitionId, tuple[Ballot, Lsn]] = {}
 
@@ -124,6 +128,11 @@ class Liveness:
         """A grant of `node` is live: it can be reached both ways."""
         return self.credit(node).until_us > now.boot_us
 
+    def silent(self, node: int) -> bool:
+        """Asked again and again, `node` says nothing at all: it is gone, or this node does not hear it."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.unanswered >= SILENT_ASKS
+
     def boot_of(self, node: int) -> int:
         """Boot count that `node` last asked with; 0 if it never asked."""
         peer = self._peers.get(node)
@@ -186,6 +195,7 @@ class Liveness:
             self._note_ask(now)
             for node, peer in self._peers.items():
                 peer.asked_us = boot
+                peer.unanswered += 1
                 peer.sent = dict(list(peer.moved.items())[:MOVED_MAX]) if len(peer.moved) > MOVED_MAX else dict(peer.moved)
                 moved = tuple((partition, *value) for partition, value in peer.sent.items())
                 out.append(Envelope(node, Ask(self.boot_count, boot, stamp, moved)))
@@ -216,6 +226,7 @@ class Liveness:
         peer = self._peers.get(sender)
         if peer is None:
             return []
+        peer.unanswered = 0
         if isinstance(message, Ask):
             return self._on_ask(sender, peer, message, now)
         if isinstance(message, Grant):

@@ -172,7 +172,7 @@ class AskHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
 
 
 class LogHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
-    """Answer to AskHealth, with the state of the log, so that the member with the best log goes first."""
+    """Answer to AskHealth, with the state of the log, so that the member with the best log goes first. hears: the leader is heard, or a campaign is under way here."""
 
     nonce: int
     promised: int

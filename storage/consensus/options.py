@@ -10,8 +10,8 @@ class ConsensusOptions:
     """grant_us: D, how long a grant supports a node, counted from receipt.
 
     interval_us: time between two asks of one node. drift_us: by how much two boot clocks, or the boot and the wall clock of one node, may move apart within D.
-    election_us: base of the random wait before a campaign. campaign_us: how long a first campaign may gather promises, each that follows in vain twice as long (`Election.patience_us`).
-    retry_us: an unanswered message is sent again after this. resign_after_us: a leader without the lease for this long resigns.
+    election_us: base of the random wait before a campaign. campaign_us: how long a first campaign may gather promises where syncs are quick, each that follows in vain twice as long (`Election.patience_us`).
+    retry_us: an unanswered message is sent again after this. resign_after_us: a leader without the lease for this long resigns; one that hears nobody at once.
     chosen_delay_us: how long a moved chosen index may wait for company before it is told to followers.
     batch_bytes: records in one message. inflight_bytes: unanswered bytes per follower. window_bytes: proposed and not yet chosen, per partition.
     tail_bytes: applied records kept in memory for followers that lag; beyond it they are read from the WAL.

@@ -21,8 +21,8 @@ QUICK = {"emptied-votes": 1, "learners-count": 1, "log-replica-leads": 9}
 
 
 def test_a_seed_holds_and_its_members_change() -> None:
-    result = MembersRun(2, seconds=8).run()
-    assert not result.violation, f"{result.violation}\npython -m scrubjay.sim run --profile members --seed 2 --seconds 8 --trace"
+    result = MembersRun(4, seconds=8).run()
+    assert not result.violation, f"{result.violation}\npython -m scrubjay.sim run --profile members --seed 4 --seconds 8 --trace"
     assert result.unknown == 0
     assert result.changes >= 5
     assert {"AddLearner", "LetVote", "Remove"} <= result.faults.keys()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from scrubjay.base.errors import Corrupt
@@ -25,6 +27,7 @@ from scrubjay.storage.consensus.messages import (
     Snapshot,
     Stage,
 )
+from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.log.record import RecordKind, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
@@ -263,10 +266,124 @@ def test_an_heir_that_nobody_answers_waits_as_the_others_do() -> None:
 
 def test_a_leader_that_cannot_hear_resigns_so_that_others_may_lead(trio: Trio) -> None:
     leader = trio.elect()
+    trio.advance(OPTIONS.resign_after_us)
     trio.drop = lambda sender, receiver, message: receiver == leader.number
-    trio.advance(OPTIONS.resign_after_us + 3_000_000)
+    trio.advance(OPTIONS.grant_us + 200_000)
+    assert any(trio[peer.node].liveness.supports(leader.number, trio.now) for peer in leader.group.members.peers), "its asks are heard"
     assert not leader.group.leading
-    assert trio.leader() is not leader
+    assert trio.leader() is not leader, "within a lease and an election, as when it is cut off both ways"
+
+
+def test_a_leader_that_hears_too_few_but_some_waits_for_its_lease(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.advance(OPTIONS.resign_after_us)
+    trio.drop = lambda sender, receiver, message: receiver == leader.number and not isinstance(message, Ask)
+    trio.advance(OPTIONS.grant_us + OPTIONS.resign_after_us - 500_000)
+    assert not leader.group.lease.held(trio.now)
+    assert leader.group.leading, "they are there, and may answer again"
+    trio.advance(1_000_000)
+    assert not leader.group.leading
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_a_pause_longer_than_the_lease_is_not_taken_for_the_silence_of_others(trio: Trio, unread: bool) -> None:
+    leader = trio.elect()
+    trio.advance(OPTIONS.resign_after_us)
+    ballot_ = leader.group.ballot
+    if unread:  # stopped right after an ask, whose answers wait for it
+        trio.drop = lambda sender, receiver, message: receiver == leader.number
+        trio.advance(OPTIONS.interval_us)
+        trio.drop = lambda sender, receiver, message: False
+    trio.now = Now(trio.now.boot_us + OPTIONS.grant_us, trio.now.wall_us + OPTIONS.grant_us)
+    trio.advance(OPTIONS.interval_us)
+    assert leader.group.lease.held(trio.now)
+    assert leader.group.ballot == ballot_, "nobody else had led meanwhile"
+
+
+def test_whoever_campaigns_is_not_overtaken_while_its_own_promise_is_not_synced(trio: Trio) -> None:
+    first, second = _without_leader(trio)
+    first.hold_sync = True
+    first.group.campaign(trio.now)
+    trio.pump(first)
+    trio.advance(600_000)
+    assert [one for one in trio.said(AskHealth) if one[0] == second.number]
+    assert second.group.state.campaign is None
+    assert second.group.ballot < first.group.ballot
+    first.group.step(9, AskHealth(first.group.ballot, 1, 1), trio.now)  # nobody's business
+    first.hold_sync = False
+    trio.sync(first)
+    first.group.step(9, AskHealth(first.group.ballot, 2, 1), trio.now)
+    trio.pump(first)
+    assert sorted([to for sender, to, message in trio.queue if isinstance(message, Prepare)]) == [2, 3]
+    trio.advance(100_000)
+    assert trio.leader() is first
+
+
+def test_a_prepare_that_was_lost_is_said_again_to_who_asks(trio: Trio) -> None:
+    first, second = _without_leader(trio)
+    trio.drop = lambda sender, receiver, message: isinstance(message, Prepare)
+    first.group.campaign(trio.now)
+    trio.pump(first)
+    trio.settle()
+    trio.drop = lambda sender, receiver, message: {sender, receiver} != {first.number, second.number}
+    trio.advance(OPTIONS.election_us * 2)
+    assert first.group.leading, "before its campaign was over"
+
+
+def test_whoever_gave_its_campaign_up_keeps_nobody_from_one(trio: Trio) -> None:
+    first, second = _without_leader(trio)
+    first.hold_sync = True
+    first.group.campaign(trio.now)
+    trio.pump(first)
+    while first.group.state.campaign is not None:
+        assert second.group.state.campaign is None
+        trio.advance(25_000)
+    first.group.set_lead(False, trio.now)
+    trio.advance(200_000)
+    assert second.group.state.campaign is not None
+
+
+def test_a_campaign_lasts_as_long_as_promises_take_to_be_durable(trio: Trio) -> None:
+    first, second = _without_leader(trio)
+    for node in (first, second):
+        node.hold_sync = True
+    first.clock.slow_us = 1_000_000
+    first.group.campaign(trio.now)
+    trio.pump(first)
+    trio.advance(2_000_000)
+    trio.sync(first)
+    trio.advance(1_900_000)
+    trio.sync(second)
+    trio.settle()
+    assert first.group.state.campaign is not None
+    assert first.group.state.campaign.fetching, "own promise after two seconds, the other's two later"
+
+
+def test_a_campaign_after_one_that_came_to_nothing_is_given_twice_as_long(trio: Trio) -> None:
+    """The other disk may be slower than one's own, and says nothing of it."""
+    first, second = _without_leader(trio)
+    second.group.set_lead(False, trio.now)
+    second.hold_sync = True
+    lasted: list[int] = []
+    for _ in range(3):
+        while first.group.state.campaign is None:
+            trio.advance(25_000)
+        began_us = trio.now.boot_us
+        while first.group.state.campaign is not None:
+            trio.advance(25_000)
+        lasted.append(trio.now.boot_us - began_us)
+    assert [later > 1.8 * earlier for earlier, later in itertools.pairwise(lasted)] == [True, True], lasted
+
+
+def _without_leader(trio: Trio) -> tuple[Node, Node]:
+    """The two followers of a leader that was cut off, at the moment when nothing binds them any more."""
+    leader = trio.elect()
+    trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
+    first, second = [node for node in trio.nodes.values() if node is not leader]
+    while any(node.liveness.supports(leader.number, trio.now) for node in (first, second)):
+        trio.advance(25_000)
+    assert not any(node.group.state.campaign or node.group.leading for node in (first, second))
+    return first, second
 
 
 def test_resignation_is_durable_told_until_answered_and_asked_for(trio: Trio) -> None:
@@ -330,16 +447,17 @@ def test_the_lease_is_void_when_the_clocks_of_the_node_move_apart(trio: Trio) ->
 def test_after_an_epoch_moved_the_member_is_asked_once_more(trio: Trio) -> None:
     leader = trio.elect()
     one, other = [node for node in trio.nodes.values() if node is not leader]
-    trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
+    # It hears that the others are there, or it would give up; and nobody leads instead.
+    trio.drop = lambda sender, receiver, message: sender == leader.number or isinstance(message, AskHealth)
     trio.advance(OPTIONS.grant_us + 100_000)
     assert not leader.group.lease.held(trio.now)
     stop = {one.number, other.number}
     trio.drop = lambda sender, receiver, message: sender in stop and receiver in stop
     trio.delivered.clear()
     trio.advance(500_000)
-    if leader.group.leading:
-        assert leader.group.lease.held(trio.now)
-        assert trio.said(Accepted)
+    assert leader.group.leading
+    assert leader.group.lease.held(trio.now)
+    assert trio.said(Accepted)
 
 
 def test_closed_needs_lease_own_log_at_a_quorum_and_an_acknowledged_clock(trio: Trio) -> None:
