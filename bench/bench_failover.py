@@ -1,9 +1,10 @@
 """For how long nobody writes or reads strongly when something befalls the leader's node of a real cluster of four processes: p50 and worst of n, per fault.
 
-    python -m bench.bench_failover [--times 5] [--faults kill,stop,mute,deaf,cut,restart] [--lease 1500ms] [--folder DIR]
+    python -m bench.bench_failover [--times 5] [--faults kill,stop,mute,deaf,shut,cut,restart] [--lease 1500ms] [--folder DIR]
 
-Every process is in a network namespace of its own (root; else the three faults that need it are named and left out, and the exit code is 3). A fault befalls the node that leads the table: `kill` (SIGKILL, started again
-later), `stop` (SIGSTOP, then SIGCONT), `mute` (nothing it says reaches the other processes), `deaf` (nothing the others say reaches it), `cut` (both), `restart` (SIGTERM, started again when it is gone). Clients
+Every process is in a network namespace of its own (root; else the four faults that need it are named and left out, and the exit code is 3). A fault befalls the node that leads the table: `kill` (SIGKILL, started again
+later), `stop` (SIGSTOP, then SIGCONT), `mute` (nothing it says reaches the other processes), `deaf` (nothing the others say reaches it), `shut` (nothing reaches it over connections that the
+others made, as behind a firewall: it hears no answer, and what it says arrives and is acknowledged), `cut` (mute and deaf), `restart` (SIGTERM, started again when it is gone). Clients
 reach all of them all the while.
 
 What is measured, through each of the other two nodes: every 100 ms a put, a strong get and an eventually consistent one are sent, whether those before were answered or not. *Back* is the time from the fault to the
@@ -45,8 +46,8 @@ from tests.fixtures.wait import wait_for
 
 TABLE = "birds"
 WRITERS = 2
-FAULTS = ("kill", "stop", "mute", "deaf", "cut", "restart")
-OF_THE_NETWORK = ("mute", "deaf", "cut")
+FAULTS = ("kill", "stop", "mute", "deaf", "shut", "cut", "restart")
+OF_THE_NETWORK = ("mute", "deaf", "shut", "cut")
 WORST_S, MEDIAN_S, EVENTUAL_S = 4.0, 2.5, 1.0
 HOLD_S, HOLD_MAX_S = 4.0, 40.0
 """A fault lasts at least so long, and until everything is answered again; at most."""
@@ -254,6 +255,8 @@ def one(cluster: ClusterOfProcesses, spaces: Networks | None, probes: Probes, fa
                 spaces.lose(name, other)
             if fault in ("deaf", "cut"):
                 spaces.lose(other, name)
+            if fault == "shut":
+                spaces.lose(other, name, port=cluster.peer[name])
     begun = time.monotonic()
     while not (time.monotonic() - began > HOLD_S and probes.well(live)) and time.monotonic() - began < HOLD_MAX_S:
         time.sleep(0.1)
@@ -346,6 +349,7 @@ def main() -> int:
         faults = [fault for fault in faults if fault not in left_out]
     with contextlib.ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
         spaces = None if why is not None else stack.enter_context(Networks((*NODES, DURABILITY)))
         settings = f'[consensus]\nlease = "{asked.lease}"\n' if asked.lease else ""
         cluster = stack.enter_context(ClusterOfProcesses(folder, networks=spaces, settings=settings))
