@@ -52,6 +52,8 @@ LEFT_MAX = 500
 PREPARED_MIN = 2
 """Storage members on which the children's trees are that far, at least, if there are so many."""
 TELL_AGAIN_US = 5_000_000
+AGAIN_US = 100_000
+"""Between two questions for the children's trees while writes wait."""
 ERRAND_S = 30.0
 ASK_S = 2.0
 SPLIT_WAIT_S = 10.0
@@ -303,6 +305,8 @@ class _Carried:
         self.asked_us = 0
         self.why = ""
         self._children: dict[PartitionId, dict[NodeName, ReplicaFacts]] = {}
+        self._again_us = 0
+        self._preparing: Task[dict[int, TreesMade]] | None = None
 
     async def moment(self) -> Stamp:
         """A stamp behind that of the intent, whoever wrote it: of a write of the catalogue that comes later. Raises Unavailable, Conflict."""
@@ -378,6 +382,13 @@ class _Carried:
         said = [one if isinstance(one, TreesMade) else TreesMade(LEFT_MAX + 1, False) for one in found]
         return {node.number: one for node, one in zip(ports, said, strict=True)}
 
+    def _prepare_again(self, table: TableMeta, info: PartitionInfo) -> None:
+        """Every member is there, and divides its copy by itself: writes wait, so nobody waits for its word, and it is asked now and then."""
+        now_us = self._env.clock.boot_us()
+        if now_us >= self._again_us and (self._preparing is None or self._preparing.done()):
+            self._again_us = now_us + AGAIN_US
+            self._preparing = self._env.tasks.spawn(self._prepare(table, info), name=f"prepare split {info.partition_id}")
+
     async def ask(self, after: Stamp) -> str:
         """Ask for SPLIT; why it is not there yet, "": it is, or is about to be."""
         split = self._split
@@ -398,17 +409,22 @@ class _Carried:
             raise Unavailable("the table is gone", partition=self._split.parent)
         table, info = known
         children = coming(table)
-        for child in children:
-            self._children[child.partition_id] = await self._facts(child)
+        # all at once: writes wait for what this sees
+        *found, parent = await gather(self._env.tasks, [self._facts(one) for one in (*children, info)], name="facts")
+        for child, facts in zip(children, found, strict=True):
+            self._children[child.partition_id] = {} if isinstance(facts, BaseException) else facts
         serve = [any(one.answers for one in self._children[child.partition_id].values()) for child in children]
         missing = [node for node in self._fleet.members(info) if any(node.name not in found for found in self._children.values())]
         if not all(serve) or missing:
             self._host(table)
-            await self._prepare(table, info, heal=all(serve), logs=True)
+            if missing or info.logs:
+                await self._prepare(table, info, heal=all(serve), logs=True)
+            else:
+                self._prepare_again(table, info)
         if not all(serve):
             self.why = "a child has no leader yet"
             return None
-        final = next((one.final for one in (await self._facts(info)).values() if one.final is not None), None)
+        final = None if isinstance(parent, BaseException) else next((one.final for one in parent.values() if one.final is not None), None)
         self.why = "no two members have stated the end of its log yet"
         return final
 
