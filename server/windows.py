@@ -24,6 +24,7 @@ from scrubjay.scrubber.ledger import Proof
 from scrubjay.server.control import Control
 from scrubjay.server.ports import Report
 from scrubjay.storage.catalogue import TableMeta, every_partition, parent_of, splits_of
+from scrubjay.storage.control.fleet import Fleet, unarchived
 from scrubjay.storage.node.port import ReplicaFacts
 
 FOLLOW_S = 0.5
@@ -219,7 +220,7 @@ class Windows:
 
     def proven(self, table: TableMeta) -> Window:
         """As it is known now, with its holes; looks at nothing."""
-        return window_of_table(self.index, _facts(table, None))
+        return window_of_table(self.index, archived_table(table))
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         """See storage.control.backups.DurabilityPort."""
@@ -233,7 +234,7 @@ class Windows:
         store = await self._store_facts()
         return archive_status(
             self.index,
-            tables=[_facts(table, self.control) for table in tables],
+            tables=[archived_table(table) if self.control is None else archived_table_now(table, self.control.fleet) for table in tables],
             store=store,
             now_us=self._env.clock.wall_us(),
             lag_alarm_s=self._lag_alarm_us / 1e6,
@@ -355,20 +356,18 @@ def archived_table(table: TableMeta) -> ArchivedTable:
     return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at, splits=splits_of(table))
 
 
-def _facts(table: TableMeta, control: Control | None) -> ArchivedTable:
+def archived_table_now(table: TableMeta, fleet: Fleet) -> ArchivedTable:
+    """And what its copies say of their logs."""
     known_table = archived_table(table)
-    partitions = known_table.partitions
-    if control is None:
-        return known_table
-    unarchived = 0
+    lacking = 0
     counts = {1: 0, 2: 0, 3: 0}
     known = False
-    for partition in partitions:
-        copies = control.fleet.facts(PartitionId(partition))
+    for partition in known_table.partitions:
+        copies = fleet.facts(PartitionId(partition))
         if copies:
             known = True
+            lacking += unarchived(copies)
             best = max(copies, key=lambda facts: (facts.archived, sum(facts.archived_by)))
-            unarchived += best.unarchived
             for number in (1, 2, 3):
                 counts[number] += best.archived_by[number - 1]
-    return known_table._replace(unarchived_bytes=unarchived, attestations=counts if known else None)
+    return known_table._replace(unarchived_bytes=lacking, attestations=counts if known else None)

@@ -340,4 +340,11 @@ MUTANTS: list[Mutant] = [
         "        self._place, self._ask, self._done = place, ask, lambda answer: (self, done(answer))[1]\n",
         ("tests/unit/control/test_garbage.py::test_what_requests_leave_does_not_grow_with_their_number",),
     ),
+    Mutant(
+        "any-copy-says-what-is-unarchived",
+        "server/windows.py",
+        "lacking += unarchived(copies)",
+        "lacking += copies[0].unarchived",
+        ("tests/unit/control/test_fleet.py::test_what_is_acknowledged_and_not_archived_is_told_of_though_followers_have_not_applied_it",),
+    ),
 ]

@@ -193,8 +193,8 @@ def test_two_copies_at_once_have_one_writer(scrubjay_server: Make, place: Place,
     wait_for(lambda: sum(stopped_word(server) for server in serving) == len(serving) - 1, timeout=60)
     (writer,) = [server for server in serving if not stopped_word(server)]
     quiet(writer)
-    assert len({one["owner"] for one in place.manifests() if one["epoch"] == 2}) == 1
     assert restored(writer, "back") == by_key(scan(writer.port, "birds"))
+    assert len({one["owner"] for one in place.manifests() if one["epoch"] == 2}) == 1
 
 
 @pytest.mark.parametrize("nodes", [("n1", "n2", "n3"), ("n1", "n2")], ids=["all", "two of three"])

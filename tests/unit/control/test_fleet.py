@@ -9,14 +9,15 @@ import pytest
 
 from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.base.ids import Lsn, Member, PartitionId
+from scrubjay.server.windows import archived_table_now
 from scrubjay.sim.whole.door import Wire
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands import codec
 from scrubjay.storage.commands.values import RangeRead
-from scrubjay.storage.control.fleet import unarchived
+from scrubjay.storage.control.fleet import Fleet, unarchived
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import port, port_codec
-from scrubjay.storage.node.port import NodePort, asked
+from scrubjay.storage.node.port import NodePort, ReplicaFacts, asked
 from scrubjay.storage.node.port_codec import decode_request, decode_said, encode_request
 from scrubjay.storage.node.port_remote import RemoteNode
 from scrubjay.storage.node.port_server import NodeServer
@@ -236,3 +237,28 @@ def test_what_is_chosen_and_not_applied_is_not_archived_unless_who_leads_tells_o
     assert unarchived([behind]) == 1
     assert unarchived([behind, msgspec.structs.replace(behind, leads=True)]) == 0
     assert unarchived([msgspec.structs.replace(behind, applied=Lsn(9))]) == 0
+
+
+def test_what_is_acknowledged_and_not_archived_is_told_of_though_followers_have_not_applied_it() -> None:
+    """`archive status` took the word of whichever copy came first: it said that nothing was left of what had just been acknowledged."""
+    house = House()
+    house.stop_agents()
+    table = house.create("orders")
+    (info,) = table.partitions
+    house.put(table, 1, 1)
+    fleet = house.cluster.parts.fleet
+    (leader,) = [one for one in fleet.facts(info.partition_id) if one.leads]
+    assert leader.unarchived > 0
+    lagging = msgspec.structs.replace(leader, leads=False, unarchived=0, applied=Lsn(leader.applied - 1))
+    for copies in ([leader, lagging], [lagging, leader], [lagging, leader, lagging]):
+        assert archived_table_now(table, _Told(copies)).unarchived_bytes == leader.unarchived
+
+
+class _Told(Fleet):
+    """The copies say what they are made to say."""
+
+    def __init__(self, copies: list[ReplicaFacts]) -> None:
+        self._copies = copies
+
+    def facts(self, partition: PartitionId) -> list[ReplicaFacts]:
+        return self._copies

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.scrubber.healer import Healer
 from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.btree.engine import Tree
 from scrubjay.storage.catalogue import PartitionInfo, SplitIntent, TableMeta
 from scrubjay.storage.commands.values import WriteAnswer
 from scrubjay.storage.control.splits import Splits
+from scrubjay.storage.node.errand_messages import Heal, Healed
+from scrubjay.storage.node.errands import Note
+from scrubjay.storage.node.healing import Healing
+from scrubjay.storage.node.hosting import Hosting
+from scrubjay.storage.node.port import ReplicaFacts
+from scrubjay.storage.replica import Replica
 from tests.unit.control.house import SECOND, House
 
 HALF = bytes([0x80]) + bytes(15)
@@ -135,3 +144,53 @@ def test_who_keeps_the_log_alone_keeps_the_childrens_too() -> None:
     logs = [house.cluster.parts.fleet.ports[NodeName("n3")].facts(info.partition_id) for info in children]
     assert [(log.tree, log.vote) if log is not None else None for log in logs] == [("log", "votes")] * 2
     writing.check()
+
+
+def test_a_copy_that_died_before_its_log_knew_of_its_tree_is_made_anew_though_it_dies_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree lay there as of the parent's end, and the log that was begun without it ended at 0: the next start took that for amnesia, and the copy stayed out for good."""
+    writing = Writing()
+    house, fleet = writing.house, writing.house.cluster.parts.fleet
+    leader = writing.led_by(writing.info)
+    host = next(host for host in house.cluster.hosts if host.name != leader)
+    committed: list[PartitionId] = []
+    start_loaded, heal = Hosting.start_loaded, Healing.heal
+
+    def dies_first(self: Hosting, replica: Replica, tree: Tree, *, heir: bool = False) -> None:
+        if self._node.name == host.name:
+            committed.append(replica.partition)
+            raise Unavailable("the node dies here")
+        start_loaded(self, replica, tree, heir=heir)
+
+    async def not_yet(self: Healing, request: Heal, note: Note) -> Healed:
+        if self._node.name == host.name:
+            raise Unavailable("the node dies before")
+        return await heal(self, request, note)
+
+    def copies() -> list[ReplicaFacts | None]:
+        return [fleet.ports[NodeName(host.name)].facts(info.partition_id) for info in writing.now.partitions]
+
+    writing.begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(Hosting, "start_loaded", dies_first)
+        patched.setattr(Healing, "heal", not_yet)
+        writing.write_until(lambda: committed)
+        host.crash(power=False)
+        writing.mapped()
+        host.start()
+        writing.write_until(lambda: all(copy is not None and copy.state == "suspect" for copy in copies()))
+        for _ in range(20):
+            writing.step()
+        host.crash(power=False)
+    host.start()
+    Healer(house.env, house.service, house.references(), interval_s=0.5, log=house.lines.append).start()
+
+    def whole() -> bool:
+        (former,) = writing.now.former or ()
+        served = [copy.applied for copy in copies() if copy is not None and copy.state == "ok"]
+        assert all(applied >= former.final.lsn for applied in served), "an empty tree is none of this partition's"
+        return len(served) == 2
+
+    writing.write_until(whole)
+    assert [copy is not None and copy.vote for copy in copies()] == ["votes"] * 2
+    writing.check()
+    assert house.scrub().verdict.value == "match"
