@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.base.ids import NodeName
+from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
-from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import error_of
 
@@ -79,6 +80,12 @@ def _node(control: Control, name: NodeName, zone: str | None, member: NodeMember
     }
 
 
+def _lineage(table: TableMeta, info: PartitionInfo) -> dict[str, Any] | None:
+    """What the partition was split from, and the LSN of that log behind which its own goes on. None: it began with its table."""
+    former = parent_of(table, info.partition_id)
+    return None if former is None else {"partition": former.info.partition_id, "lsn": former.final.lsn, "until": utc_text(former.closed_us)}
+
+
 def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[str, Any]:
     leader = control.fleet.leader(info.partition_id)
     facts = {one.node: one for one in control.fleet.facts(info.partition_id)}
@@ -111,5 +118,5 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
         "voters": voters_up(control, info),
         "stand_in": stand_in(control, info),
         "healing": any(one.state == "healing" for one in facts.values()),
-        "lineage": None,
+        "lineage": _lineage(table, info),
     }

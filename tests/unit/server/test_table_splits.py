@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.server.cluster_status import cluster_report
 from scrubjay.server.table_splits import TableSplits
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import TableMeta
@@ -40,6 +41,16 @@ def test_the_largest_partition_is_split_at_half_and_a_key_names_where_the_next_o
     second = house.run(splitting.split(table, {"k": {"S": f"key-{key}"}}, told.append))
     assert (second["partition"], second["cut"]) == (first["right"], key_of(key)[:HASH_BYTES].hex())
     assert len(house.rows(house.known(table.table_id))) == 20
+    lineages = {
+        one["partition"]: one["lineage"] for one in cluster_report(house.cluster.parts, {})["partitions"] if one["table"] == "orders"
+    }
+    halved, split_again = splitting.partitions(house.known(table.table_id))["former"]
+    assert lineages == {
+        first["left"]: {name: halved[name] for name in ("partition", "lsn", "until")},
+        second["left"]: {name: split_again[name] for name in ("partition", "lsn", "until")},
+        second["right"]: {name: split_again[name] for name in ("partition", "lsn", "until")},
+    }
+    assert all(one["lineage"] is None for one in cluster_report(house.cluster.parts, {})["partitions"] if one["table"] != "orders")
 
 
 def test_what_cannot_be_split_says_why() -> None:
