@@ -59,12 +59,14 @@ def next_move(
         wanted = Member(number, placed.members[number].incarnation)
         if not leaving and MemberPlace(wanted, CopyKind.STORAGE, Vote.VOTES) in configuration.places:
             continue  # whether it is there just now is not asked: nothing is taken from anybody
+        copy = copies.get(number)
         if (
             MemberPlace(wanted, CopyKind.LOG, Vote.VOTES) in configuration.places
             or MemberPlace(wanted, CopyKind.LOG, Vote.LEARNER) in configuration.places
+            or (copy is not None and copy.tree == "log")  # no CONFIG names it yet, or calls it what it is to be
         ):
-            return grows(info, number, leader=leader, copy=copies.get(number))
-        step = next_step(wanted, configuration, leader=leader, copy=copies.get(number))
+            return grows(info, number, leader=leader, copy=copy)
+        step = next_step(wanted, configuration, leader=leader, copy=copy)
         if step.left:
             request = None if step.incarnation is None else ChangeMembers(info.partition_id, number, step.incarnation)
             return Move(step.left, request=request)

@@ -17,7 +17,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskIdentity, IdentityTold, Renew, ask
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
-from scrubjay.storage.log.configuration import Configuration, Vote, decode_configuration, founding
+from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote, decode_configuration, founding
 from scrubjay.storage.node.port import ChangeMembers, Fine, ReplicaFacts, asked, error_of
 
 ROUND_S = 0.25
@@ -56,6 +56,8 @@ def next_step(wanted: Member, configuration: Configuration, *, leader: ReplicaFa
     there = copy is not None and copy.up and copy.incarnation == wanted.incarnation and copy.logged
     if place is None or place.member != wanted:
         return NextStep(wanted.incarnation, "its log begins") if there else NextStep(None, "its node makes the copy")
+    if place.kind is CopyKind.LOG:
+        return NextStep(None, "the group takes it for a log replica")  # it grows: see `server.relocating`
     if place.vote is Vote.VOTES:
         return (
             DONE

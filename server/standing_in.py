@@ -42,7 +42,8 @@ def next_stand_in(
     if len(fit) >= COPIES:
         if out:
             return Move("its member rests while its node is out", request=ChangePlace(info.partition_id, out[0], RESTS))
-        logs = [place.member.node for place in fit if place.kind is CopyKind.LOG]
+        # One that is to be a storage replica goes on voting: its tree is made, or is there, and the group is told next.
+        logs = [place.member.node for place in fit if place.kind is CopyKind.LOG and place.member.node in info.logs]
         if logs and len(fit) - len(logs) >= COPIES:
             return Move("the log replica rests", request=ChangePlace(info.partition_id, logs[0], RESTS))
         return SETTLED

@@ -324,7 +324,10 @@ class WholeCluster:
         if up and (why := self._why_out(host)) is not None:
             life.node.fail(why)
             return
-        _host_known(life.node, self.metadata.system if up else self.system, self.metadata.tables if up else {})
+        if up and self.control.process.up:
+            _host_known(life.node, self.metadata.system, self.metadata.tables)
+        else:
+            _host_system(life.node, self.system)
         join(host.env, self.members, life.node)
         self._sources[host.name] = life.source
         if self._agent is not None:
@@ -539,6 +542,15 @@ class WholeCluster:
             self.broken.append(failed)
             if not self.keep_broken:
                 raise failed
+
+
+def _host_system(node: Node, system: TableMeta) -> None:
+    """A node that starts while nobody has read the catalogue: the metadata group, where the node's log knows it or a founder makes it. Where its copies are by now only the catalogue says
+    (`server.control.Control.up`)."""
+    (info,) = system.partitions
+    if node.hosting.known(info.partition_id) or (node.number in info.nodes and node.joining):
+        known = info if node.number in info.nodes else msgspec.structs.replace(info, hosts=tuple(sorted({*info.nodes, node.number})))
+        node.hosting.host(msgspec.structs.replace(system, partitions=(known,)), known)
 
 
 def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:

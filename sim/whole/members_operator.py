@@ -98,9 +98,6 @@ class MembersOperator:
         cluster = self._cluster
         if not cluster.ready:
             return "the control part is not up"
-        for host in cluster.hosts:
-            if self._state(host) == DRAINING:
-                return f"{host.name} is being drained still"
         leaves = {number for number, host in enumerate(cluster.hosts, 1) if self._state(host) != MEMBER}
         for info in infos:
             leader = cluster.parts.fleet.leader(info.partition_id)

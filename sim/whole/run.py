@@ -534,6 +534,12 @@ class WholeRun:
                 if log.behind or self._lost_its_log(node.name):
                     self._count("logs left behind")
                     continue
+                place = None if leader.group is None else leader.group.members_chosen.configuration.place(node.number)
+                if (
+                    place is None or place.member != log.member
+                ):  # its node came back with another disk: it is let learn when it has to stand in
+                    self._count("logs that nobody waits for")
+                    continue
                 while log.applied < leader.applied:
                     if self.world.now > deadline:
                         raise WholeViolation(f"the log on {node.name} does not follow: " + self._where())

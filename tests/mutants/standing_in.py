@@ -114,4 +114,25 @@ MUTANTS: list[Mutant] = [
         "            pass\n",
         (_CONFIG,),
     ),
+    Mutant(
+        "rests-what-is-to-grow",
+        "server/standing_in.py",
+        " and place.member.node in info.logs]\n        if logs",
+        "]\n        if logs",
+        ("tests/unit/server/test_standing_in.py::test_the_next_step",),
+    ),
+    Mutant(
+        "log-let-in-as-a-tree",
+        "server/relocating.py",
+        '            or (copy is not None and copy.tree == "log")',
+        "            or False",
+        ("tests/unit/server/test_standing_in.py::test_a_log_that_no_config_calls_one_grows_before_it_is_let_in",),
+    ),
+    Mutant(
+        "replacing-lets-a-log-vote",
+        "server/replacing.py",
+        "    if place.kind is CopyKind.LOG:\n",
+        "    if False:\n",
+        ("tests/unit/server/test_standing_in.py::test_who_lets_replaced_nodes_vote_leaves_a_log_that_grows_alone",),
+    ),
 ]

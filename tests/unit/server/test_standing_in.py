@@ -10,6 +10,7 @@ import pytest
 from scrubjay.base.ids import Lsn, Member, PartitionId
 from scrubjay.server.copy_moves import Layout, Move
 from scrubjay.server.relocating import next_move
+from scrubjay.server.replacing import next_step
 from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
 from scrubjay.storage.catalogue import DRAINING, REMOVED, PartitionInfo
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, founding
@@ -86,6 +87,8 @@ def step(here: PartitionInfo, configuration: Configuration, where: Layout, lost:
         (logged(), group(n4=Vote.VOTES), placed(), set(), {}, ChangePlace(P, 4, RESTS)),
         (logged(), group(n4=Vote.VOTES), placed(), {3}, {}, ChangePlace(P, 3, RESTS)),
         (logged(), LEARNS, placed(), set(), {}, None),
+        # One that is to be a storage replica does not rest.
+        (logged(logs=()), group(n4=Vote.VOTES), placed(), set(), {}, None),
     ],
 )
 def test_the_next_step(
@@ -135,3 +138,23 @@ def test_the_group_is_told_once_the_tree_is_whole(copy: CopyFacts | None, expect
     found = grows(logged(logs=()), 4, leader=leader, copy=given)
     assert found.request == expected
     assert found.left
+
+
+@pytest.mark.parametrize("vote", [None, Vote.LEARNER])
+def test_a_log_that_no_config_calls_one_grows_before_it_is_let_in(vote: Vote | None) -> None:
+    """A drain, while a log replica had begun its log and was in no CONFIG yet: it was let learn as a storage replica, and the drain waited for its tree for good."""
+    leader: Any = LeaderFacts()
+    copies: dict[int, Any] = {1: CopyFacts(), 2: CopyFacts(), 3: CopyFacts(), 4: LOG}
+    others = founding(FOUNDERS).places
+    places = (*others, MemberPlace(Member(4, 1), CopyKind.STORAGE, vote)) if vote is not None else others
+    asked = next_move(info(1, 2, 3, 4), Configuration(places), placed(n3=DRAINING), leader=leader, copies=copies)
+    assert (asked.request, asked.at) == (GrowTree(P), 4)
+
+
+def test_who_lets_replaced_nodes_vote_leaves_a_log_that_grows_alone() -> None:
+    """It let vote what was told to rest a moment before, four times a second."""
+    leader: Any = LeaderFacts()
+    copy: Any = CopyFacts(vote="learner")
+    step = next_step(Member(4, 1), LEARNS, leader=leader, copy=copy)
+    assert step.incarnation is None
+    assert step.left
