@@ -518,11 +518,16 @@ class Term:
             waiter.done(record)
 
     def log_archived(self, *, complete_only: bool) -> None:
-        """Log ARCHIVED for what counts as archived (storage.replica.attest). complete_only: only where all members attested it; otherwise with those that have."""
+        """Log ARCHIVED for what counts as archived (storage.replica.attest), and all that lies before it does. complete_only: only where all members attested it; otherwise with those that have.
+
+        The record says how far the archive has the log, and every member lets go of it up to there. Segments do not come to count in their order: one that somebody found bad is written
+        anew while those behind it are attested, and a log replica that begins its log attests what it can compare.
+        """
         replica = self._replica
         if not self.serving():
             return
         tally, members_all = replica.attest.tally, len(replica.info.members)
+        reaches = replica.segments.facts.archived
         for last in tally.lasts():
             own, said = replica.segments.sealed_at(last), self._archived_said.get(last)
             if own is not None:
@@ -531,7 +536,11 @@ class Term:
                 first, raw = said[:2]
             else:
                 continue
+            if first > reaches + 1:
+                return
             logged = said[2] if said is not None else 0
+            if logged:
+                reaches = max(reaches, last)
             members = tally.archived(last, raw)
             if len(members) <= logged or (complete_only and len(members) < members_all):
                 continue
@@ -539,6 +548,7 @@ class Term:
             if self._propose(RecordKind.ARCHIVED, payload) is None:
                 return
             self._archived_said[last] = (first, raw, len(members))
+            reaches = max(reaches, last)
 
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""

@@ -6,6 +6,8 @@ from tests.mutants.catalogue import Mutant
 
 _COUNTED = "tests/unit/storage/test_segments.py::test_an_outage_of_a_thousand_segments_costs_a_look_no_more_than_one_of_ten"
 
+_IN_ORDER = "tests/unit/control/test_archived_in_order.py::test_what_lies_before_a_segment_that_nobody_has_in_the_archive_is_kept"
+
 MUTANTS: list[Mutant] = [
     Mutant(
         "malformed-state-applied-to",
@@ -163,5 +165,19 @@ MUTANTS: list[Mutant] = [
         "deque([(0, Lsn(0)), (now_us, applied)] if self._keep_us else [(0, applied)])",
         "deque([(0, applied)])",
         ("tests/unit/control/test_kept_log.py::test_what_the_log_held_before_a_restart_is_kept_as_long_as_what_came_after",),
+    ),
+    Mutant(
+        "archived-over-a-hole",
+        "storage/replica/term.py",
+        "            if first > reaches + 1:\n                return\n",
+        "",
+        (_IN_ORDER,),
+    ),
+    Mutant(
+        "archived-one-at-a-time",
+        "storage/replica/term.py",
+        "len(members))\n            reaches = max(reaches, last)\n",
+        "len(members))\n            return\n",
+        (_IN_ORDER,),
     ),
 ]
