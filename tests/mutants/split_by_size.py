@@ -45,4 +45,11 @@ MUTANTS = [
     Mutant("by-size-all-at-once", _BY_SIZE, "    if under_way >= UNDER_WAY_MAX:\n", "    if False:\n", _SCARCE),
     Mutant("by-size-not-at-work", _BY_SIZE, "            if self._works():\n", "            if True:\n", _IDLE),
     Mutant("by-size-rests-not-asked", _BY_SIZE, "[one._replace(why=one.why or why) for one in large]", "large", _AT_REST),
+    Mutant(
+        "by-size-after-the-walk-whatever",
+        _BY_SIZE,
+        "            if self._works() and not rests(self._fleet, self._metadata):  # the walk",
+        "            if True:  # the walk",
+        ("tests/unit/control/test_by_size.py::test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning",),
+    ),
 ]

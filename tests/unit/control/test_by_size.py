@@ -105,6 +105,38 @@ def test_one_partition_key_is_not_divided_which_is_said_once_and_looked_at_again
     assert len(grown.now.partitions) == 2
 
 
+@pytest.mark.parametrize("meanwhile", ["another process works", "a restore began"])
+def test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning(monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
+    """A walk over ten gigabytes takes minutes."""
+    walks: list[Any] = []
+    find_cut, at_rest = by_size.find_cut, by_size.rests
+
+    async def walked(*of: Any) -> Any:
+        found = await find_cut(*of)
+        walks.append(found)
+        return found
+
+    monkeypatch.setattr(by_size, "find_cut", walked)
+    grown = Grown(size=1 << 30)
+    looks = SplitsBySize(
+        grown.house.env,
+        fleet=grown.house.cluster.parts.fleet,
+        metadata=grown.house.cluster.parts.metadata,
+        splits=grown.house.cluster.parts.splits,
+        size=SIZE,
+        works=lambda: not (walks and meanwhile == "another process works"),
+        log=grown.house.lines.append,
+    )
+    monkeypatch.setattr(
+        by_size, "rests", lambda *of: at_rest(*of) or ("a restore runs" if walks and meanwhile == "a restore began" else "")
+    )
+    grown.house.pass_time(2)  # a walk sees what the last checkpoint has
+    grown.house.run(looks.look())
+    assert walks
+    assert walks[0].cut
+    assert (grown.now.split, looks.begun) == (msgspec.UNSET, 0)
+
+
 def test_a_cut_that_leaves_nearly_all_on_one_side_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lopsided(*_: Any) -> Any:
         return by_size.CutFound(bytes([0x80]) + bytes(15), 1_000, 1_060)
