@@ -6,6 +6,7 @@ from tests.mutants.catalogue import Mutant
 
 _SIM = "tests/sim/test_transactions.py::"
 _LIMITS = "tests/sim/test_transactions_at_limits.py::"
+_LEADING = "tests/sim/test_transacting_leader.py::"
 _LEADER = "storage/replica/transacting.py"
 _COORDINATOR = "storage/control/transactions/coordinator.py"
 
@@ -86,6 +87,83 @@ MUTANTS = [
         '        await gather(self._env.tasks, [self.finish(group.place, entry) for group in groups], name="abort")\n',
         "",
         (_SIM + "test_all_of_a_transaction_is_written_or_nothing",),
+    ),
+    Mutant(
+        "transact-prepares-in-a-full-log",
+        _LEADER,
+        "        if kind in (RecordKind.PREPARE, RecordKind.DATA):\n",
+        "        if kind is RecordKind.DATA:\n",
+        (_LEADING + "test_a_full_log_takes_no_transaction_and_ends_the_one_that_is_pending",),
+    ),
+    Mutant(
+        "transact-writes-into-a-full-log",
+        _LEADER,
+        "        if kind in (RecordKind.PREPARE, RecordKind.DATA):\n",
+        "        if kind is RecordKind.PREPARE:\n",
+        (_LEADING + "test_a_full_log_takes_no_transaction_and_ends_the_one_that_is_pending",),
+    ),
+    Mutant(
+        "transact-ends-in-no-full-log",
+        _LEADER,
+        "        if kind in (RecordKind.PREPARE, RecordKind.DATA):\n",
+        "        if True:\n",
+        (_LEADING + "test_a_full_log_takes_no_transaction_and_ends_the_one_that_is_pending",),
+    ),
+    Mutant(
+        "transact-prepared-is-there",
+        _LEADER,
+        "        if kind is not RecordKind.PREPARE:\n",
+        "        if True:\n",
+        (_LEADING + "test_whoever_is_evaluated_next_sees_what_is_committed_and_nothing_that_is_only_prepared",),
+    ),
+    Mutant(
+        "transact-committed-is-not-there-yet",
+        _LEADER,
+        "        if kind is not RecordKind.PREPARE:\n",
+        "        if kind is RecordKind.DATA:\n",
+        (_LEADING + "test_whoever_is_evaluated_next_sees_what_is_committed_and_nothing_that_is_only_prepared",),
+    ),
+    Mutant(
+        "transact-proposed-holds-nothing",
+        _LEADER,
+        "                self._locks[key] = command.id\n",
+        "                pass\n",
+        (_LEADING + "test_whoever_is_evaluated_next_sees_what_is_committed_and_nothing_that_is_only_prepared",),
+    ),
+    Mutant(
+        "transact-rot-is-kept-quiet",
+        _LEADER,
+        '        self._replica.found_rot(rot, found_by="read")\n',
+        "",
+        (_LEADING + "test_a_leader_that_finds_rot_under_a_transaction_leads_no_more",),
+    ),
+    Mutant(
+        "transact-rot-is-the-answer",
+        _LEADER,
+        "        except Corrupt as rot:\n            done(self._rotten(rot))\n        except (Unavailable, Invalid) as lack:\n            done(lack)\n\n    def _prepare",
+        "        except (Corrupt, Unavailable, Invalid) as lack:\n            done(lack)\n\n    def _prepare",
+        (_LEADING + "test_a_leader_that_finds_rot_under_a_transaction_leads_no_more[prepared]",),
+    ),
+    Mutant(
+        "transact-read-rot-is-the-answer",
+        _LEADER,
+        "            except Corrupt as rot:\n                done(self._rotten(rot))\n            except (Unavailable, Invalid) as lack:\n",
+        "            except (Corrupt, Unavailable, Invalid) as lack:\n",
+        (_LEADING + "test_a_leader_that_finds_rot_under_a_transaction_leads_no_more[read]",),
+    ),
+    Mutant(
+        "transact-held-behind-a-seal",
+        _LEADER,
+        "        self._held.clear()\n",
+        "",
+        (_LEADING + "test_what_a_seal_calls_closed_is_not_open_again_behind_it",),
+    ),
+    Mutant(
+        "transact-slow-is-lost",
+        _LEADER,
+        "            if id_ not in self._ended and now_us - since >= STALLED_US:\n",
+        "            if id_ not in self._ended:\n",
+        (_LEADING + "test_nobody_is_asked_after_while_its_coordinator_may_only_be_slow",),
     ),
     Mutant(
         "transact-forgets-anothers-lock",
