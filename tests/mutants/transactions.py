@@ -7,6 +7,8 @@ from tests.mutants.catalogue import Mutant
 _SIM = "tests/sim/test_transactions.py::"
 _LIMITS = "tests/sim/test_transactions_at_limits.py::"
 _LEADING = "tests/sim/test_transacting_leader.py::"
+_MET = "tests/sim/test_transactions_met.py::"
+_API = "tests/contract/api/test_transactions.py::"
 _LEADER = "storage/replica/transacting.py"
 _COORDINATOR = "storage/control/transactions/coordinator.py"
 
@@ -164,6 +166,62 @@ MUTANTS = [
         "            if id_ not in self._ended and now_us - since >= STALLED_US:\n",
         "            if id_ not in self._ended:\n",
         (_LEADING + "test_nobody_is_asked_after_while_its_coordinator_may_only_be_slow",),
+    ),
+    Mutant(
+        "transact-applied-holds-nothing",
+        _LEADER,
+        "        id_ = self._locks.get(key) or self._replica.transactions.locks.get(key)\n",
+        "        id_ = self._locks.get(key)\n",
+        (_MET + "test_an_item_that_a_transaction_holds_is_written_by_nobody_and_read_by_everybody",),
+    ),
+    Mutant(
+        "transact-checked-is-not-held",
+        _LEADER,
+        "        prepared = Prepared(command.id, command.token, checked, tuple(effects))\n",
+        "        prepared = Prepared(command.id, command.token, (), tuple(effects))\n",
+        (_MET + "test_an_item_that_a_transaction_holds_is_written_by_nobody_and_read_by_everybody",),
+    ),
+    Mutant(
+        "transact-token-for-ever",
+        _COORDINATOR,
+        "            over = since_us > 0 and now_us > since_us + KEPT_US\n",
+        "            over = False\n",
+        (_MET + "test_once_its_ten_minutes_are_over_a_token_is_anybodys",),
+    ),
+    Mutant(
+        "transact-token-kept-since-it-began",
+        _COORDINATOR,
+        "            since_us = stands.at_us if stands.state == BEGUN else stands.done_us\n",
+        "            since_us = stands.at_us\n",
+        (_MET + "test_once_its_ten_minutes_are_over_a_token_is_anybodys",),
+    ),
+    Mutant(
+        "transact-token-of-nobody-for-ever",
+        _COORDINATOR,
+        "            since_us = stands.at_us if stands.state == BEGUN else stands.done_us\n",
+        "            since_us = stands.done_us\n",
+        (_MET + "test_once_its_ten_minutes_are_over_a_token_is_anybodys",),
+    ),
+    Mutant(
+        "transact-two-begin-at-once",
+        _COORDINATOR,
+        "            if stands.state == BEGUN and now_us - stands.at_us <",
+        "            if False and now_us - stands.at_us <",
+        (_MET + "test_two_calls_with_one_token_at_once_are_one_transaction",),
+    ),
+    Mutant(
+        "transact-in-progress-unsaid",
+        "storage/api/operations/transactions.py",
+        '    return errors.transaction_in_progress() if error.fields.get("transaction") == "in_progress" else error\n',
+        "    return error\n",
+        (_API + "test_one_whose_token_is_in_use_just_now_is_told_to_come_again",),
+    ),
+    Mutant(
+        "transact-met-by-a-statement",
+        "storage/api/operations/statements.py",
+        '    "TransactionConflictException": "TransactionConflict",\n',
+        "",
+        (_API + "test_statements_that_meet_a_transaction_are_told_as_requests_are",),
     ),
     Mutant(
         "transact-forgets-anothers-lock",

@@ -184,7 +184,8 @@ class Coordinator:
             if left is Left.NEVER:
                 expect = stands
                 continue
-            over = stands.done_us > 0 and now_us > stands.done_us + KEPT_US
+            since_us = stands.at_us if stands.state == BEGUN else stands.done_us
+            over = since_us > 0 and now_us > since_us + KEPT_US
             if not over and stands.digest != entry.digest:
                 raise Conflict("the token was used for another transaction", transaction="mismatch")
             if stands.state == COMMIT and not over:

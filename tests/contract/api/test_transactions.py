@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Invalid
+from scrubjay.base.errors import Conflict, Invalid
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.keys import storage_key
 from tests.api_server import ApiServer
@@ -205,20 +206,99 @@ def test_a_token_is_for_one_request(filled: ApiServer) -> None:
     assert filled.refusal("TransactWriteItems", {**asked, "ClientRequestToken": "t" * 37}) == ("ValidationException", long)
 
 
-def test_who_meets_a_transaction_is_told(filled: ApiServer) -> None:
-    held = ("hash", storage_key(HASH_KEY, {"pk": ("S", "a")}))
-    filled.backend.held.add(held)
-    try:
-        ongoing = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
-        assert cancelled(filled, [put("a"), put("b")]) == [ongoing, {"Code": "None"}]
-        assert cancelled(filled, [get("b"), get("a")], operation="TransactGetItems") == [{"Code": "None"}, ongoing]
-        single = {"TableName": "hash", "Item": {"pk": {"S": "a"}}}
-        assert filled.refusal("PutItem", single) == ("TransactionConflictException", "Transaction is ongoing for the item")
-        batch = {"RequestItems": {"hash": [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in ("a", "b")]}}
-        assert filled.ok("BatchWriteItem", batch)["UnprocessedItems"] == {"hash": batch["RequestItems"]["hash"][:1]}
-        assert "Item" in filled.ok("GetItem", key("a")), "reads see what is committed"
-    finally:
-        filled.backend.held.discard(held)
+@pytest.fixture
+def held(filled: ApiServer) -> Iterator[ApiServer]:
+    """A transaction holds item a."""
+    place = ("hash", storage_key(HASH_KEY, {"pk": ("S", "a")}))
+    filled.backend.held.add(place)
+    yield filled
+    filled.backend.held.discard(place)
+
+
+ONGOING = "Transaction is ongoing for the item"
+WHERE = "WHERE pk = 'a'"
+
+
+def test_who_meets_a_transaction_is_told(held: ApiServer) -> None:
+    ongoing = {"Code": "TransactionConflict", "Message": ONGOING}
+    assert cancelled(held, [put("a"), put("b")]) == [ongoing, {"Code": "None"}]
+    assert cancelled(held, [get("b"), get("a")], operation="TransactGetItems") == [{"Code": "None"}, ongoing]
+    batch = {"RequestItems": {"hash": [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in ("a", "b")]}}
+    assert held.ok("BatchWriteItem", batch)["UnprocessedItems"] == {"hash": batch["RequestItems"]["hash"][:1]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "a"}}}),
+        ("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "a"}}, "ConditionExpression": "attribute_not_exists(pk)"}),
+        ("UpdateItem", update("a")["Update"]),
+        ("UpdateItem", key("a")),
+        ("DeleteItem", key("a")),
+        ("DeleteItem", key("a", ConditionExpression="attribute_not_exists(pk)")),
+        *[
+            ("ExecuteStatement", {"Statement": statement})
+            for statement in ("INSERT INTO hash VALUE {'pk': 'a'}", f"UPDATE hash SET v = 'x' {WHERE}", f"DELETE FROM hash {WHERE}")
+        ],
+    ],
+)
+def test_a_single_write_that_meets_a_transaction_is_refused_whatever_its_condition(held: ApiServer, operation: str, asked: Request) -> None:
+    assert held.refusal(operation, asked) == ("TransactionConflictException", ONGOING)
+
+
+def test_statements_that_meet_a_transaction_are_told_as_requests_are(held: ApiServer) -> None:
+    statements = [{"Statement": f"UPDATE hash SET v = 'x' WHERE pk = '{name}'"} for name in ("a", "b")]
+    first, second = held.ok("BatchExecuteStatement", {"Statements": statements})["Responses"]
+    assert first["Error"] == {"Code": "TransactionConflict", "Message": ONGOING}
+    assert "Error" not in second
+    ongoing, none = {"Code": "TransactionConflict", "Message": ONGOING}, {"Code": "None"}
+    for text in ("SELECT * FROM hash WHERE pk = '{}'", "DELETE FROM hash WHERE pk = '{}'"):
+        status, answer = held.ask("ExecuteTransaction", {"TransactStatements": [{"Statement": text.format(name)} for name in ("b", "a")]})
+        assert (status, answer["CancellationReasons"]) == (400, [none, ongoing])
+
+
+def test_reads_see_what_is_committed_while_a_transaction_is_under_way(held: ApiServer) -> None:
+    item = {"pk": {"S": "a"}, "v": {"S": "old"}, "n": {"N": "1"}}
+    for consistent in (True, False):
+        assert held.ok("GetItem", key("a", ConsistentRead=consistent))["Item"] == item
+        wanted = {"Keys": [{"pk": {"S": "a"}}], "ConsistentRead": consistent}
+        assert held.ok("BatchGetItem", {"RequestItems": {"hash": wanted}})["Responses"] == {"hash": [item]}
+        values = {"KeyConditionExpression": "pk = :a", "ExpressionAttributeValues": {":a": {"S": "a"}}}
+        assert held.ok("Query", {"TableName": "hash", **values, "ConsistentRead": consistent})["Items"] == [item]
+        assert item in held.ok("Scan", {"TableName": "hash", "ConsistentRead": consistent})["Items"]
+        assert held.ok("ExecuteStatement", {"Statement": f"SELECT * FROM hash {WHERE}", "ConsistentRead": consistent})["Items"] == [item]
+
+
+def test_one_whose_token_is_in_use_just_now_is_told_to_come_again(filled: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def under_way(*parts: object, **asked: object) -> None:
+        raise Conflict("the transaction is in progress", transaction="in_progress")
+
+    monkeypatch.setattr(filled.backend, "transact_write", under_way)
+    statements = [{"Statement": f"DELETE FROM hash {WHERE}"}]
+    for operation, asked in (
+        ("TransactWriteItems", {"TransactItems": [put("a")]}),
+        ("ExecuteTransaction", {"TransactStatements": statements}),
+    ):
+        assert filled.refusal(operation, {**asked, "ClientRequestToken": "now"})[0] == "TransactionInProgressException"
+
+
+def test_a_token_is_of_what_is_done_and_not_of_how_it_is_told(filled: ApiServer) -> None:
+    """Across both ways to ask for a transaction."""
+    asked = {"TransactItems": [put("a")], "ClientRequestToken": "told"}
+    assert filled.ok("TransactWriteItems", asked) == {}
+    assert "ConsumedCapacity" in filled.ok("TransactWriteItems", {**asked, "ReturnConsumedCapacity": "TOTAL"})
+    assert filled.ok("TransactWriteItems", {**asked, "ReturnItemCollectionMetrics": "SIZE"}) == {}
+    for operation, other in (
+        ("TransactWriteItems", {"TransactItems": [put("b")]}),
+        ("TransactWriteItems", {"TransactItems": [put("a"), put("b")]}),
+        ("TransactWriteItems", {"TransactItems": [put("a", ReturnValuesOnConditionCheckFailure="ALL_OLD")]}),
+        ("ExecuteTransaction", {"TransactStatements": [{"Statement": f"DELETE FROM hash {WHERE}"}]}),
+    ):
+        assert filled.refusal(operation, {**other, "ClientRequestToken": "told"})[0] == "IdempotentParameterMismatchException"
+    failing = {"TransactItems": [put("a", ConditionExpression="attribute_not_exists(pk)")], "ClientRequestToken": "failed"}
+    for _ in range(2):
+        assert filled.refusal("TransactWriteItems", failing)[0] == "TransactionCanceledException"
+    assert filled.ok("TransactWriteItems", {**asked, "ClientRequestToken": "failed"}) == {}, "one that was cancelled is not remembered"
 
 
 def test_more_than_4_mb_is_too_much(filled: ApiServer) -> None:
