@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.sim.checkers.transactions import FOREVER, Account, Transaction, check_serializable
 from scrubjay.sim.whole.bank import Bank
 
@@ -47,6 +50,25 @@ def test_a_history_that_no_order_explains_is_found(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_one_that_some_order_explains_is_none(name: str) -> None:
     assert check_serializable(GOOD[name]) == []
+
+
+def test_a_bank_opens_though_nobody_is_told_of_its_first_transaction() -> None:
+    """Seed 9039: its answer was lost, and every further one found the accounts there already."""
+    bank = Bank(1, seconds=0, calm=True)
+    real, lost = bank.call, []
+
+    async def call(work: Any) -> Any:
+        answer = await real(work)
+        if lost:
+            return answer
+        lost.append(answer)
+        return Unavailable("the answer was lost", unknown=True)
+
+    bank.call = call  # type: ignore[method-assign]
+    outcome = bank.outcome()
+    assert outcome.violation == ""
+    assert lost[0].committed
+    assert outcome.faults["unknown"] == 1
 
 
 @pytest.mark.slow
