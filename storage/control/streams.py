@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from scrubjay.base.env import Tasks
@@ -18,8 +20,13 @@ def is_turning(table: TableMeta) -> bool:
     return table.streams is not msgspec.UNSET and bool(table.streams) and table.streams[-1].status in ("ENABLING", "DISABLING")
 
 
+def is_stated(table: TableMeta, stated: Mapping[PartitionId, Lsn]) -> bool:
+    """Whether `stated` has all that `turned` needs: the table may have other partitions since that was asked for."""
+    return not is_turning(table) or all(info.partition_id in stated for info in table.partitions)
+
+
 def turned(table: TableMeta, stated: dict[PartitionId, Lsn], now_us: int) -> TableMeta:
-    """The table with its stream on, or off, as its logs say now. stated: where each of them says so (`Fleet.stated`)."""
+    """The table with its stream on, or off, as its logs say now. stated: where each of them says so (`Fleet.stated`; see `is_stated`)."""
     if not is_turning(table):
         return table
     assert table.streams

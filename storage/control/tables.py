@@ -30,7 +30,7 @@ from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.placement import Site, loads, place
 from scrubjay.storage.control.router import stopping
-from scrubjay.storage.control.streams import is_turning, turned
+from scrubjay.storage.control.streams import is_stated, is_turning, turned
 from scrubjay.storage.node.port import NodePort, error_of
 
 _POLL_S = 0.02
@@ -325,7 +325,7 @@ class Tables:
                 return
             await self._env.tasks.sleep(_POLL_S)
         await self.settled(table)
-        stated = await self._stated(table)
+        stated = await self._stated(table_id)
 
         def active(known: TableMeta) -> TableMeta | None:
             if known.status != "CREATING" or stated is None:
@@ -440,13 +440,13 @@ class Tables:
 
         await self.metadata.change(table_id, made, until=lambda: self.stopping)
 
-    async def _stated(self, table: TableMeta) -> dict[PartitionId, Lsn] | None:
+    async def _stated(self, table_id: TableId) -> dict[PartitionId, Lsn] | None:
         """Where its logs say what its definition wants of them, once all do, however long that takes; nothing of a table no stream of which is turned on or off. None: stopping,
-        or the table is gone. A leader that could not be reached when it was told is told again."""
+        or the table is gone. A leader that could not be reached when it was told is told again. A partition may become two meanwhile: then its halves say it."""
         told_us = 0
-        while is_turning(table):
-            if self.stopping or table.table_id not in self.metadata.tables:
-                return None
+        while not self.stopping and (table := self.metadata.tables.get(table_id)) is not None:
+            if not is_turning(table):
+                return {}
             stated = self._fleet.stated(table)
             if stated is not None:
                 return stated
@@ -454,18 +454,22 @@ class Tables:
                 self._fleet.host(table)
                 told_us = self._env.clock.boot_us()
             await self._env.tasks.sleep(_POLL_S)
-        return {}
+        return None
 
     async def _settle_update(self, table_id: TableId) -> None:
         await self._env.tasks.sleep(_POLL_S)
-        stated = await self._stated(self.metadata.tables[table_id])
+        while (stated := await self._stated(table_id)) is not None:
 
-        def active(known: TableMeta) -> TableMeta | None:
-            if known.status != "UPDATING" or stated is None:
-                return None
-            return msgspec.structs.replace(turned(known, stated, self._env.clock.wall_us()), status="ACTIVE")
+            def active(known: TableMeta, stated: dict[PartitionId, Lsn] = stated) -> TableMeta | None:
+                if known.status != "UPDATING" or not is_stated(known, stated):
+                    return None
+                return msgspec.structs.replace(turned(known, stated, self._env.clock.wall_us()), status="ACTIVE")
 
-        await self.metadata.change(table_id, active, until=lambda: self.stopping)
+            await self.metadata.change(table_id, active, until=lambda: self.stopping)
+            known = self.metadata.tables.get(table_id)
+            if known is None or known.status != "UPDATING":
+                return
+            await self._env.tasks.sleep(_POLL_S)  # a partition has become two since its log was asked
 
     async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
         """See `storage.backend.Backend.set_time_to_live`."""

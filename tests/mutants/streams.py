@@ -13,6 +13,8 @@ _REBUILT = "tests/unit/archiver/test_archive_rebuild.py::"
 _LISTED = "tests/unit/archiver/test_archived_log.py::"
 _API = "tests/contract/api/test_streams.py::"
 _WHOLE = "tests/unit/control/test_streams.py::"
+_SPLIT = "tests/unit/control/test_stream_splits.py::"
+_TURNED_SPLIT = (_SPLIT + "test_a_partition_becomes_two_while_a_stream_is_turned_on_and_off",)
 _ENDS = (_WHOLE + "test_on_and_off_and_on_again_under_writes",)
 
 MUTANTS: list[Mutant] = [
@@ -141,6 +143,27 @@ MUTANTS: list[Mutant] = [
         "            if unasked is not None:",
         "            if False:",
         (_WHOLE + "test_a_copy_that_cannot_be_asked_may_hold_what_the_others_lack",),
+    ),
+    Mutant(
+        "stream-turned-by-logs-of-before",
+        "storage/control/tables.py",
+        'if known.status != "UPDATING" or not is_stated(known, stated):',
+        'if known.status != "UPDATING":',
+        _TURNED_SPLIT,
+    ),
+    Mutant(
+        "stream-turned-once-asked",
+        "storage/control/tables.py",
+        '            if known is None or known.status != "UPDATING":\n                return\n',
+        "            return\n",
+        _TURNED_SPLIT,
+    ),
+    Mutant(
+        "stream-off-in-the-parent-alone",
+        "storage/catalogue.py",
+        "        shards += [msgspec.structs.replace(shard, last=lsn), *children]\n",
+        "        shards += [msgspec.structs.replace(shard, last=lsn)]\n",
+        (_SPLIT + "test_a_stream_goes_on_in_the_halves_of_halves_over_fail_overs",),
     ),
     Mutant(
         "stream-day-begins-anywhere",
