@@ -170,6 +170,77 @@ def test_a_stream_is_turned_on_and_off_and_another_is_another(server: ApiServer)
     assert records(server, begin(server, first, "TRIM_HORIZON"))
 
 
+def iterator_at(server: ApiServer, arn: str, part: str, kind: str = "TRIM_HORIZON", **more: Any) -> str:
+    found: str = streams(server).get_shard_iterator(StreamArn=arn, ShardId=part, ShardIteratorType=kind, **more)["ShardIterator"]
+    return found
+
+
+def test_a_reader_goes_from_a_shard_that_was_split_to_its_children_and_hears_each_change_once(server: ApiServer) -> None:
+    """By lineage: a shard that has ended is read to its end, also by who was in the middle of it, and then what it became, and what one of these became."""
+    server.make_table("lineage", **on())
+    arn, keys = arn_of(server, "lineage"), [f"k{number:02d}" for number in range(16)]
+    for key in keys:
+        put(server, "lineage", key, "1")
+    (parent,) = [one["ShardId"] for one in parts(server, arn)]
+    latest = iterator_at(server, arn, parent, "LATEST")
+    page = streams(server).get_records(ShardIterator=iterator_at(server, arn, parent), Limit=5)
+    heard, middle = page["Records"], page["NextShardIterator"]
+    server.backend.split("lineage", bytes([0x80]) + bytes(15))
+    for key in keys:
+        put(server, "lineage", key, "2")
+    server.backend.split("lineage", bytes([0x40]) + bytes(15))
+    for key in keys:
+        put(server, "lineage", key, "3")
+
+    shown = {one["ShardId"]: one for one in parts(server, arn)}
+    assert len(shown) == 5
+    children = {one: [id_ for id_, other in shown.items() if other.get("ParentShardId") == one] for one in shown}
+    assert sorted(len(found) for found in children.values()) == [0, 0, 0, 2, 2]
+    assert ["EndingSequenceNumber" in one["SequenceNumberRange"] for one in shown.values()] == [bool(children[id_]) for id_ in shown]
+    for id_, found in children.items():
+        wanted = {"Type": "CHILD_SHARDS", "ShardId": id_}
+        told = streams(server).describe_stream(StreamArn=arn, ShardFilter=wanted)["StreamDescription"]["Shards"]
+        assert [one["ShardId"] for one in told] == sorted(found)
+        for child in found:
+            assert (
+                shown[child]["SequenceNumberRange"]["StartingSequenceNumber"] == shown[id_]["SequenceNumberRange"]["EndingSequenceNumber"]
+            )
+
+    ended = streams(server).get_records(ShardIterator=latest)
+    assert (ended["Records"], ended.get("NextShardIterator")) == ([], None), "behind its last record nothing comes any more"
+    heard = [*heard, *records(server, middle, Limit=3)]
+    assert len(heard) == len(keys), "to the end of the parent"
+    assert heard == records(server, iterator_at(server, arn, parent))
+    left = list(children[parent])
+    while left:
+        one = left.pop()
+        found = records(server, iterator_at(server, arn, one), Limit=4)
+        number = found[1]["dynamodb"]["SequenceNumber"]
+        assert records(server, iterator_at(server, arn, one, "AT_SEQUENCE_NUMBER", SequenceNumber=number)) == found[1:]
+        assert records(server, iterator_at(server, arn, one, "AFTER_SEQUENCE_NUMBER", SequenceNumber=number)) == found[2:]
+        heard += found
+        left += children[one]
+    assert len({one["eventID"] for one in heard}) == len(heard) == 3 * len(keys)
+    values: dict[str, list[str | None]] = {}
+    for one in heard:
+        change = one["dynamodb"]
+        before = change.get("OldImage", {}).get("v", {}).get("S")
+        told = values.setdefault(change["Keys"]["pk"]["S"], [None])
+        assert told[-1] == before, "along one item each change goes on from the one before, over splits too"
+        told.append(change["NewImage"]["v"]["S"])
+    assert values == {key: [None, "1", "2", "3"] for key in keys}
+    outside = heard[0]["dynamodb"]["SequenceNumber"]
+    said = refused(
+        server,
+        "get_shard_iterator",
+        StreamArn=arn,
+        ShardId=children[parent][0],
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        SequenceNumber=outside,
+    )
+    assert said[0] == "ValidationException", "it is the parent's"
+
+
 def test_iterators_begin_where_they_are_told_and_pages_go_on(server: ApiServer) -> None:
     server.make_table("iterators", **on("KEYS_ONLY"))
     arn = arn_of(server, "iterators")
