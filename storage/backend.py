@@ -224,7 +224,16 @@ class StreamReads(Protocol):
 
 
 class Backend(Protocol):
-    """More than 25 methods: all that the API asks of a store."""
+    """More than 25 methods: all that the API asks of a store. What it tells of tables is what this process knows, which may be old where others change the catalogue too."""
+
+    @property
+    def alone(self) -> bool:
+        """Nobody else changes the catalogue: what is known of it is how it is."""
+        ...
+
+    async def newest(self, wait_s: float) -> None:
+        """Until what is told of tables is no older than this call. Raises Unavailable: that took longer than `wait_s`, or cannot be known now; what is known is told then as before."""
+        ...
 
     def table(self, name: str) -> TableMeta | None:
         """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""

@@ -5,6 +5,7 @@ Order, as AWS: method and content type, JSON, operation name, signature, then th
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Env
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.latency import Latency
 from scrubjay.storage.api import aws_chunked, errors, guard, limits
-from scrubjay.storage.api.call import Call, encode_json
+from scrubjay.storage.api.call import Call, Unsure, encode_json
 from scrubjay.storage.api.describe import ACCOUNT, REGION, table_arn
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.http import (
@@ -36,7 +38,18 @@ from scrubjay.storage.api.http import (
     request_coding,
     unpacked,
 )
-from scrubjay.storage.api.operations import OPERATIONS, STREAM_OPERATIONS, Operation
+from scrubjay.storage.api.operations import (
+    OPERATIONS,
+    STREAM_OPERATIONS,
+    Operation,
+    batch,
+    items,
+    query,
+    scan,
+    statement_transactions,
+    statements,
+    transactions,
+)
 from scrubjay.storage.api.sigv4 import AccessKey, SignatureVerifier, is_chunked
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.items.partiql.parse import prepare
@@ -44,6 +57,24 @@ from scrubjay.storage.items.partiql.parse import prepare
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
 _STREAMS_API = "DynamoDBStreams_20120810"
+BY_WHAT_IS_KNOWN = frozenset(
+    (
+        *items.OPERATIONS,
+        *batch.OPERATIONS,
+        *query.OPERATIONS,
+        *scan.OPERATIONS,
+        *statements.OPERATIONS,
+        *statement_transactions.OPERATIONS,
+        *transactions.OPERATIONS,
+        *STREAM_OPERATIONS,
+        "DescribeLimits",
+        "DescribeEndpoints",
+    )
+)
+"""Operations on what tables hold: answered by what is known of those, and by what is so before it is said that something is not there. All others ask what is so first."""
+_EVERY = {**OPERATIONS, **STREAM_OPERATIONS}
+OF_ONE_TABLE = frozenset((*items.OPERATIONS, *query.OPERATIONS, *scan.OPERATIONS, "ExecuteStatement"))
+"""Those that have done nothing when they meet a dropped table, and are run again."""
 DEEP_BRACES = 62
 """What ARNs say by default, as those of DynamoDB's own local version do."""
 _CONTENT_TYPES = (JSON_1_0, PLAIN_JSON, JSON_1_1)
@@ -173,12 +204,38 @@ class DynamoApi:
         except ApiError as error:
             send(error.status, encode_json(error.body()), ())
             return
+        if call.sure or operation in BY_WHAT_IS_KNOWN:
+            self._run(call)
+        else:
+            self.env.tasks.spawn(_finish(call, self._newest_first(call)), name=f"api {operation}")
+
+    def _run(self, call: Call) -> None:
         try:
-            outcome = handler.run(call)
+            outcome = _EVERY[call.operation].run(call)
             if outcome is not None:
-                self.env.tasks.spawn(_finish(call, outcome), name=f"api {operation}")
+                self.env.tasks.spawn(_finish(call, outcome), name=f"api {call.operation}")
         except Exception as error:  # noqa: BLE001 the answer carries it
             call.fail(error)
+
+    # -- the catalogue, where others change it too (ADR 0085) -----------------------------------------------------------------------
+
+    async def _newest_first(self, call: Call) -> None:
+        """What one process was told to do with a table, another knows before it answers for it. While that cannot be known, what is known is shown."""
+        with contextlib.suppress(Unavailable):
+            await self.backend.newest(limits.CATALOGUE_FIRST_MS / 1000)
+            call.sure = True
+        self._run(call)
+
+    def look_again(self, call: Call, error: BaseException) -> None:
+        self.env.tasks.spawn(_finish(call, self._again(call, error)), name=f"api {call.operation}")
+
+    async def _again(self, call: Call, error: BaseException) -> None:
+        await self.backend.newest(limits.CATALOGUE_MS / 1000)
+        call.sure = True
+        if isinstance(error, Unsure) or call.operation in OF_ONE_TABLE:
+            self._run(call)
+        else:  # one of several parts met a table that is dropped; others may be done, and are not done twice
+            raise Unavailable("a table was dropped meanwhile: ask again", cause=str(error), unknown=True)
 
     def _parse(self, body: bytes) -> Any:
         try:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Internal, ScrubjayError
+from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.base.times import utc_text
 from scrubjay.storage.api import errors, guard
 from scrubjay.storage.api.errors import ApiError
@@ -16,6 +16,7 @@ from scrubjay.storage.api.shapes import Struct
 from scrubjay.storage.api.sigv4 import Signer
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.dropped import is_dropped
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.values import Item
 
@@ -51,6 +52,14 @@ class Api(Protocol):
         """The name in a TableName parameter. Raises ApiError if that is an ARN of another account."""
         ...
 
+    def look_again(self, call: Call, error: BaseException) -> None:
+        """Answer a call by the catalogue as it is now. error: what came of it by the catalogue as it was known."""
+        ...
+
+
+class Unsure(Exception):
+    """By what this process knows of the catalogue the answer would be that something is not there, and the catalogue may have changed since."""
+
 
 Send = Callable[[int, bytes, Sequence[tuple[str, str]]], None]
 """send(status, JSON body, our own headers): called once."""
@@ -59,10 +68,25 @@ Send = Callable[[int, bytes, Sequence[tuple[str, str]]], None]
 class Call:
     """input: the request's members, read by the operation's shape. raw: as they came. role: of the key that signed, None: it is not known. send: gives the answer. host: as the client names this server.
 
-    size: bytes of the request's text. deep: the text has so many braces that values may be nested beyond reason.
+    sure: what is known of the catalogue is no older than this call. size: bytes of the request's text. deep: the text has so many braces that values may be nested beyond reason.
     """
 
-    __slots__ = ("answered", "api", "deep", "host", "input", "key_id", "operation", "raw", "region", "role", "send", "shape", "size")
+    __slots__ = (
+        "answered",
+        "api",
+        "deep",
+        "host",
+        "input",
+        "key_id",
+        "operation",
+        "raw",
+        "region",
+        "role",
+        "send",
+        "shape",
+        "size",
+        "sure",
+    )
 
     def __init__(
         self,
@@ -90,13 +114,17 @@ class Call:
         self.size = size
         self.send = send
         self.answered = False
+        self.sure = api.backend.alone
 
     def reply(self, body: Body, traces: Sequence[Trace] = ()) -> None:
         """The successful answer. body may hold bytes (as base64), nested JSON-able objects and msgspec.Raw."""
         self._send(200, encode_json(body), trace_headers(traces) if traces else ())
 
     def fail(self, error: BaseException, traces: Sequence[Trace] = ()) -> None:
-        """The answer to whatever went wrong; an error nobody foresaw is logged and becomes a 500."""
+        """The answer to whatever went wrong; an error nobody foresaw is logged and becomes a 500. What may only be so by an old catalogue is looked at again."""
+        if not self.sure and (isinstance(error, Unsure) or is_dropped(error)):
+            self.api.look_again(self, error)
+            return
         answer = self.answer_to(error)
         self._send(answer.status, encode_json(answer.body()), trace_headers(traces) if traces else ())
 
@@ -109,6 +137,9 @@ class Call:
         """`error` as the API says it; one that nobody foresaw is logged and becomes a 500."""
         if isinstance(error, ItemError):
             error = errors.serialization(error.message) if isinstance(error, SerializationError) else errors.validation(error.message)
+        if not self.sure and is_dropped(error):
+            # one of several parts: whoever asks for it again is told of the table that has the name now
+            error = Unavailable("a table was dropped meanwhile: ask again")
         if isinstance(error, ApiError):
             return self._serialization_first(error) if error.name == "ValidationException" else error
         if isinstance(error, RecursionError):
@@ -128,6 +159,11 @@ class Call:
         except RecursionError:
             return errors.serialization()
         return error
+
+    def check_sure(self) -> None:
+        """Before it is said that something is not there, or not to be had now. Raises Unsure: the call is run again, by the catalogue as it is."""
+        if not self.sure:
+            raise Unsure
 
     def guard(self, step: Callable[..., None]) -> Callable[..., None]:
         """`step` as a callback whose exceptions become this call's answer."""
@@ -149,9 +185,12 @@ class Call:
         written now, or not by this caller."""
         table = self.api.backend.table(self.api.table_name(name, self.operation))
         if table is None or table.status not in ("ACTIVE", "UPDATING") or (table.restore_of is not None and table.restore_of.in_progress):
+            self.check_sure()
             if self.role is not None:
                 guard.check_absent(self, action, name if name.startswith("arn:") else self.api.table_arn(name))
             raise errors.resource_not_found()
+        if index is not None and not _reads(table, index):
+            self.check_sure()
         if self.role is not None:
             arn = self.api.table_arn(table.name)
             context = guard.item_context(table, index, items, within)
@@ -168,6 +207,13 @@ class Call:
         """Of a table that is not there. Raises AccessDeniedException for who may not know."""
         if self.role is not None:
             guard.check_absent(self, self.operation, name if name.startswith("arn:") else self.api.table_arn(name))
+
+
+def _reads(table: TableMeta, index: str) -> bool:
+    """Whether there is such an index, and it is read."""
+    if any(one.name == index for one in table.local_indexes or ()):
+        return True
+    return any(one.name == index and one.status in ("ACTIVE", "UPDATING") for one in table.global_indexes or ())
 
 
 def trace_headers(traces: Sequence[Trace]) -> list[tuple[str, str]]:

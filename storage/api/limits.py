@@ -20,6 +20,10 @@ PIPELINE_MAX = 32
 """Requests of one connection that may be under way; reading stops beyond it."""
 REQUESTS_IN_FLIGHT_MAX = 8_192
 """Requests under way over all connections; one more is answered with ThrottlingException."""
+CATALOGUE_MS = 5_000
+"""How long a call waits, at most, to be told whether what is not there as far as is known here is not there."""
+CATALOGUE_FIRST_MS = 500
+"""How long an operation on tables waits for the catalogue as it is now, before it is answered by what is known."""
 WRITE_BUFFER_BYTES_HIGH = 1024 * 1024
 """Unsent answer bytes of one connection at which reading from it stops."""
 HEADERS_TIMEOUT_MS = 10_000

@@ -28,6 +28,10 @@ class KnownTables(Protocol):
         """The same table, or index's table, as it is known now; as it is, if it is not known any more."""
         ...
 
+    def gone(self, table: TableMeta) -> bool:
+        """Whether the table, or the one that the index is of, is known to be no more."""
+        ...
+
     async def fetch_table(self, table_id: TableId) -> None:
         """Read one table's item, strongly. Raises ScrubjayError."""
         ...
@@ -45,6 +49,10 @@ class MapWaits:
     def known(self, table: TableMeta) -> TableMeta:
         """The table as it is known now."""
         return table if self.catalogue is None else self.catalogue.known(table)
+
+    def gone(self, table: TableMeta) -> bool:
+        """Whether it is known that nobody will ever answer for this table."""
+        return self.catalogue is not None and self.catalogue.gone(table)
 
     def add(self, table: TableMeta, until_us: int, go_on: Callable[[], object]) -> None:
         """go_on: called once, when the table has changed or at `until_us` (boot time), whichever comes first."""

@@ -20,7 +20,7 @@ import msgspec
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
-from scrubjay.base.ids import Member, NodeName, PartitionId, TableId
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import (
     INCARNATION_FIRST,
@@ -106,6 +106,8 @@ class Metadata:
         """Writes whose outcome is not known, by item."""
         self._finding_out = Gate(env.tasks)
         self._loading = Gate(env.tasks)
+        self._read_at = -1
+        """LSN of the metadata group up to which all was read at least, by the last strong read of all."""
         self._touched: dict[str, None] = {}
         """Items that were written, or read by themselves, since the load under way began: what it read of them may be older."""
         self._finder: Task[None] | None = None
@@ -160,7 +162,8 @@ class Metadata:
     async def _load(self, *, consistent: bool) -> None:
         async with self._loading:
             self._touched.clear()
-            found = dict(map(_named, await self._pages(consistent=consistent)))
+            items, lsn = await self._pages(consistent=consistent)
+            found = dict(map(_named, items))
             changed: list[TableMeta] = []
             for name, item in found.items():
                 if name not in self._touched and self._raw.get(name) != item:
@@ -169,32 +172,38 @@ class Metadata:
                         changed.append(table)
             for name in [name for name in self._raw if name not in found and name not in self._touched]:
                 self._gone(name)
+            if consistent:
+                self._read_at = lsn
         for table in sorted(changed, key=lambda each: each.table_id):
             self._changed(table)
 
     async def newest(self) -> None:
-        """Before something is decided by what the catalogue says: where others may have changed it, as it is now. Raises Unavailable."""
-        if not self.alone:
+        """Before something is decided by what the catalogue says: where others may have changed it, as it is now. All of it is read if the log has moved since it was read last. Raises Unavailable."""
+        if self.alone:
+            return
+        if (await self._read(_WRITER)).lsn > self._read_at:
             await self.load()
 
-    async def _pages(self, *, consistent: bool) -> list[bytes]:
-        """Every item of the metadata group. Raises Unavailable."""
+    async def _pages(self, *, consistent: bool) -> tuple[list[bytes], Lsn]:
+        """Every item of the metadata group, and an LSN that all of them are no older than. Raises Unavailable."""
         found: list[bytes] = []
         start = b""
+        lsn: Lsn | None = None
         while True:
             future = self._env.tasks.future()
             request = RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=consistent)
             self._router.read_range(self.system.partitions[0].partition_id, request, partial(settle, future))
             page: RangeAnswer = await future
+            lsn = Lsn(page.lsn) if lsn is None else min(lsn, Lsn(page.lsn))
             for key, item in page.rows:
                 found.append(item)
                 start = key + b"\x00"
             if not page.more:
-                return found
+                return found, lsn
 
     async def glimpse(self) -> list[TableMeta]:
         """The tables as some replica knows them now, which may be behind. Changes nothing. Raises Unavailable."""
-        items = map(metadata_item, await self._pages(consistent=False))
+        items = map(metadata_item, (await self._pages(consistent=False))[0])
         return [table_from(name, text) for name, text in items if name.startswith("table/")]
 
     async def change(
@@ -289,6 +298,12 @@ class Metadata:
             self._take(item)
         return self.jobs.get(key)
 
+    def gone(self, table: TableMeta) -> bool:
+        """See `storage.control.map_waits.KnownTables`."""
+        owner = table.index_of.table_id if table.index_of else table.table_id
+        known = self.tables.get(owner)
+        return owner != self.system.table_id and (known is None or known.status == "DROPPED")
+
     async def fetch_table(self, table_id: TableId) -> None:
         """See `storage.control.map_waits.KnownTables`."""
         name = f"table/{table_id}"
@@ -299,11 +314,16 @@ class Metadata:
 
     async def _fetch(self, name: str) -> bytes | None:
         """An item as it is now, strongly; None: it is not there. Raises Unavailable."""
+        answer = await self._read(name)
+        self._touched[name] = None
+        return answer.item
+
+    async def _read(self, name: str) -> ReadAnswer:
+        """Strongly. Raises Unavailable."""
         future = self._env.tasks.future()
         self._router.read(self.system, storage_key(SCHEMA, {"k": ("S", name)}), consistent=True, done=partial(settle, future))
         answer: ReadAnswer = await future
-        self._touched[name] = None
-        return answer.item
+        return answer
 
     # ------------------------------------------------------------------
 

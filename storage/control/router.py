@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import LookCommand, PrepareCommand, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.map_waits import MapWaits
 from scrubjay.storage.control.placement import COPIES
+from scrubjay.storage.dropped import dropped, is_dropped
 from scrubjay.storage.log.split import was_split
 from scrubjay.storage.node.port import Done, NodePort
 
@@ -170,9 +171,12 @@ class Destination:
         self.partition = partition
 
     def moved(self) -> bool:
-        """Look again: whether it is elsewhere by now; `partition` says where. Raises Unavailable (field `split`) if it is in several now, and whoever asked has to say what is wanted of which."""
+        """Look again: whether it is elsewhere by now; `partition` says where. Raises Unavailable (field `split`) if it is in several now, and whoever asked has to say what is wanted of which; Missing (what:
+        table) if the table was dropped: its copies go, and who is not there any more answers nothing."""
         if self._table is None:
             return False
+        if self.router.maps.gone(self._table):
+            raise dropped(self._table.name)
         known = self.router.maps.known(self._table)
         if self._key is None:
             if all(info.partition_id != self.partition for info in known.partitions):
@@ -256,8 +260,8 @@ class _Leader(Generic[A]):
         assert last is not None
         try:
             moved = place.moved()
-        except Unavailable as scattered:
-            self._done(scattered)
+        except (Unavailable, Missing) as elsewhere:
+            self._done(elsewhere)
             return False
         if place.router.env.clock.boot_us() >= self._deadline:
             self._done(Unavailable("no leader for this partition in time", partition=place.partition, last=str(last)))
@@ -294,7 +298,7 @@ class _AnyReplica(Generic[A]):
         self._ask(self._place.router.nodes[name], self._place.partition, self._answered, False, self._floor)
 
     def _answered(self, answer: A | ScrubjayError) -> None:
-        if not isinstance(answer, ScrubjayError):
+        if not isinstance(answer, ScrubjayError) or is_dropped(answer):
             self._done(answer)
             return
         if isinstance(answer, Corrupt):
@@ -308,8 +312,8 @@ class _AnyReplica(Generic[A]):
         assert last is not None
         try:
             moved = place.moved()
-        except Unavailable as scattered:
-            self._done(scattered)
+        except (Unavailable, Missing) as elsewhere:
+            self._done(elsewhere)
             return
         if place.router.env.clock.boot_us() >= self._deadline:
             self._done(Unavailable("no replica could answer in time", partition=place.partition, last=str(last)))

@@ -28,6 +28,7 @@ from scrubjay.storage.control.backups import Backups
 from scrubjay.storage.control.change_reader import ChangeReader
 from scrubjay.storage.control.fleet import Fleet, leaders, unarchived
 from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.newest import Newest
 from scrubjay.storage.control.placement import Site
 from scrubjay.storage.control.router import Router, stopping
 from scrubjay.storage.control.streams import StreamLogs
@@ -45,7 +46,7 @@ SETTLE_S = 2.0
 
 
 class Store:
-    """More than 25 methods: it is all of `storage.backend.Backend` over its parts. tables: the life of tables. backups: continuous backups. changes: reads what changed from the logs. sites, initial_partitions: see Tables."""
+    """More than 25 methods: it is all of `storage.backend.Backend` over its parts. tables: the life of tables. backups: continuous backups. changes: reads what changed from the logs. newest: makes what is known of the catalogue as new as a request. sites, initial_partitions: see Tables."""
 
     def __init__(
         self,
@@ -66,8 +67,13 @@ class Store:
         self.changes = ChangeReader(env, fleet, metadata)
         self.transactions = Coordinator(env, router, metadata, TransactionLedger(env, router, metadata, self.tables))
         self.streams = StreamLogs(env.tasks, self.changes, router)
+        self.newest = Newest(env, metadata)
 
     # ------------------------------------------------------------------ catalogue
+
+    @property
+    def alone(self) -> bool:
+        return self.metadata.alone
 
     def table(self, name: str) -> TableMeta | None:
         return None if name == LEDGER_TABLE else self.metadata.by_name(name)

@@ -8,13 +8,16 @@ from typing import NamedTuple, Protocol
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Tree
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import IndexRangeAnswer, RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.dropped import dropped
 from scrubjay.storage.indexes.kept_rows import is_fed
 from scrubjay.storage.indexes.kept_rows import item_bytes as projected_bytes
 from scrubjay.storage.items.keys import HASH_BYTES, after_prefix, storage_key
 from scrubjay.storage.items.local_index import NUMBER_AT, LocalRows, entry_item, entry_prefix, is_entry, item_bytes, items_end
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.overlay import Overlay
+from scrubjay.storage.replica.segments import SegmentTracker
 
 PASSED_MAX = 2_000
 """Rows that one answer passes over at most, of those that are not asked for."""
@@ -31,7 +34,10 @@ class Reading(Hosted, Protocol):
     overlay: Overlay
     tree: Tree | None
     local: LocalRows | None
+    table: TableMeta
 
+    @property
+    def segments(self) -> SegmentTracker: ...
     @property
     def archives(self) -> bool: ...
     @property
@@ -68,7 +74,7 @@ class Reads:
         replica = self._replica
 
         def answer(error: ScrubjayError | None) -> None:
-            refusal = error or replica.serves(consistent=consistent)
+            refusal = error or replica.serves(consistent=consistent) or self._ended()
             if refusal is not None:
                 done(refusal)
                 return
@@ -93,6 +99,8 @@ class Reads:
 
         def answer(error: ScrubjayError | None) -> None:
             refusal = error or replica.serves(consistent=request.consistent)
+            if refusal is None and request.start != request.end:  # a read of nothing asks how far the log goes
+                refusal = self._ended()
             if refusal is not None:
                 done(refusal)
                 return
@@ -110,6 +118,11 @@ class Reads:
             done(late if late is not None else found)
 
         self._when_applied(min_lsn, answer)
+
+    def _ended(self) -> ScrubjayError | None:
+        """What whoever reads is told behind the log's last SEAL: its name may be another table's by now, and whoever asks here knows the old one still."""
+        replica = self._replica
+        return dropped(replica.table.name) if replica.segments.facts.ended else None
 
     def _within(self, request: RangeRead) -> tuple[bytes, bytes | None]:
         """What of the request's range is this partition's."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from scrubjay.base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, Invalid, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.catalogue import LEDGER_TABLE, METADATA_TABLE, PartitionInfo, TableMeta
@@ -34,6 +34,7 @@ from scrubjay.storage.commands.values import (
 )
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.membership import Change
+from scrubjay.storage.dropped import dropped
 from scrubjay.storage.indexes import feed
 from scrubjay.storage.indexes.kept_rows import Fed
 from scrubjay.storage.items.index_keys import IndexKeys
@@ -404,7 +405,7 @@ class Term:
         split = self._split or replica.split
         if split is not None:
             return split_away(replica.partition, split)
-        return Missing("the table is dropped: its log takes nothing more", what="table", table=replica.table.name)
+        return dropped(replica.table.name)
 
     def split(self, split: Split, done: Callable[[Record | ScrubjayError], None]) -> None:
         """End the log: propose SPLIT and the SEAL behind it; done with that SEAL once it is applied here. Raises nothing: refusals go to `done`."""

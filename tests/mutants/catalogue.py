@@ -56,6 +56,7 @@ ROOMS = (
     "shell",
     "wire",
     "cluster",
+    "routes",
     "failover",
     "ttl",
     "streams",

@@ -94,6 +94,7 @@ def backed_up_table(call: Call, name: str, asked: str | None = None) -> TableMet
     """The table of a name or an ARN. asked: as the request has it, for who hears that there is none. Raises TableNotFoundException."""
     meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None or meta.status == "DELETING":
+        call.check_sure()
         call.check_absent(name)
         raise errors.backups_table_not_found(asked or name)
     return call.check_policy(meta)

@@ -68,6 +68,7 @@ def _of_policy(call: Call) -> tuple[Body, _Place, TableMeta]:
     table = call.api.backend.table(place.table)
     arn = f"{call.api.table_arn(place.table)}/stream/{place.stream}"
     if table is None or place.stream not in [one.label for one in table.streams_kept(call.api.env.clock.wall_us())]:
+        call.check_sure()
         if call.role is not None:
             guard.check_absent(call, call.operation, arn)
         raise errors.resource_not_found(f"Requested resource not found: Stream: {place.stream} not found for Table: {place.table}")

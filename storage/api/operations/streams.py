@@ -108,6 +108,7 @@ def _find(call: Call, arn: str) -> tuple[TableMeta, TableStream]:
             if call.role is not None:
                 guard.check(call, meta, call.operation, arn, stream=stream.label)
             return meta, stream
+    call.check_sure()
     if call.role is not None:
         guard.check_absent(call, call.operation, arn)
     raise errors.resource_not_found(f"Requested resource not found: Stream: {arn} not found")
@@ -119,6 +120,7 @@ def _find_part(call: Call, arn: str, id_: str) -> _Part:
     for part in stream.shards:
         if part_id(stream, part) == id_:
             return _Part(meta, stream, part, next(info for info in every_partition(meta) if info.partition_id == part.partition_id))
+    call.check_sure()
     raise errors.resource_not_found(f"Requested resource not found: Shard: {id_} in Stream: {arn} not found")
 
 

@@ -59,6 +59,7 @@ def find_table(call: Call, name: str) -> TableMeta:
     """The table, in whatever status. Raises ResourceNotFoundException, AccessDeniedException."""
     meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None:
+        call.check_sure()
         call.check_absent(name)
         raise errors.table_not_found(name)
     return call.check_policy(meta)
@@ -260,6 +261,7 @@ def describe_table(call: Call) -> Coroutine[Any, Any, None] | None:
 async def _describe_settled(call: Call, name: str, meta: TableMeta) -> None:
     now = await settled(call, meta)
     if now is None:
+        call.check_sure()
         raise errors.table_not_found(name)
     call.reply({"Table": describe(call, now)})
 

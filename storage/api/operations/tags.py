@@ -78,6 +78,7 @@ def _name_of_arn(call: Call, data: Body) -> str:
 def _table(call: Call, data: Body, name: str) -> TableMeta:
     meta = call.api.backend.table(name)
     if meta is None:
+        call.check_sure()
         call.check_absent(name)
         raise errors.resource_not_found(f"Requested resource not found: ResourcArn: {data['ResourceArn']} not found")
     return call.check_policy(meta)

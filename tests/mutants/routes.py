@@ -1,0 +1,130 @@
+"""Mutants of what a router does not know, or knows no more: it asks before it says so, and what it asks is bounded."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_ASKED = "tests/unit/control/test_asked_catalogue.py"
+_MADE = f"{_ASKED}::test_what_one_router_made_is_there_through_every_other"
+_SEVERAL = (f"{_ASKED}::test_so_it_is_for_several_items_statements_and_streams",)
+_DROPPED = (f"{_ASKED}::test_a_table_of_a_dropped_ones_name_is_the_one_that_every_router_serves",)
+_PARTS = (f"{_ASKED}::test_of_several_parts_none_is_done_twice_and_all_may_be_tried_again",)
+_CHANGED = (f"{_ASKED}::test_what_is_changed_of_a_table_shows_through_every_router",)
+_COST = (f"{_ASKED}::test_what_is_not_there_costs_the_metadata_group_the_same_however_often_it_is_asked_for",)
+_AWAY = (f"{_ASKED}::test_while_the_metadata_is_away_what_is_known_is_served_and_nobody_is_told_that_something_is_not_there",)
+_GONE = (f"{_ASKED}::test_a_request_on_its_way_to_a_table_that_is_gone_with_its_copies_hears_so_at_once",)
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "a-table-that-another-router-made-is-not-there",
+        "storage/api/call.py",
+        "        if not self.sure:\n            raise Unsure",
+        "        if False:\n            raise Unsure",
+        (f"{_MADE}", *_SEVERAL),
+    ),
+    Mutant(
+        "an-index-that-another-router-made-is-not-there",
+        "storage/api/call.py",
+        "        if index is not None and not _reads(table, index):\n",
+        "        if False:\n",
+        _CHANGED,
+    ),
+    Mutant(
+        "a-table-is-described-by-what-is-known",
+        "storage/api/api.py",
+        "        if call.sure or operation in BY_WHAT_IS_KNOWN:\n",
+        "        if True:\n",
+        _CHANGED,
+    ),
+    Mutant(
+        "a-dropped-table-is-the-answer",
+        "storage/api/call.py",
+        "(isinstance(error, Unsure) or is_dropped(error))",
+        "isinstance(error, Unsure)",
+        _DROPPED,
+    ),
+    Mutant(
+        "several-parts-are-done-again",
+        "storage/api/api.py",
+        "        if isinstance(error, Unsure) or call.operation in OF_ONE_TABLE:\n",
+        "        if True:\n",
+        _PARTS,
+    ),
+    Mutant(
+        "one-part-of-several-is-told-that-there-is-no-table",
+        "storage/api/call.py",
+        "        if not self.sure and is_dropped(error):",
+        "        if False:",
+        _PARTS,
+    ),
+    Mutant(
+        "a-log-that-ended-is-read-on",
+        "storage/replica/reads.py",
+        "replica.serves(consistent=consistent) or self._ended()",
+        "replica.serves(consistent=consistent)",
+        _DROPPED,
+    ),
+    Mutant(
+        "a-log-that-ended-is-scanned-on",
+        "storage/replica/reads.py",
+        "        if refusal is None and request.start != request.end:",
+        "        if False:",
+        _DROPPED,
+    ),
+    Mutant(
+        "an-end-that-copies-know-is-asked-for-again-and-again",
+        "storage/control/router.py",
+        "        if not isinstance(answer, ScrubjayError) or is_dropped(answer):\n",
+        "        if not isinstance(answer, ScrubjayError):\n",
+        _DROPPED,
+    ),
+    Mutant(
+        "who-waits-for-a-table-that-is-gone-waits-on",
+        "storage/control/router.py",
+        "        if self.router.maps.gone(self._table):\n",
+        "        if False:\n",
+        _GONE,
+    ),
+    Mutant(
+        "questions-have-no-pause",
+        "storage/control/newest.py",
+        "                if began_us < self._not_before_us:\n",
+        "                if False:\n",
+        _COST,
+    ),
+    Mutant(
+        "who-asks-reads-all-each-time",
+        "storage/control/metadata.py",
+        "        if (await self._read(_WRITER)).lsn > self._read_at:\n",
+        "        if True:\n",
+        _COST,
+    ),
+    Mutant(
+        "who-asks-never-reads-all",
+        "storage/control/metadata.py",
+        "        if (await self._read(_WRITER)).lsn > self._read_at:\n",
+        "        if False:\n",
+        (f"{_MADE}",),
+    ),
+    Mutant(
+        "who-cannot-ask-says-that-it-is-not-there",
+        "storage/api/api.py",
+        "        await self.backend.newest(limits.CATALOGUE_MS / 1000)\n",
+        "        with contextlib.suppress(Unavailable):\n            await self.backend.newest(limits.CATALOGUE_MS / 1000)\n",
+        _AWAY,
+    ),
+    Mutant(
+        "what-is-known-is-not-shown-while-nobody-can-be-asked",
+        "storage/api/api.py",
+        "        with contextlib.suppress(Unavailable):\n            await self.backend.newest(limits.CATALOGUE_FIRST_MS",
+        "        with contextlib.suppress(ValueError):\n            await self.backend.newest(limits.CATALOGUE_FIRST_MS",
+        _AWAY,
+    ),
+    Mutant(
+        "a-question-that-was-sent-before-answers-who-came-after",
+        "storage/control/newest.py",
+        "                waiting, self._waiting = self._waiting, []  # who comes",
+        "                waiting = self._waiting  # who comes",
+        (f"{_ASKED}::test_a_question_answers_those_who_came_before_it_was_sent",),
+    ),
+]
