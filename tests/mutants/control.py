@@ -28,8 +28,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "old-view-decides",
         "storage/control/metadata.py",
-        "        if not self.alone:\n            await self.load()\n",
-        "",
+        "        if self.alone:\n            return\n        if (await",
+        "        return\n        if (await",
         ("tests/unit/control/test_following.py::test_a_change_by_an_old_view_is_made_on_what_is_there",),
     ),
     Mutant(
