@@ -147,7 +147,8 @@ class PeerFrameReader:
 
 class Hello(msgspec.Struct, array_like=True, frozen=True):
     """What a process says of itself. cluster: its id, "": there is none yet. role: node | router | durability. number: of the node, 0: it is none.
-    identity, incarnation, boots, reserved: `storage.node.identity`. joined: its logs are made. note: at most NOTE_BYTES_MAX of the assembly's own."""
+    identity, incarnation, boots, reserved: `storage.node.identity`. joined: its logs are made. note: at most NOTE_BYTES_MAX of the assembly's own.
+    can: the newest of the cluster's versions that it can, 0: its release knows none."""
 
     cluster: str
     role: str
@@ -159,6 +160,7 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     reserved: int = 0
     joined: bool = False
     note: bytes = b""
+    can: int = 0
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True, tag=1):

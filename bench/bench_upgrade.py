@@ -1,9 +1,12 @@
 """A rolling upgrade and the way back, under load: four processes of the release before run, each is replaced by one of this release, and each by one of the other again.
 
-    python -m bench.bench_upgrade [--from COMMIT] [--to COMMIT] [--rounds 1] [--control] [--folder DIR]
+    python -m bench.bench_upgrade [--from COMMIT] [--to COMMIT] [--rounds 1] [--ways up,back,up] [--control] [--folder DIR]
 
 Writers and readers with boto3 clients of default retries go on all the while, behind an address in front of all nodes. A process is stopped with SIGTERM and started again as the other release, then the next: the
 nodes first, the durability process last, on the way back too. Half way, at each end, a table is made through every node, of whichever release it is, and used through every other one, and a scrub must match.
+
+The cluster's version (ADR 0081): while one process of the release before runs it is not raised; it is held before the last one is exchanged, stays as it was then, and every process is taken back; the last time up it is held no more, and raised within RAISED_S. A process of the release before
+that is started then does not become ready.
 
 Exit code: 0: no client saw an error, everything acknowledged is there, every scrub and the verify at the end match. 2: something is lost, wrong, or differs. 3: a client saw an error, or a process left something unarchived
 (its own exit code). 4: this clone lacks the commit. `--control` must end with 3: up only, nodes are killed, and no client tries again.
@@ -30,6 +33,12 @@ from tests.fixtures.wait import wait_for
 WRITERS, READERS = 2, 2
 EVERY = (*NODES, DURABILITY)
 SETTLE_S = 1.0
+RAISED_S = 10.0
+"""From when every process is of this release, and nobody holds it."""
+STAYS_S = 5.0
+"""So long it is watched that it is not raised; whoever works for the cluster looks every second."""
+KEPT_OUT_S = 12.0
+"""So long a process of the release before is given to become ready where it must not."""
 
 
 class Reader(threading.Thread):
@@ -75,10 +84,14 @@ class Upgrade:
                 self.cluster.kill(name)
             elif (code := self.cluster.stop(name)) != 0:
                 self.refused.append(f"{name} ended with {code}")
-            self.cluster.spawn(name, release=release)
-            self.cluster.ready(name, timeout=240)
-            wait_for(lambda: self.cluster.cli("cluster", "status", at=NODES[0])[0] == 0, timeout=90)
-            time.sleep(SETTLE_S)
+            self.begin(name, release)
+
+    def begin(self, name: str, release: Path) -> None:
+        """Of a process that does not run."""
+        self.cluster.spawn(name, release=release)
+        self.cluster.ready(name, timeout=240)
+        wait_for(lambda: self.cluster.cli("cluster", "status", at=NODES[0])[0] == 0, timeout=90)
+        time.sleep(SETTLE_S)
 
     def look(self, when: str) -> None:
         """Tables made by every node are used by every other, and a scrub matches."""
@@ -100,6 +113,50 @@ class Upgrade:
                 if sorted(item["k"]["S"] for item in found) != sorted(NODES):
                     self.wrong.append(f"{when}: {name} reads {found} of {table}")
         self._proven(when, "scrub", "run")
+
+    def version(self, *asked: str) -> dict[str, Any]:
+        """As a node of this release knows it: the first is the first that is exchanged."""
+        code, found = self.cluster.cli("cluster", "version", *asked, at=NODES[0])
+        if code:
+            self.wrong.append(f"cluster version {' '.join(asked)} ended with {code}: {found['error']}")
+        return found
+
+    def stays(self, when: str) -> None:
+        """It is not raised to what this release can."""
+        until = time.monotonic() + STAYS_S
+        while time.monotonic() < until:
+            found = self.version()
+            if found["version"] is not None and found["version"] >= found["newest"]:
+                self.wrong.append(f"{when}: the version was raised to {found['version']}")
+                return
+            time.sleep(0.5)
+        print(f"{when}: the version stays at {found['version']} of {found['newest']}: {'; '.join(found['holds'])}", flush=True)
+
+    def raised(self, when: str) -> None:
+        """It is, in time."""
+        began = time.monotonic()
+        while (found := self.version())["version"] != found["newest"]:
+            if time.monotonic() - began > RAISED_S:
+                self.wrong.append(f"{when}: the version is {found['version']} after {RAISED_S:g} s: {found['holds']}")
+                return
+            time.sleep(0.1)
+        print(f"{when}: the version was raised to {found['version']} within {time.monotonic() - began:.1f} s", flush=True)
+
+    def keeps_out(self, name: str, release: Path) -> None:
+        """A process of the release before is not let in any more, and the one that ran there before is."""
+        if (code := self.cluster.stop(name)) != 0:
+            self.refused.append(f"{name} ended with {code}")
+        self.cluster.spawn(name, release=release)
+        time.sleep(KEPT_OUT_S)
+        if self.cluster.out(name).read_bytes():
+            self.wrong.append(f"{name} of the release before became ready after the version was raised")
+        told = [
+            line for line in self.cluster.log(NODES[0]).read_text().splitlines() if "older than what this cluster was raised to" in line
+        ]
+        print(f"{name} of the release before is not ready after {KEPT_OUT_S:g} s; {NODES[0]} says so {len(told)} times", flush=True)
+        if not told:
+            self.wrong.append(f"{NODES[0]} does not say that {name} is too old")
+        self.cluster.kill(name)
 
     def verify(self) -> None:
         self._proven("at the end", "verify", "--level", "records")
@@ -124,6 +181,11 @@ def main() -> int:
         "--to", default="HEAD", metavar="COMMIT", help="this release; a process notices when its own source changes under it"
     )
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument(
+        "--ways",
+        default="up,back,up",
+        help="what is done in a round: `up,back` leaves the version held, `up` alone releases it (then the next round has nothing to go back to)",
+    )
     parser.add_argument("--control", action="store_true", help="nodes are killed and clients never try again: must end with 3")
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
@@ -147,12 +209,24 @@ def main() -> int:
             thread.start()
         upgrade = Upgrade(cluster, kill=asked.control)
         began = time.monotonic()
-        for _ in range(asked.rounds):
-            for way, release in (("up", new), ("back", old))[: 1 if asked.control else 2]:
-                upgrade.replace(NODES[:2], release)
-                upgrade.look(f"half way {way}")
-                upgrade.replace((NODES[2], DURABILITY), release)
-                upgrade.look(way)
+        ways = ["up"] if asked.control else asked.ways.split(",") * asked.rounds
+        for at, way in enumerate(ways):
+            release = new if way == "up" else old
+            upgrade.replace(NODES[:2], release)
+            upgrade.look(f"half way {way}")
+            if way == "up":
+                upgrade.stays("half way up")
+                upgrade.version("--hold")
+            upgrade.replace((NODES[2], DURABILITY), release)
+            upgrade.look(way)
+            if way == "up":
+                upgrade.stays("held")
+                if at == len(ways) - 1:
+                    upgrade.version("--release")
+                    upgrade.raised("up and released")
+                    if not asked.control:
+                        upgrade.keeps_out(NODES[2], old)
+                        upgrade.begin(NODES[2], new)
         stop.set()
         for thread in (*writers, *readers):
             thread.join(60)
@@ -161,7 +235,7 @@ def main() -> int:
         errors = [error for one in (*writers, *readers) for error in one.errors]
         backwards = [one for reader in readers for one in reader.backwards]
         print(
-            f"{asked.rounds} times {'up' if asked.control else 'up and back'} from {asked.commit[:8]} in {time.monotonic() - began:.0f} s: {sum(one.count for one in writers)} writes acknowledged, {missing} lost or wrong, "
+            f"{' and '.join(ways)} from {asked.commit[:8]} in {time.monotonic() - began:.0f} s: {sum(one.count for one in writers)} writes acknowledged, {missing} lost or wrong, "
             f"{sum(one.count for one in readers)} reads, {len(backwards)} back in time, {len(errors)} errors of clients {errors[:3]}; processes: {upgrade.refused or 'all ended with 0'}"
         )
         for line in upgrade.wrong:

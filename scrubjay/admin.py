@@ -23,6 +23,7 @@ from scrubjay.admin_move import MoveCalls
 from scrubjay.admin_splits import SplitCalls
 from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.admin_transfers import TransferCalls
+from scrubjay.admin_version import VersionCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
@@ -164,11 +165,12 @@ class AdminApi(AdminDoor):
         members: Callable[[], Report] | None = None,
         nodes: Mapping[str, NodeVerb] | None = None,
         splits: SplitPort | None = None,
+        version: VersionCalls | None = None,
         alerts: Callable[[], Awaitable[Report]] | None = None,
         verifier: SignatureVerifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
-        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. members: `cluster status`; None: there is no such call. nodes: NODE_VERBS; None: the nodes are of this process. splits: of partitions; None: there are no such calls. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. members: `cluster status`; None: there is no such call. nodes: NODE_VERBS; None: the nodes are of this process. splits, version: None: there are no such calls. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
         self._tables = tables
         self._archive = archive
         self._verify = verify
@@ -216,6 +218,8 @@ class AdminApi(AdminDoor):
             self.routes["POST", f"cluster/{verb}"] = partial(self._post_cluster_node, verb, (nodes or {}).get(verb))
         if splits is not None:
             self.routes |= SplitCalls(self._board, tables, splits).routes
+        if version is not None:
+            self.routes |= version.routes
         if alerts is not None:
             self.routes["POST", "alerts/test"] = lambda _request: alerts()
 

@@ -3,24 +3,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import ClusterId, NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.storage.catalogue import REMOVED, NodeMember
+from scrubjay.storage.cluster_version import FLAGGED, LOWEST
 from scrubjay.storage.node.identity import Identity, Members
 
 NODE, ROUTER, DURABILITY = "node", "router", "durability"
 ROLES = (NODE, ROUTER, DURABILITY)
 STAYS_OUT = "stays_out"
 """Field of a refusal that concerns who a node is: it does not speak for its member any more."""
+RAISED = "cluster_version"
+"""Field of a refusal that concerns a process's release: the cluster's version."""
 
 
 class Admission:
-    """cluster: of this process, None: it is not founded yet. plan: what every process of the cluster must have in its file. names: every node by its number."""
+    """cluster: of this process, None: it is not founded yet. plan: what every process of the cluster must have in its file. names: every node by its number. version: of the cluster, as far as this process
+    knows."""
 
-    def __init__(self, *, cluster: ClusterId | None, plan: bytes, names: Mapping[int, NodeName], members: Members | None) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: ClusterId | None,
+        plan: bytes,
+        names: Mapping[int, NodeName],
+        members: Members | None,
+        version: Callable[[], int] = lambda: LOWEST,
+    ) -> None:
+        self._version = version
         self._cluster, self.plan, self._names, self._members = cluster, plan, dict(names), members
         self._lives: dict[str, str] = {}
         """In which life of its process each member was last let in."""
@@ -35,6 +48,8 @@ class Admission:
             return None
         if hello.cluster != self._cluster:
             return Unsafe("it belongs to another cluster", process=hello.name, cluster=self._cluster, found=hello.cluster)
+        if (old := below(hello, self._version())) is not None:
+            return old
         if hello.role != NODE:
             return None
         if self._names.get(hello.number) != hello.name:
@@ -56,6 +71,19 @@ class Admission:
             return error
         self._lives[hello.name] = life
         return None
+
+
+def below(hello: Hello, number: int) -> Unsafe | None:
+    """Why a process must not be let in where the cluster's version is `number`, None: it may. What a release that tells no number can is told by its node's flags, and not at the door."""
+    if number <= FLAGGED or hello.can >= number:
+        return None
+    return Unsafe(
+        "its release is older than what this cluster was raised to",
+        process=hello.name,
+        can=hello.can or LOWEST,
+        **{RAISED: number},
+        next="start the release that ran there before, or a newer one",
+    )
 
 
 def must_stay_out(error: ScrubjayError) -> bool:

@@ -9,6 +9,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
+from scrubjay.server.raising import version_report
 from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import error_of
@@ -46,6 +47,7 @@ def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
         "exit": ALL_WELL if well else DEGRADED,
         "nodes": nodes,
         "partitions": partitions,
+        "version": version_report(control),
         "catalogue": None if following is None or following.failed is None else str(following.failed),
     }
 

@@ -45,6 +45,7 @@ from scrubjay.server.problems import (
     SplitHealth,
     TableHealth,
     TtlHealth,
+    VersionHealth,
     durable,
     exit_of,
     health_of,
@@ -52,6 +53,7 @@ from scrubjay.server.problems import (
     serving,
 )
 from scrubjay.server.process_talk import IndexLate, LinkDown, NodeTold, NodeToldLate
+from scrubjay.server.raising import below_of, processes
 from scrubjay.server.remembered import Remembered
 from scrubjay.server.ttl.walker import TtlWalker
 from scrubjay.server.windows import archived_table
@@ -260,7 +262,17 @@ class Health:
             self._indexes(),
             self._pending(copies.values()),
             self._splits(tables, now_us),
+            self._version(),
         )
+
+    def _version(self) -> VersionHealth | None:
+        """Where every process can the same, and nobody holds it, it is raised in a moment."""
+        note = self._control.metadata.version
+        told = processes(self._control)
+        newest = max((one.can for one in told if one.can is not None), default=0)
+        differ = tuple(below_of(told, newest))
+        held_us = note.held_at if note.held else None
+        return VersionHealth(note.number, differ, held_us) if newest > note.number and (differ or note.held) else None
 
     def _splits(self, tables: Iterable[TableMeta], now_us: int) -> list[SplitHealth]:
         carried = self._control.splits

@@ -82,6 +82,8 @@ RULES: dict[str, Rule] = {
     "index-late": Rule("node-out-of-service.md"),
     "transaction-pending": Rule("node-out-of-service.md", grace_s=10.0),
     "split-waits": Rule("node-out-of-service.md"),
+    "releases-differ": Rule("upgrade.md", grace_s=86_400.0),
+    "version-held": Rule("upgrade.md", grace_s=86_400.0),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -238,6 +240,14 @@ class SplitHealth(NamedTuple):
     why: str
 
 
+class VersionHealth(NamedTuple):
+    """The cluster's version, where it is below what some process can. differ: what each process that can less, or is away, keeps it from. held_us: since when somebody holds it (wall clock), None: nobody does."""
+
+    number: int
+    differ: tuple[str, ...]
+    held_us: int | None
+
+
 class LinkHealth(NamedTuple):
     """A node does not reach a peer of its cluster. error: as it says, "": it does not know."""
 
@@ -249,7 +259,7 @@ class LinkHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. splits: partitions that are to be split. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. splits: partitions that are to be split. version: None: nothing keeps the cluster's version. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -273,6 +283,7 @@ class HealthFacts(NamedTuple):
     indexes: Sequence[IndexHealth] = ()
     pending: Sequence[PendingHealth] = ()
     splits: Sequence[SplitHealth] = ()
+    version: VersionHealth | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -333,6 +344,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
             why = f": {split.why}" if split.why else ""
             told = f"table {split.table}: partition {split.partition} was to be split {_seconds(split.waits_s)} ago, and goes on undivided{why}"
             yield FoundProblem("split-waits", split.partition, told, split.table)
+    if facts.version is not None:
+        yield from _version(facts.version)
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(
@@ -470,6 +483,15 @@ def _pair(facts: HealthFacts) -> Iterator[FoundProblem]:
             yield FoundProblem(
                 "archives-differ", one.url, f"{one.differ} objects in the archive {one.url} differ from the other one's (see the log)"
             )
+
+
+def _version(version: VersionHealth) -> Iterator[FoundProblem]:
+    if version.differ:
+        told = f"processes of different releases run, and the cluster's version stays at {version.number}: {_some(version.differ)}"
+        yield FoundProblem("releases-differ", "version", told)
+    if version.held_us is not None:
+        told = f"the cluster's version is held at {version.number}: nothing is written that the release before cannot read"
+        yield FoundProblem("version-held", "version", told, since_us=version.held_us)
 
 
 def health_of(found: Sequence[FoundProblem], *, serves: bool) -> str:

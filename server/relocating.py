@@ -26,6 +26,7 @@ from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold,
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
 from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
 from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
+from scrubjay.storage.cluster_version import MOVING, STANDING_IN
 from scrubjay.storage.consensus.membership import quorum_of
 from scrubjay.storage.control.placement import COPIES, loads
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote
@@ -301,10 +302,7 @@ class Relocating:
 
     def _follows(self, *, besides: NodeName | None = None) -> None:
         """Every member's release knows members that did not found their groups. Raises Unsafe."""
-        for other in self._control.members():
-            status = self._control.ports[other].status()
-            if other != besides and status.failed is None and not status.removes:
-                raise Unsafe("a node's release does not move copies", older=other, next="bring every process to this release")
+        self._control.store.version.allow(MOVING, besides=besides)
 
     async def _put(self, name: NodeName, member: NodeMember) -> None:
         try:
@@ -436,8 +434,7 @@ class Relocating:
 
     def _follow_logs(self) -> bool:
         """Every member that is up knows log replicas that follow changes of members."""
-        status = [self._control.ports[name].status() for name in self._control.members()]
-        return all(one.stands_in for one in status if one.failed is None)
+        return not self._control.store.version.lacks(STANDING_IN)
 
     async def _carry_out(self, table_id: TableId, one: TableMeta, info: PartitionInfo, move: Move) -> str:
         """Why it could not be done now, "": it was, or was asked for."""

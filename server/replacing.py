@@ -17,6 +17,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskIdentity, IdentityTold, Renew, ask
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
+from scrubjay.storage.cluster_version import REPLACING
 from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote, decode_configuration, founding
 from scrubjay.storage.node.port import ChangeMembers, Fine, ReplicaFacts, asked, error_of
 
@@ -189,13 +190,7 @@ class Replacing:
             if other != name and (status.failed is not None or not status.started):
                 why = "it starts" if status.failed is None else str(error_of(status.failed))
                 raise Unsafe("another node is out: while a node is replaced the others must all be there", node=name, out=other, why=why)
-            if other != name and not status.configures:
-                raise Unsafe(
-                    "a node's release does not follow changes of members",
-                    node=name,
-                    older=other,
-                    next="bring every process to this release",
-                )
+        self._control.store.version.allow(REPLACING, besides=name, node=name)
         metadata = self._control.metadata
         before = metadata.nodes.get(name)
         if before is not None and before.id == told.id:

@@ -12,6 +12,7 @@ import msgspec
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Member, PartitionId, Stamp, TableId
 from scrubjay.base.times import utc_text
+from scrubjay.storage.cluster_version import LOWEST
 
 METADATA_TABLE = "_scrubjay_metadata"
 """Name of the system table that the metadata group keeps. Not visible in the DynamoDB API."""
@@ -121,6 +122,14 @@ class NodeMember(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     replaced_at: int
     state: str = MEMBER
+
+
+class VersionNote(msgspec.Struct, frozen=True):
+    """The cluster's version (`storage.cluster_version`); it never goes down. held: above which it is not raised, as somebody asked (0: nobody did), held_at: when (microseconds)."""
+
+    number: int = LOWEST
+    held: int = 0
+    held_at: int = 0
 
 
 class FinalSeal(msgspec.Struct, frozen=True):

@@ -405,6 +405,22 @@ class PeerNet:
 
     # ------------------------------------------------------------------ telling
 
+    def connected(self) -> dict[NodeName, Hello]:
+        """What those said of themselves that are connected now from their side; of several connections of one, the one that can the least."""
+        found: dict[NodeName, Hello] = {}
+        for (name, _), connection in sorted(self._inward.items()):
+            link = connection.link
+            if link is not None and link.up and link.hello is not None and (name not in found or link.hello.can < found[name].can):
+                found[name] = link.hello
+        return found
+
+    def dismiss(self, why: Callable[[Hello], ScrubjayError | None]) -> None:
+        """End the connections of those who would not be let in any more. why: None: it would."""
+        for connection in sorted(self._connections, key=lambda one: "" if one.link is None else one.link.peer):
+            link = connection.link
+            if link is not None and link.up and link.hello is not None and (error := why(link.hello)) is not None:
+                connection.end(error)
+
     def peer(self, name: NodeName) -> Hello | None:
         """What a peer said of itself when it was last let in."""
         return self._hellos.get(name)

@@ -35,6 +35,7 @@ from scrubjay.server.process_talk import (
 from scrubjay.serving.folder import ClusterFile, write_cluster
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import unless_stopped
+from scrubjay.storage.cluster_version import NEWEST
 
 _log = logger("peers")
 
@@ -180,4 +181,4 @@ def founder_in(env: Env, net: PeerNet, disk: RealDisk, plan: ClusterPlan, name: 
 
 def stranger(role: str, name: NodeName, plan: ClusterPlan) -> Hello:
     """What a process that is not founded says of itself."""
-    return Hello("", role, name, note=plan.note)
+    return Hello("", role, name, note=plan.note, can=NEWEST)

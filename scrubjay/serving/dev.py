@@ -28,6 +28,7 @@ from scrubjay.serving.folder import LOG, NODES, empty_tmp, read_takeover, refuse
 from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.start import ServerStart, unless_stopped
+from scrubjay.serving.version_kept import keep_to, kept_in
 from scrubjay.serving.working_parts import open_services
 from scrubjay.store_settings import keyring_of
 
@@ -51,6 +52,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     empty_tmp(folder)
     disk = RealDisk(folder, post=tasks.post)
     refuse_unfinished(disk)
+    kept = kept_in(disk, stop)
     archive, cluster_file = await open_archive(env, disk, config)
     taken = read_takeover(disk, cluster_file.cluster_id)
     start.done("archive")
@@ -58,6 +60,8 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     if cluster is None:
         _log.info("stopped while it started", waited_for="the catalogue")
         return 0
+    keep_to(kept, cluster.control.metadata, None)
+    kept.learn(cluster.control.metadata.version)
     services = await open_services(env, folder, disk, config, cluster, cluster_file, archive, taken=taken)
     try:
         server = await listen(config, services.api, services.routes, descriptors)
@@ -82,4 +86,5 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         with contextlib.suppress(OSError):
             sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
         return 3
+    kept.check()
     return 0

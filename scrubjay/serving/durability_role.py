@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from scrubjay.base.env import Env
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.env import Env, Future
+from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
@@ -25,6 +26,7 @@ from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Heard
 from scrubjay.server.news import NewsReader
 from scrubjay.server.peer_nodes import PeerNodes
+from scrubjay.server.raising import VersionKept
 from scrubjay.serving.archive import open_archive
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, heard_line, wal_sizes
 from scrubjay.serving.connecting import connect, founder_in, learnt, refused_by, replies
@@ -32,7 +34,9 @@ from scrubjay.serving.folder import empty_tmp, read_cluster, read_takeover, refu
 from scrubjay.serving.listening import announce, listen, settle, stop_signal
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
+from scrubjay.serving.version_kept import keep_to, kept_in
 from scrubjay.serving.working_parts import open_services
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.control.service import Service
 from scrubjay.storage.node.identity import Members
 from scrubjay.storage.node.port import NodePort
@@ -48,26 +52,50 @@ async def serve_durability(
 ) -> int:
     """Run until SIGTERM or SIGINT. place: of the folder's lock. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
+    disk = RealDisk(folder, post=tasks.post)
+    kept = kept_in(disk, stop)
+    await _serve(tasks, folder, disk, config, plan, descriptors, start, stop, kept, place=place)
+    kept.check()
+    return 0
+
+
+async def _serve(
+    tasks: AsyncTasks,
+    folder: Path,
+    disk: RealDisk,
+    config: Config,
+    plan: ClusterPlan,
+    descriptors: Descriptors,
+    start: ServerStart,
+    stop: Future[Any],
+    kept: VersionKept,
+    *,
+    place: str,
+) -> None:
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
-    disk = RealDisk(folder, post=tasks.post)
     refuse_unfinished(disk)
     known = read_cluster(disk) or await learnt(env, stop, disk, config, plan, NAME, DURABILITY, refused_by)
     if known is None:
         _log.info("stopped while it waited for the cluster to be founded")
-        return 0
+        return
     start.done("founding")
     members = Members(disk, known.cluster_id)
-    admission = Admission(cluster=known.cluster_id, plan=plan.note, names=plan.names, members=members)
+    admission = Admission(cluster=known.cluster_id, plan=plan.note, names=plan.names, members=members, version=lambda: kept.number)
     cluster_id = known.cluster_id
+
+    def refused(peer: NodeName, error: ScrubjayError) -> None:
+        refused_by(peer, error)
+        kept.refused(error)
+
     net = await connect(
         env,
         config,
         plan,
         NAME,
-        hello=lambda: Hello(cluster_id, DURABILITY, NAME, note=plan.note),
+        hello=lambda: Hello(cluster_id, DURABILITY, NAME, note=plan.note, can=NEWEST),
         admission=admission,
-        refused=refused_by,
+        refused=refused,
         listens=False,
     )
     founder = founder_in(env, net, disk, plan, NAME, known)
@@ -83,9 +111,10 @@ async def serve_durability(
         findings = FindingSink(keeper=lambda: keepers[0].note if keepers else None, heard=heard_line)
         nodes = Nodes({}, {}, {}, members, heard, findings, keepers, wal_sizes(config, descriptors))
         control = control_over(env, disk, config, file, plan.names, ports, founders=plan.founders, zones=plan.zones, alone=False)
+        keep_to(kept, control.metadata, net)
         if await unless_stopped(tasks, stop, bring_up(env, nodes, control, list(ports.values()), start)) is None:
             _log.info("stopped while it started", waited_for="the catalogue")
-            return 0
+            return
         cluster = Cluster({}, control, heard, nodes.sizes, {}, folder, plan.zones)
         services = await open_services(env, folder, disk, config, cluster, file, archive, taken=taken, alone=False, place=place, net=net)
         reader = NewsReader(
@@ -121,7 +150,6 @@ async def serve_durability(
     finally:
         peers.close()
         await net.close()
-    return 0
 
 
 class HeardOf(Heard):

@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_health", GAUGE, "0 ok, 1 degraded, 2 down"),
         Family("scrubjay_serving", GAUGE, "1 while reads and writes would be served"),
         Family("scrubjay_durable", GAUGE, "1 while what is written is being archived too"),
+        Family("scrubjay_cluster_version", GAUGE, "The cluster's version, as this process knows it (see scrubjay cluster version)"),
         Family("scrubjay_problems", GAUGE, "Things that are wrong now, by kind (see scrubjay status)", ("kind",)),
         Family("scrubjay_requests", COUNTER, "Answers of the DynamoDB API", ("operation", "status")),
         Family("scrubjay_request_seconds", HISTOGRAM, "Time from a request to its answer", ("operation",)),

@@ -2,6 +2,7 @@
 
     DIR/lock            flock held by the serving process (scrubjay/serving/lock.py)
     DIR/cluster.json    {"version": 1, "cluster_id", "metadata_table_id", "metadata_partition_id", "created_at", "attached"}
+    DIR/cluster-version.json    {"version": 1, "number"}: the highest of the cluster's version that was read here (scrubjay.server.raising)
     DIR/nodes/<node>/   a storage node each
     DIR/takeover.json   {"version": 1, "cluster_id", "epoch"}: an operator's word, for the next start (scrubjay.takeover)
     DIR/recover.json    {"version": 1, …}: the folder was made, or is half made, by `scrubjay recover`

@@ -102,6 +102,7 @@ class Metrics(Scraped):
         out.tell("scrubjay_health", (OK, DEGRADED, DOWN).index(view.health))
         out.tell("scrubjay_serving", int(view.serves))
         out.tell("scrubjay_durable", int(view.durable))
+        out.tell("scrubjay_cluster_version", self._cluster.metadata.version.number)
         for kind in RULES:
             out.tell("scrubjay_problems", sum(problem.found.kind == kind for problem in view.problems), kind)
         for (operation, status), count in sorted(self._api.counts.items()):

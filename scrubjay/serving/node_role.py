@@ -38,6 +38,7 @@ from scrubjay.server.health import late_indexes
 from scrubjay.server.news import NodeNews
 from scrubjay.server.peer_nodes import PeerNodes
 from scrubjay.server.process_talk import IdentityTold, NodeTold, NodeToldLate, Renew
+from scrubjay.server.raising import VersionKept, guests_of
 from scrubjay.server.stop import hand_over, others_go_on
 from scrubjay.serving.archive import archive_line, settings_of
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, open_nodes
@@ -50,8 +51,10 @@ from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeVi
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import keys_of
+from scrubjay.serving.version_kept import keep_to, kept_in
 from scrubjay.serving.working_parts import agent_options, unexpected
 from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.node.identity import IDENTITY_FILE, Identity, identify, renew
 from scrubjay.storage.node.port import error_of
 
@@ -75,15 +78,35 @@ async def serve_node(
 ) -> int:
     """Run until SIGTERM or SIGINT. routes: it answers the DynamoDB API, too. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
+    disk = RealDisk(folder, post=tasks.post)
+    kept = kept_in(disk, stop)
+    code = await _serve(tasks, folder, disk, config, plan, name, descriptors, start, stop, kept, routes=routes)
+    kept.check()
+    return code
+
+
+async def _serve(
+    tasks: AsyncTasks,
+    folder: Path,
+    disk: RealDisk,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    descriptors: Descriptors,
+    start: ServerStart,
+    stop: Future[Any],
+    kept: VersionKept,
+    *,
+    routes: bool,
+) -> int:
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
-    disk = RealDisk(folder, post=tasks.post)
     file = await _founded(env, tasks, stop, disk, config, plan, name, descriptors, start)
     if file is None:
         _log.info("stopped while it waited to be founded")
         return 0
     while True:
-        life = NodeLife(env, tasks, folder, disk, config, plan, name, file, descriptors, start, routes=routes)
+        life = NodeLife(env, tasks, folder, disk, config, plan, name, file, descriptors, start, kept, routes=routes)
         over = _either(tasks, stop, life.renewed)
         up = await unless_stopped(tasks, over, life.up())
         if up is not None:
@@ -92,9 +115,9 @@ async def serve_node(
             break
         _log.info("this node is another member from now on, and starts as such", node=name)
         await life.end()
-    if up is None:
-        _log.info("stopped while it started")
-        await life.close()
+    if up is None or kept.over:
+        _log.info("stopped while it started" if up is None else "stopping: this release is too old for the cluster")
+        await life.end()
         return 0
     _log.info("stopping")
     left = await life.leave()
@@ -180,10 +203,11 @@ class NodeLife:
         file: ClusterFile,
         descriptors: Descriptors,
         start: ServerStart,
+        kept: VersionKept,
         *,
         routes: bool,
     ) -> None:
-        self._routes = routes
+        self._routes, self._kept = routes, kept
         self._env, self._tasks, self._folder, self._disk, self._config = env, tasks, folder, disk, config
         self._plan, self._name, self._file, self._descriptors, self._start = plan, name, file, descriptors, start
         self._number = next(number for number, one in plan.names.items() if one == name)
@@ -219,7 +243,9 @@ class NodeLife:
         self._closing.append(nodes.close)
         if self._name in nodes.running:
             self._identity = _identity(nodes.disks[self._name])
-        admission = Admission(cluster=self._file.cluster_id, plan=plan.note, names=plan.names, members=nodes.members)
+        admission = Admission(
+            cluster=self._file.cluster_id, plan=plan.note, names=plan.names, members=nodes.members, version=lambda: self._kept.number
+        )
         net = await connect(env, config, plan, self._name, hello=self._hello, admission=admission, refused=self._refused, listens=True)
         self._closing.append(net.close)
         network.now(net)
@@ -229,7 +255,9 @@ class NodeLife:
         self._closing.append(peers.close)
         others = {other: peers.node(other, number) for number, other in plan.names.items() if other != self._name}
         if self._name in nodes.running:
-            peers.serve(nodes.running[self._name].port.server)
+            server = nodes.running[self._name].port.server
+            server.guests = lambda: guests_of(net.connected())
+            peers.serve(server)
             await self._met_by_all(net, nodes)
         await nodes.boot(self._tasks)
         start.done("boot")
@@ -248,6 +276,7 @@ class NodeLife:
         )
         control.store.tables.may_host = self._may_host
         self._control = control
+        keep_to(self._kept, control.metadata, net)
         await bring_up(env, nodes, control, list(others.values()), start)
         cluster = self._cluster = Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, self._folder, plan.zones)
         if control.following is not None:
@@ -323,7 +352,7 @@ class NodeLife:
         """What this process says of itself. A node that failed, or stays out, speaks for its member no more: its process goes on as a router."""
         running = None if self._nodes is None else self._nodes.running.get(self._name)
         if running is None or self._identity is None or running.node.failed is not None:
-            return Hello(self._file.cluster_id, ROUTER, self._name, note=self._plan.note)
+            return Hello(self._file.cluster_id, ROUTER, self._name, note=self._plan.note, can=NEWEST)
         node, identity = running.node, self._identity
         boots = node.boot_count if node.started else node.boot_count - 1
         return Hello(
@@ -337,6 +366,7 @@ class NodeLife:
             int(node.pulse.clock.reservation),
             joined=not node.joining,
             note=self._plan.note,
+            can=NEWEST,
         )
 
     def _identity_told(self, renewed: Renew | None) -> IdentityTold:
@@ -392,7 +422,8 @@ class NodeLife:
         return NodeToldLate(*told, late) if late else NodeTold(*told)
 
     def _refused(self, peer: NodeName, error: ScrubjayError) -> None:
-        """Another process does not let this one in. If it knows better who this node is, the node stops."""
+        """Another process does not let this one in. If it knows better who this node is, the node stops; if this release is too old, the process does."""
+        self._kept.refused(error)
         running = None if self._nodes is None else self._nodes.running.get(self._name)
         if must_stay_out(error) and running is not None and running.node.failed is None:
             _log.error("this node stays out", node=self._name, says=peer, why=str(error))

@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 
 from scrubjay import __version__
 from scrubjay.admin_door import PREFIX, AdminDoor
+from scrubjay.admin_version import VersionCalls
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
@@ -205,6 +206,7 @@ class NodeMetrics(Scraped):
         out.tell("scrubjay_build_info", 1, __version__, platform.python_version())
         out.tell("scrubjay_health", (OK, DEGRADED, DOWN).index(view.health))
         out.tell("scrubjay_serving", int(view.serves))
+        out.tell("scrubjay_cluster_version", self._cluster.metadata.version.number)
         if view.durable is not None:
             out.tell("scrubjay_durable", int(view.durable))
         for (operation, status), count in sorted(self._api.counts.items()):
@@ -263,6 +265,7 @@ def node_routes(
         }
 
     door.routes["POST", "cluster/init"] = init
+    door.routes |= VersionCalls(cluster.control).routes
     door.routes["GET", "cluster/status"] = status
     door.routes["GET", "cluster"] = facts
 

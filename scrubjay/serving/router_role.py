@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from scrubjay.archiver.read.archived_log import ListedLog
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Future
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
@@ -27,6 +29,7 @@ from scrubjay.server.archive import wrapped
 from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Heard
 from scrubjay.server.peer_nodes import PeerNodes
+from scrubjay.server.raising import VersionKept
 from scrubjay.serving.archive import settings_of
 from scrubjay.serving.cluster import Cluster, Nodes, bring_up, control_over, heard_line, wal_sizes
 from scrubjay.serving.connecting import connect, founder_in, learnt, refused_by, replies
@@ -36,8 +39,10 @@ from scrubjay.serving.node_surface import NodeApi, NodeDoor, NodeMetrics, NodeVi
 from scrubjay.serving.plan import ClusterPlan
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import keys_of
+from scrubjay.serving.version_kept import keep_to, kept_in
 from scrubjay.serving.working_parts import unexpected
 from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.node.identity import Members
 from scrubjay.storage.node.port import NodePort
 
@@ -49,23 +54,46 @@ async def serve_router(
 ) -> int:
     """Run until SIGTERM or SIGINT. Returns 0. Raises Unsafe (4), Unavailable (1), Invalid (64)."""
     stop = stop_signal(tasks)
+    disk = RealDisk(folder, post=tasks.post)
+    kept = kept_in(disk, stop)
+    await _serve(tasks, folder, disk, config, plan, name, descriptors, start, stop, kept)
+    kept.check()
+    return 0
+
+
+async def _serve(
+    tasks: AsyncTasks,
+    folder: Path,
+    disk: RealDisk,
+    config: Config,
+    plan: ClusterPlan,
+    name: NodeName,
+    descriptors: Descriptors,
+    start: ServerStart,
+    stop: Future[Any],
+    kept: VersionKept,
+) -> None:
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
-    disk = RealDisk(folder, post=tasks.post)
     file = read_cluster(disk) or await learnt(env, stop, disk, config, plan, name, ROUTER, refused_by)
     if file is None:
         _log.info("stopped while it waited for the cluster to be founded")
-        return 0
+        return
     start.done("founding")
     members = Members(disk, file.cluster_id)
+
+    def refused(peer: NodeName, error: ScrubjayError) -> None:
+        refused_by(peer, error)
+        kept.refused(error)
+
     net = await connect(
         env,
         config,
         plan,
         name,
-        hello=lambda: Hello(file.cluster_id, ROUTER, name, note=plan.note),
-        admission=Admission(cluster=file.cluster_id, plan=plan.note, names=plan.names, members=members),
-        refused=refused_by,
+        hello=lambda: Hello(file.cluster_id, ROUTER, name, note=plan.note, can=NEWEST),
+        admission=Admission(cluster=file.cluster_id, plan=plan.note, names=plan.names, members=members, version=lambda: kept.number),
+        refused=refused,
         listens=False,
     )
     founder = founder_in(env, net, disk, plan, name, file)
@@ -77,9 +105,10 @@ async def serve_router(
         nodes = Nodes({}, {}, {}, members, Heard(), findings, [], wal_sizes(config, descriptors))
         control = control_over(env, disk, config, file, plan.names, ports, founders=plan.founders, zones=plan.zones, alone=False)
         control.store.tables.serves_what_is_known = True
+        keep_to(kept, control.metadata, net)
         if await unless_stopped(tasks, stop, bring_up(env, nodes, control, list(ports.values()), start)) is None:
             _log.info("stopped while it started", waited_for="the catalogue")
-            return 0
+            return
         cluster = Cluster({}, control, nodes.heard, nodes.sizes, {}, folder, plan.zones)
         store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
         control.store.changes.archive = ListedLog(store, file.cluster_id, env.tasks)
@@ -104,4 +133,3 @@ async def serve_router(
     finally:
         peers.close()
         await net.close()
-    return 0

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from scrubjay import __version__
 from scrubjay.admin import AdminApi, NodeVerb
 from scrubjay.admin_door import PREFIX
+from scrubjay.admin_version import VersionCalls
 from scrubjay.base.env import Env
 from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
 from scrubjay.base.real.open_files import Descriptors
@@ -108,6 +109,7 @@ def surface(
         members=lambda: cluster_report(cluster.control, dict(cluster.zones)),
         nodes=nodes,
         splits=splits,
+        version=VersionCalls(cluster.control),
         alerts=webhooks.test,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,
         log=unexpected,

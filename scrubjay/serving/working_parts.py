@@ -35,6 +35,7 @@ from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
+from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import Relocating
 from scrubjay.server.replacing import Replacing
 from scrubjay.server.table_splits import TableSplits
@@ -77,10 +78,11 @@ class WorkingParts:
     routes: Mapping[str, Handler]
     replacing: Replacing | None = None
     relocating: Relocating | None = None
+    raising: Raising | None = None
 
     def quiet(self) -> None:
         """What looks on and tells ends, before a stop."""
-        for part in (self.replacing, self.relocating):
+        for part in (self.replacing, self.relocating, self.raising):
             if part is not None:
                 part.stop()
         self.health.stop()
@@ -248,11 +250,13 @@ async def open_services(
     courtesy.start()
     replacing = relocating = None
     node_verbs: dict[str, NodeVerb] = {}
+
+    def works() -> bool:
+        return durability.duty.state == WORKS
+
+    raising = Raising(env, cluster.control, works=works, log=_durability_log.info)
+    raising.start()
     if net is not None:
-
-        def works() -> bool:
-            return durability.duty.state == WORKS
-
         replacing = Replacing(env, net, cluster.control, works=works, log=_durability_log.info)
         replacing.start()
         relocating = Relocating(
@@ -289,7 +293,7 @@ async def open_services(
         TableSplits(env, cluster.control, works=lambda: net is None or durability.duty.state == WORKS),
     )
     return WorkingParts(
-        cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes, replacing, relocating
+        cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes, replacing, relocating, raising
     )
 
 

@@ -54,6 +54,7 @@ FILES = {
     ("recover",): "scrubjay.verbs.recover",
     ("cluster", "init"): "scrubjay.verbs.cluster_init",
     ("cluster", "status"): "scrubjay.verbs.cluster_status",
+    ("cluster", "version"): "scrubjay.verbs.cluster_version",
     ("cluster", "join"): "scrubjay.verbs.cluster_join",
     ("cluster", "drain"): "scrubjay.verbs.cluster_drain",
     ("cluster", "remove"): "scrubjay.verbs.cluster_remove",

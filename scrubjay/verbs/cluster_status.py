@@ -24,6 +24,11 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             f"{copy['node']} {copy['state']}" + (f" (lacks {copy['lag']})" if copy["lag"] else "") for copy in one["members"]
         )
         lines.append(f"{one['table']} {one['partition']}  leader {one['leader'] or 'none'}  {copies}")
+    version = document["version"]
+    if version is not None:
+        lines.append(
+            f"version {version['version']}" + (f" of {version['newest']}; {'; '.join(version['holds'])}" if version["holds"] else "")
+        )
     if document["catalogue"]:
         lines.append(f"the catalogue cannot be read now: {document['catalogue']}")
     return lines
@@ -38,7 +43,7 @@ VERB = Verb(
         1: "the cluster cannot be asked",
         3: "a node or a copy is not well, or a partition has no leader",
     },
-    template={"nodes": [], "partitions": [], "catalogue": None},
+    template={"nodes": [], "partitions": [], "version": None, "catalogue": None},
     options=no_options,
     run=_run,
     render=_render,

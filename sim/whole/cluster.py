@@ -59,6 +59,7 @@ from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from scrubjay.storage.btree.memory_treefile import MAKER
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, index_remains, index_tables
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.router import Router
@@ -167,6 +168,8 @@ class WholeCluster:
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self._running_agents: list[ArchiveAgent] = []
         self.on_node: list[Callable[[WorldHost, RunningNode], None]] = []
+        self.releases: dict[NodeName, int] = {}
+        """What each node can in its next life, of the cluster's versions; this release's newest where none is given."""
         self.absent: dict[NodeName, AbsentNode] = {}
         """Nodes that stay out, by name."""
         self.broken: list[ScrubjayError] = []
@@ -293,6 +296,7 @@ class WholeCluster:
                 self.world.after(_CLOCK_TRY_US, partial(self._again, host))
             return None
         self.absent.pop(host.name, None)
+        life.port.server.can = self.releases.get(host.name, NEWEST)
         start_node(life.node, self.members, lambda error: self._booted(host, life) if error is None else None)
         return life
 

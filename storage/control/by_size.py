@@ -15,6 +15,7 @@ from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.storage.catalogue import DRAINING, REMOVED, SYSTEM_TABLES, PartitionInfo, TableMeta
+from scrubjay.storage.cluster_version import SPLITTING
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
@@ -82,14 +83,14 @@ def rests(fleet: Fleet, metadata: Metadata) -> str:
     return ""
 
 
-def keeps_whole(fleet: Fleet, table: TableMeta, info: PartitionInfo, *, now_us: int) -> str:
-    """Why a partition that is too large is not split by itself now, "": nothing keeps it. now_us: wall clock."""
+def keeps_whole(fleet: Fleet, table: TableMeta, info: PartitionInfo, *, lacks: str, now_us: int) -> str:
+    """Why a partition that is too large is not split by itself now, "": nothing keeps it. lacks: see `keeps_from`. now_us: wall clock."""
     if not isinstance(table.split, msgspec.UnsetType):
         return "" if table.split.parent == info.partition_id else "another partition of the table is being split"
     last_us = max((former.closed_us for former in table.former or ()), default=0)
     if now_us - last_us < APART_US:
         return "another partition of the table was split less than a minute ago"
-    why = keeps_from(table, info, fleet.leader(info.partition_id), list(fleet.ports.values()))
+    why = keeps_from(table, info, fleet.leader(info.partition_id), lacks=lacks)
     if why:
         return why
     whole = [copy for copy in fleet.copies(info) if copy.kind == "storage" and copy.state == "ok"]
@@ -172,7 +173,7 @@ class SplitsBySize:
         again = self._whole.get(info.partition_id, 0)
         if size < again:
             return f"{ONE_KEY}; it is looked at again from {again} bytes on"
-        return keeps_whole(self._fleet, table, info, now_us=now_us)
+        return keeps_whole(self._fleet, table, info, lacks=self._splits.version.lacks(SPLITTING), now_us=now_us)
 
     def _forget(self, partitions: Iterable[PartitionId]) -> None:
         """What is not too large any more, or not there."""

@@ -1,6 +1,6 @@
 """The metadata group: tables and coordinators' notes as items of one partition, replicated, archived and scrubbed like any other.
 
-Item: k (S) = "table/<table id>", "job/<key>", "node/<name>", "hosts" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
+Item: k (S) = "table/<table id>", "job/<key>", "node/<name>", "hosts", "version" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
 instead of overwriting. The map in memory is what the last read or write of this process saw.
 
 A write whose answer never came, or for which nobody waited to the end, may have happened: what is remembered of its item may be behind the log. Such a write
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Env, Task
-from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, TableId
 from scrubjay.base.together import settle
@@ -30,6 +30,7 @@ from scrubjay.storage.catalogue import (
     NodeMember,
     PartitionInfo,
     TableMeta,
+    VersionNote,
     WriterNotes,
     coming,
     every_partition,
@@ -48,6 +49,7 @@ _TRIES = 5
 _AGAIN_S, _AGAIN_MAX_S = 0.2, 5.0
 """Between two tries at what has to be written in the end."""
 _WRITER = "writer"
+_VERSION = "version"
 _NODE = "node/"
 _HOSTS = "hosts"
 """Where the copies of the metadata group itself are, once they are not where it was founded."""
@@ -83,7 +85,7 @@ def metadata_write(name: str, *, expect: bytes | None, value: str | None) -> Swa
 
 
 class Metadata:
-    """tables: by id, dropped ones too. `on_change` is called with each table written or read anew; `on_learned` with each table of which it became known late
+    """tables: by id, dropped ones too. `on_version` is called with each version of the cluster, `on_change` with each table written or read anew; `on_learned` with each table of which it became known late
     what stands in the log, and whoever wrote it has given up.
 
     More than 15 fields, more than 25 methods: the map, what is not known of it, and what is on its way.
@@ -95,12 +97,14 @@ class Metadata:
         self.tables: dict[TableId, TableMeta] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.writer = WriterNotes()
+        self.version = VersionNote()
         self.nodes: dict[NodeName, NodeMember] = {}
         """Of the nodes that joined, were replaced, or are leaving; the others are as they were founded."""
         self._raw: dict[str, bytes] = {}
         self._by_name: dict[str, TableMeta] = {}
         self._places: dict[PartitionId, TableId] = {}
         self.on_change: list[Callable[[TableMeta], None]] = []
+        self.on_version: list[Callable[[VersionNote], None]] = []
         self.on_learned: list[Callable[[TableMeta], None]] = []
         self._unsure: dict[str, SwapCommand] = {}
         """Writes whose outcome is not known, by item."""
@@ -245,6 +249,18 @@ class Metadata:
         """Who of this cluster may write to its archive. Raises Conflict if someone else wrote it meanwhile."""
         await self._put(_WRITER, msgspec.json.encode(notes).decode())
         self.writer = notes
+
+    async def put_version(self, note: VersionNote) -> None:
+        """The cluster's version, or what holds it. Raises Unsafe: it never goes down; Conflict if someone else wrote it meanwhile: then `version` is what stands there; Unavailable."""
+        if note.number < self.version.number:
+            raise Unsafe("the cluster's version is never lowered", asked=note.number, found=self.version.number)
+        await self._put(_VERSION, msgspec.json.encode(note).decode())
+        self._versioned(note)
+
+    def _versioned(self, note: VersionNote) -> None:
+        self.version = note
+        for listener in self.on_version:
+            listener(note)
 
     async def put_node(self, name: NodeName, member: NodeMember) -> None:
         """Which member a node is from now on. Raises Conflict if someone else wrote it meanwhile."""
@@ -426,6 +442,8 @@ class Metadata:
         try:
             if name == _WRITER:
                 self.writer = msgspec.json.decode(text, type=WriterNotes)
+            elif name == _VERSION:
+                self._versioned(msgspec.json.decode(text, type=VersionNote))
             elif name.startswith(_NODE):
                 self.nodes[NodeName(name.removeprefix(_NODE))] = msgspec.json.decode(text, type=NodeMember)
             elif name == _HOSTS:

@@ -10,7 +10,7 @@ in the parent's place; when the archive has the parent's log to its end, the par
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -33,7 +33,9 @@ from scrubjay.storage.catalogue import (
     leaving,
     with_children,
 )
+from scrubjay.storage.cluster_version import SPLITTING
 from scrubjay.storage.control.asking import Asking
+from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.log.configuration import Vote, decode_configuration
@@ -70,13 +72,12 @@ class TreesMade(NamedTuple):
     lacks: bool = False
 
 
-def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | None, ports: Sequence[NodePort]) -> str:
-    """Why a partition may not be split now, "": nothing keeps it. ports: of every node. Pure."""
+def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | None, *, lacks: str) -> str:
+    """Why a partition may not be split now, "": nothing keeps it. lacks: what of the cluster's version keeps it from being (`ClusterVersion.lacks`). Pure."""
     if table.status not in IN_USE or (table.restore_of is not None and table.restore_of.in_progress):
         return f"the table is {table.status}"
-    older = [node.name for node in ports if (status := node.status()).started and status.failed is None and not status.splits]
-    if older:
-        return f"a node's release does not follow splits: {older[0]}"
+    if lacks:
+        return lacks
     if info.fresh:
         return "a copy of it is being made on another node"
     if _unsettled(table):
@@ -122,6 +123,7 @@ class Splits:
         self._env, self._fleet, self._metadata = env, fleet, metadata
         self._stopping, self._works, self._log = stopping, works, log
         self._asking = Asking(env, fleet.ports, limit_s=ERRAND_S)
+        self.version = ClusterVersion(metadata, fleet.ports)
         self._task: Task[None] | None = None
         self._carried: dict[TableId, Task[None]] = {}
         self.waiting: dict[TableId, str] = {}
@@ -158,7 +160,7 @@ class Splits:
         left, right = PartitionId(rand.uuid()), PartitionId(rand.uuid())
         split = Split(bytes.fromhex(rand.uuid().replace("-", "")), cut, left, right)
         check_split(split, parent=info.partition_id, lo=bytes.fromhex(info.lo), hi=bytes.fromhex(info.hi) if info.hi else None)
-        why = keeps_from(known, info, self._fleet.leader(info.partition_id), list(self._fleet.ports.values()))
+        why = keeps_from(known, info, self._fleet.leader(info.partition_id), lacks=self.version.lacks(SPLITTING))
         if why:
             raise Unavailable("the partition cannot be split now", table=known.name, partition=info.partition_id, why=why)
         intent = SplitIntent(split.id.hex(), info.partition_id, cut.hex(), left, right, self._env.clock.wall_us())
@@ -300,6 +302,7 @@ class _Carried:
 
     def __init__(self, env: Env, fleet: Fleet, metadata: Metadata, asking: Asking, table_id: TableId, split: SplitIntent) -> None:
         self._env, self._fleet, self._metadata, self._asking = env, fleet, metadata, asking
+        self._version = ClusterVersion(metadata, fleet.ports)
         self._table_id, self._split = table_id, split
         self._told_us = 0
         self.asked_us = 0
@@ -352,7 +355,7 @@ class _Carried:
             return None
         table, info = known
         self._host(table)
-        why = keeps_from(table, info, self._fleet.leader(info.partition_id), list(self._fleet.ports.values()))
+        why = keeps_from(table, info, self._fleet.leader(info.partition_id), lacks=self._version.lacks(SPLITTING))
         return why or short_of(await self._prepare(table, info), info)
 
     def _host(self, table: TableMeta) -> None:

@@ -23,9 +23,11 @@ from scrubjay.storage.catalogue import (
     index_table,
     index_tables,
 )
+from scrubjay.storage.cluster_version import EXPIRING, GLOBAL_INDEXES, POLICIES, STREAMS, TRANSACTIONS
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
 from scrubjay.storage.control.change_reader import ChangeReader
+from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.fleet import Fleet, leaders, unarchived
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.newest import Newest
@@ -46,7 +48,7 @@ SETTLE_S = 2.0
 
 
 class Store:
-    """More than 25 methods: it is all of `storage.backend.Backend` over its parts. tables: the life of tables. backups: continuous backups. changes: reads what changed from the logs. newest: makes what is known of the catalogue as new as a request. sites, initial_partitions: see Tables."""
+    """More than 25 methods: it is all of `storage.backend.Backend` over its parts. tables: the life of tables. backups: continuous backups. changes: reads what changed from the logs. newest: makes what is known of the catalogue as new as a request. version: what the cluster may write. sites, initial_partitions: see Tables."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Store:
         self.tables = Tables(
             env, fleet=fleet, metadata=metadata, sites=sites, initial_partitions=initial_partitions, pitr_default=pitr_default
         )
+        self.version = ClusterVersion(metadata, fleet.ports)
         self.backups = Backups(env, fleet=fleet, metadata=metadata)
         self.changes = ChangeReader(env, fleet, metadata)
         self.transactions = Coordinator(env, router, metadata, TransactionLedger(env, router, metadata, self.tables))
@@ -107,14 +110,23 @@ class Store:
     async def create_table(self, spec: TableSpec) -> TableMeta:
         if spec.name in SYSTEM_TABLES:
             raise Conflict("table already exists", table=spec.name)
+        if spec.stream_view:
+            self.version.need(STREAMS)
+        if spec.global_indexes:  # UNSET is false
+            self.version.need(GLOBAL_INDEXES)
+        if spec.policy is not None:
+            self.version.need(POLICIES)
         return await self.tables.create(spec)
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
+        if "streams" in change:
+            self.version.need(STREAMS)
         return await self.tables.update(name, change)
 
     async def create_index(
         self, name: str, index: GlobalIndex, attributes: tuple[tuple[str, str], ...], change: dict[str, object]
     ) -> TableMeta:
+        self.version.need(GLOBAL_INDEXES)
         return await self.tables.create_index(name, index, attributes, change)
 
     async def delete_index(self, name: str, index: str) -> TableMeta:
@@ -128,9 +140,11 @@ class Store:
         return None if found is None else index_table(table, found)
 
     async def set_time_to_live(self, name: str, decide: Callable[[TableMeta], TimeToLive]) -> TableMeta:
+        self.version.need(EXPIRING)
         return await self.tables.set_time_to_live(name, decide)
 
     async def set_policy(self, name: str, decide: Callable[[TableMeta], ResourcePolicy | None]) -> TableMeta:
+        self.version.need(POLICIES)
         return await self.tables.set_policy(name, decide)
 
     async def delete_table(self, name: str) -> TableMeta:
@@ -185,6 +199,7 @@ class Store:
 
     async def transact_write(self, parts: Sequence[TransactPart], *, token: str | None, digest: bytes) -> Transacted:
         self.tables.check_open()
+        self.version.need(TRANSACTIONS)
         return await self.transactions.write(parts, token=token, digest=digest)
 
     async def transact_read(self, keys: Sequence[tuple[TableMeta, bytes]]) -> TransactRead:

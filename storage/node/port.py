@@ -212,7 +212,8 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     replicas are in each state. leaders: how many of them lead. wal_used: bytes on disk in use. reserved_us: wall time its stamps may reach. offset_us: how
     far clocks may be apart, and what slow syncs add to how far a reservation reaches. incarnation: of the member that it is.
     configures: its release follows changes of members; removes: and may have members that did not found their groups; splits: and follows partitions that split;
-    stands_in: and log replicas that follow changes of members."""
+    stands_in: and log replicas that follow changes of members. can: the newest number of the cluster's version that its process can (`storage.cluster_version`), 0: its release knows none;
+    the four before it say the same to older ones. guests: of processes that are no nodes and are connected to it, the same by name."""
 
     name: NodeName
     number: int
@@ -231,6 +232,8 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     removes: bool = False
     splits: bool = False
     stands_in: bool = False
+    can: int = 0
+    guests: dict[str, int] = {}
 
     @property
     def replicas(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from scrubjay.base.env import Tasks, Timer
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down, too_late
@@ -82,7 +83,7 @@ class AbsentNode:
         done(node_down(self.name))
 
     def status(self) -> NodeStatus:
-        return NodeStatus(self.name, self.number, started=False, failed=failure_of(self.failed))
+        return NodeStatus(self.name, self.number, started=False, failed=failure_of(self.failed), can=NEWEST)
 
     def facts(self, partition: PartitionId) -> ReplicaFacts | None:
         del partition

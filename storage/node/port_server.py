@@ -13,6 +13,7 @@ from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unav
 from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Lsn, Member, PartitionId
 from scrubjay.storage.catalogue import FinalSeal
+from scrubjay.storage.cluster_version import CONFIGURES, NEWEST, NUMBERED, REMOVES, SPLITS, STANDS_IN
 from scrubjay.storage.commands.codec import decode_command, encode_answer
 from scrubjay.storage.commands.values import RangeRead
 from scrubjay.storage.consensus.membership import AddLearner, Change, Grow, LetVote, Remove, Rest
@@ -34,10 +35,12 @@ Answered = Callable[[Any], None]
 
 
 class NodeServer:
-    """node: of this process. Requests come in as values (`ask`) or as frames (`frame`)."""
+    """node: of this process. Requests come in as values (`ask`) or as frames (`frame`). can: see NodeStatus; guests: asks for those who are connected."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.can = NEWEST
+        self.guests: Callable[[], dict[str, int]] = dict
         self._told: dict[PartitionId, tuple[tuple[Any, ...], port.ReplicaFacts]] = {}
         """What was told last of each replica, and what it followed from (`_grounds`): a look costs what has moved, not what there is."""
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
@@ -127,10 +130,12 @@ class NodeServer:
             reserved_us=node.pulse.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us + node.pulse.clock.reach_us - HybridClock.RESERVE_AHEAD_US,
             incarnation=node.incarnation,
-            configures=True,
-            removes=True,
-            splits=True,
-            stands_in=True,
+            configures=self.can >= CONFIGURES,
+            removes=self.can >= REMOVES,
+            splits=self.can >= SPLITS,
+            stands_in=self.can >= STANDS_IN,
+            can=self.can if self.can >= NUMBERED else 0,
+            guests=self.guests(),
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:

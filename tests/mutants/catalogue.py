@@ -70,6 +70,7 @@ ROOMS = (
     "partiql",
     "policies",
     "night",
+    "version",
 )
 
 

@@ -64,8 +64,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "replace-before-all-are-new",
         "server/replacing.py",
-        "            if other != name and not status.configures:",
-        "            if False:",
+        "        self._control.store.version.allow(REPLACING, besides=name, node=name)\n",
+        "",
         (_REPLACING + "test_what_is_refused_leaves_nothing_behind",),
     ),
     Mutant(

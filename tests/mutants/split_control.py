@@ -200,7 +200,7 @@ MUTANTS = [
         "        if False:\n            raise",
         _REFUSED,
     ),
-    Mutant("split-beside-an-older-release", _SPLITS, "    if older:\n", "    if False:\n", _REFUSED),
+    Mutant("split-beside-an-older-release", _SPLITS, "    if lacks:\n", "    if False:\n", _REFUSED),
     Mutant("split-trees-behind", _SPLITS, "    if behind:\n", "    if False:\n", _FAR),
     Mutant("split-trees-of-too-few", _SPLITS, ", len(info.nodes) // 2 + 1)", ", 0)", _FAR),
     Mutant(

@@ -15,6 +15,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scrubjay.client import AdminClient
+from scrubjay.server.raising import FILE
+from scrubjay.storage.cluster_version import NEWEST
 from tests.fixtures.certificates import Authority
 from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.wait import wait_for
@@ -121,8 +123,25 @@ def test_a_cluster_is_founded_and_every_router_serves_every_table(cluster: Clust
         assert (code, status["durability"], len(status["nodes"])) == (0, "works", len(NODES)), "passed on to the durability process"
 
 
+def test_the_version_is_raised_once_every_process_is_there_and_any_of_them_holds_it(cluster: ClusterOfProcesses) -> None:
+    for name in (*NODES, ROUTER, DURABILITY):
+        wait_for(lambda name=name: cluster.asked("cluster/version", at=name)["version"] == NEWEST, timeout=15)  # type: ignore[misc]
+        assert (cluster.root / name / FILE).exists()
+    found = {one["name"]: (one["role"], one["can"]) for one in cluster.asked("cluster/version", at="n2")["processes"]}
+    roles = {**dict.fromkeys(NODES, "node"), ROUTER: "router", DURABILITY: "durability"}
+    assert found == {name: (role, NEWEST) for name, role in roles.items()}
+    code, held = cluster.cli("cluster", "version", "--hold", at=ROUTER)
+    assert (code, held["version"], bool(held["held"])) == (0, NEWEST, True)
+    wait_for(lambda: cluster.asked("cluster/version")["held"] == held["held"], timeout=15)
+    code, status = cluster.cli("cluster", "status", at="n1")
+    assert (code, status["version"]["version"]) == (0, NEWEST)
+    assert cluster.cli("cluster", "version", "--release", at="n3")[1]["held"] is None
+    assert f"scrubjay_cluster_version {NEWEST}.0" in metrics(cluster, ROUTER)
+
+
 def test_a_router_stores_nothing_and_starts_cold(cluster: ClusterOfProcesses) -> None:
-    assert sorted(path.name for path in (cluster.root / ROUTER).iterdir()) == ["cluster.json", "lock", "log", "members.json", "tmp"]
+    known = ["cluster-version.json", "cluster.json", "lock", "log", "members.json", "tmp"]
+    assert sorted(path.name for path in (cluster.root / ROUTER).iterdir()) == known
     assert 'scrubjay_requests_total{operation="PutItem",status="200"} 1.0' in metrics(cluster, ROUTER)
     assert "scrubjay_wal_used_bytes" not in metrics(cluster, ROUTER)
     cluster.kill(ROUTER)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from scrubjay.server.raising import FILE
 from scrubjay.serving.refused import EVENT
+from scrubjay.storage.cluster_version import NEWEST
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
@@ -53,6 +55,13 @@ def test_a_refused_start_is_told_in_the_folder_unless_somebody_serves_from_it(
     assert [line["message"] for line in kept(server)][2] == "the port is taken"
     assert all(line["next"] and line["at"].endswith("Z") for line in kept(server))
     assert SECRET not in (server.data / "log" / "server.log").read_text(encoding="utf-8")
+
+    note = server.data / FILE
+    assert json.loads(note.read_text(encoding="utf-8"))["number"] == NEWEST
+    note.write_text('{"version": 1, "number": 99}', encoding="utf-8")
+    assert refused(server) == 4
+    assert "too old: the cluster's version is 99" in kept(server)[-1]["message"]
+    note.unlink()
 
     assert refused(server, "--listen", "0.0.0.0", data=tmp_path / "not-there") == 4
     assert not (tmp_path / "not-there").exists()

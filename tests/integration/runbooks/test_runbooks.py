@@ -521,6 +521,18 @@ def _two_archives(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     assert names[0] == names[1]
 
 
+def _upgrade(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table(20)
+
+    def exchange() -> None:
+        scenario.server.stop()
+        scenario.server.start()
+
+    scenario.hands["exchange"] = exchange
+    yield scenario
+
+
 SCENARIOS = {
     "two-archives": _two_archives,
     "key-lost": _key_lost,
@@ -539,11 +551,12 @@ SCENARIOS = {
     "archive-gone": _archive_gone,
     "archive-fenced": _fenced,
     "node-out-of-service": _node_out,
+    "upgrade": _upgrade,
 }
 
 
-UNSEEN = {"key-lost", "lose-everything", "restore-at-2am"}
-"""No metric tells of these: of an empty machine, of a server that is not let start, of what people did to their items."""
+UNSEEN = {"key-lost", "lose-everything", "restore-at-2am", "upgrade"}
+"""No metric tells of these: of an empty machine, of a server that is not let start, of what people did to their items; of an upgrade not before it has lasted for a day."""
 
 LASTS = {"clock-ahead"}
 """Over when the clock has caught up, which is hours from the last command of the page."""

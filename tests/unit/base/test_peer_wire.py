@@ -32,9 +32,10 @@ HELLO = Hello(
     1 << 60,
     joined=True,
     note=b"\x00x",
+    can=6,
 )
 LINK: dict[str, LinkMessage] = {
-    "opening": Opening(1, 1, "00000000-0000-4000-8000-000000000003", "talk", "n2", HELLO),
+    "opening_can": Opening(1, 1, "00000000-0000-4000-8000-000000000003", "talk", "n2", HELLO),
     "welcome": Welcome(1),
     "refused": NotAdmitted("Unsafe", "stays out", {"node": "n1", "starts_known": 3}),
     "ping": Ping(),
@@ -77,6 +78,12 @@ def test_golden_calls(golden: Golden, name: str) -> None:
     ((found, body),) = fed(golden.read(f"peer_wire/{name}.bin"))
     assert found == lane
     assert (wire.decode_call(body) if isinstance(call, PeerCall) else wire.decode_reply(body)) == call
+
+
+def test_what_a_release_without_a_number_says_of_itself_is_read_on(golden: Golden) -> None:
+    ((_, body),) = fed(golden.read("peer_wire/opening.bin"))
+    older = msgspec.structs.replace(LINK["opening_can"], hello=msgspec.structs.replace(HELLO, can=0))
+    assert wire.decode_link(body) == older
 
 
 def test_every_message_has_its_golden_file() -> None:
@@ -221,11 +228,11 @@ def test_no_prefix_of_a_link_message_is_one(name: str) -> None:
     ("body", "why"),
     [
         (b"\x02" + wire.encode_link(Ping())[1:], "version"),
-        (wire.encode_link(LINK["opening"])[4:], "magic"),
+        (wire.encode_link(LINK["opening_can"])[4:], "magic"),
         (b"SJPW" + wire.encode_link(Ping()), "magic"),
         (b"\x01" + msgspec.msgpack.encode((99,)), "structure"),
         *[
-            (b"SJPW\x01" + msgspec.msgpack.encode(msgspec.structs.replace(LINK["opening"], **change)), "opening")
+            (b"SJPW\x01" + msgspec.msgpack.encode(msgspec.structs.replace(LINK["opening_can"], **change)), "opening")
             for change in ({"first": 0}, {"first": 2}, {"channel": "other"}, {"hello": msgspec.structs.replace(HELLO, note=bytes(32_769))})
         ],
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from scrubjay.base.ids import NodeName, PartitionId, TableId
 from scrubjay.storage.catalogue import DRAINING, REMOVED, NodeMember, RestoreOrigin, SplitIntent, TableMeta
+from scrubjay.storage.cluster_version import SPLITTING
 from scrubjay.storage.control import by_size
 from scrubjay.storage.control.by_size import APART_US, LOOK_S, ONE_KEY, SplitsBySize, keeps_whole, rests
 from tests.unit.control.house import House
@@ -55,7 +56,9 @@ class Grown:
 
     def keeps(self, table: TableMeta | None = None, *, later_us: int = 0) -> str:
         table = table or self.now
-        return keeps_whole(self.house.cluster.parts.fleet, table, table.partitions[0], now_us=self.house.env.clock.wall_us() + later_us)
+        lacks = self.house.cluster.store.version.lacks(SPLITTING)
+        now_us = self.house.env.clock.wall_us() + later_us
+        return keeps_whole(self.house.cluster.parts.fleet, table, table.partitions[0], lacks=lacks, now_us=now_us)
 
 
 def test_what_has_grown_too_large_is_split_and_its_halves_not_before_a_while_if_they_grow_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +211,7 @@ def test_so_many_are_under_way_at_a_time_and_older_releases_see_none() -> None:
     assert grown.keeps(msgspec.structs.replace(table, split=intent)) == "another partition of the table is being split"
     script = Script(house)
     script.splits = False
-    assert grown.keeps() == "a node's release does not follow splits: n1"
+    assert grown.keeps() == "to split a partition needs version 4 of every node, n1 can 3"
     script.splits = True
 
 

@@ -155,11 +155,29 @@ REQUESTS: dict[str, Request] = {
     "read_log": errands.ReadLog(P, Lsn(1 << 40), 1 << 20),
 }
 STATUS = port.NodeStatus(
-    NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11, 2, True, True, True, True
+    NodeName("n1"),
+    1,
+    True,
+    Failure("Corrupt", "disk", {"where": 1}),
+    True,
+    False,
+    3,
+    {"ok": 2},
+    1,
+    9,
+    10,
+    11,
+    2,
+    True,
+    True,
+    True,
+    True,
+    6,
+    {"r1": 6},
 )
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
-    "status_stands_in": STATUS,
+    "status_can": STATUS,
     "facts_split": port.FactsOfReplicas((FACTS,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.HostedHere(True),
@@ -201,7 +219,9 @@ def test_facts_of_an_older_node_are_read_on(golden: Golden) -> None:
     assert decode_said(golden.read("node_port/facts_indexed.bin")) == SaidFrame(4, port.FactsOfReplicas((indexed,)))
     older = port.FactsOfReplicas((msgspec.structs.replace(indexed, indexes=()),))
     assert decode_said(golden.read("node_port/facts.bin")) == SaidFrame(4, older)
-    splits = msgspec.structs.replace(STATUS, stands_in=False)
+    stands_in = msgspec.structs.replace(STATUS, can=0, guests={})
+    assert decode_said(golden.read("node_port/status_stands_in.bin")) == SaidFrame(4, stands_in)
+    splits = msgspec.structs.replace(stands_in, stands_in=False)
     assert decode_said(golden.read("node_port/status_splits.bin")) == SaidFrame(4, splits)
     removes = msgspec.structs.replace(splits, splits=False)
     assert decode_said(golden.read("node_port/status_removes.bin")) == SaidFrame(4, removes)

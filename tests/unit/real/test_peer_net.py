@@ -16,7 +16,7 @@ import pytest
 from scrubjay.base import peer_link
 from scrubjay.base import peer_wire as wire
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Exhausted, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Exhausted, Invalid, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import CHANNELS, Hello, Opening, Ping, Welcome
 from scrubjay.base.real import peer_connection, peer_net
@@ -35,6 +35,7 @@ class Process:
 
     def __init__(self, tasks: AsyncTasks, name: str, *, cluster: str = "c", tls: TlsFiles | None = None) -> None:
         self.name, self.cluster = NodeName(name), cluster
+        self.can = 6
         self.heard: list[tuple[NodeName, bytes]] = []
         self.refused: list[tuple[NodeName, ScrubjayError]] = []
         self.lines: list[str] = []
@@ -42,7 +43,7 @@ class Process:
         self.net = PeerNet(
             Env(RealClock(), RealRand(), tasks),
             name=self.name,
-            hello=lambda: Hello(self.cluster, "node", self.name),
+            hello=lambda: Hello(self.cluster, "node", self.name, can=self.can),
             admit=self._admit,
             refused=lambda name, error: self.refused.append((name, error)),
             tls=tls,
@@ -116,6 +117,23 @@ async def test_frames_arrive_whole_in_order_and_under_their_senders_name(tasks: 
         assert [frame for sender, frame in b.heard if sender == "c"] == [b"of c"]
         assert a.heard == []
         assert a.net.counts.dropped == 0
+
+
+@on_a_loop
+async def test_who_is_connected_is_told_of_and_who_can_too_little_is_cut_off(tasks: AsyncTasks) -> None:
+    """On either side: who dialled, and who was dialled."""
+    async with processes(tasks, "a", "b", "c", connected=False) as (a, b, c):
+        c.can = 5
+        for one, other in ((b, a), (c, a), (a, c)):
+            one.dials(other)
+        await until(lambda: b.up("a") and c.up("a") and a.up("c"))
+        assert {name: hello.can for name, hello in a.net.connected().items()} == {"b": 6, "c": 5}
+        assert b.net.connected() == {}, "it was dialled by nobody"
+        made = [one.made for one in (*b.outward("a"), *c.outward("a"), *a.outward("c"))]
+        a.net.dismiss(lambda hello: None if hello.can >= 6 else Unsafe("too old"))
+        await until(lambda: all(one.made == 2 for one in (*c.outward("a"), *a.outward("c"))))
+        assert made == [1] * 9
+        assert [one.made for one in b.outward("a")] == [1, 1, 1]
 
 
 @on_a_loop

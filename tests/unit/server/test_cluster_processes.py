@@ -106,6 +106,21 @@ def test_who_is_not(change: dict[str, Any], says: str, stays_out: bool) -> None:
     assert door.admit(hello(), "one") is None, "who was refused has changed nothing"
 
 
+def test_who_is_too_old_is_not_let_in() -> None:
+    """Whoever it is, and before it is looked at who it says it is."""
+    number = 6
+    door = Admission(cluster=CLUSTER, plan=PLAN, names=NAMES, members=Members(LoneDisk(), CLUSTER), version=lambda: number)
+    assert door.admit(hello(can=6), "one") is None
+    for change in ({}, {"role": ROUTER}, {"role": DURABILITY}, {"identity": "new"}, {"can": 5}):
+        refusal = door.admit(hello(**change), "one")
+        assert isinstance(refusal, Unsafe)
+        assert "older than what this cluster was raised to" in str(refusal)
+        assert not must_stay_out(refusal), "it may come back as another release"
+    assert door.admit(hello(cluster=""), "one") is None, "one that is not founded yet has nothing to say"
+    number = 7
+    assert door.admit(hello(can=6), "one") is not None, "as the number is then"
+
+
 def test_what_one_process_said_before_is_no_older_log() -> None:
     """Found by hand: a node was stopped for eight seconds. What the others had said of themselves when they dialled it again waited in its sockets, and was read in another order than it
     was said: both were told that their logs were old, and stayed out. A log that is older is another life's."""

@@ -25,12 +25,13 @@ from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.health import Health, HealthOptions, Heard, Problem, View
 from scrubjay.server.nightly import DEFAULTS, TaskAlarm
-from scrubjay.server.problems import RULES
+from scrubjay.server.problems import RULES, VersionHealth
 from scrubjay.server.remembered import HANGS_S, PATIENCE_S
 from scrubjay.server.windows import archived_here
 from scrubjay.sim.store import SimObject
 from scrubjay.sim.whole.cluster import CLUSTER, NAMES
-from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
+from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, VersionNote
+from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica.status import TREE_MOVES, VOTE_MOVES
@@ -425,3 +426,27 @@ def test_what_lies_under_a_lost_key_is_named_by_its_id_and_is_no_hole() -> None:
     assert [kind for kind, _ in look()] == ["archive-hole"]
     bucket.objects[key] = SimObject(sound, 0)
     assert look() == []
+
+
+def test_what_keeps_the_clusters_version_is_told_and_after_a_day_it_is_a_problem() -> None:
+    watched = Watched()
+    house, metadata = watched.house, watched.house.cluster.metadata
+    server: Any = house.cluster.hosts[1].process.port.server
+
+    def told() -> VersionHealth | None:
+        return watched.health.look().facts.version
+
+    assert told() is None, "it is raised in a moment"
+    server.can = 5
+    house.pass_time(1)
+    assert told() == VersionHealth(1, ("n2 can 5",), None)
+    assert "releases-differ" not in [one.found.kind for one in watched.health.look().problems], "as in every upgrade"
+    server.can = NEWEST
+    house.run(metadata.put_version(VersionNote(1, 1, 7)))
+    house.pass_time(1)
+    assert told() == VersionHealth(1, (), 7)
+    assert "version-held" in [one.found.kind for one in watched.health.look().problems], "for decades"
+    house.run(metadata.put_version(VersionNote(1, 1, house.env.clock.wall_us())))
+    assert "version-held" not in [one.found.kind for one in watched.begun().look().problems]
+    house.run(metadata.put_version(VersionNote(NEWEST, NEWEST, 7)))
+    assert told() is None, "there is nothing to be raised to"

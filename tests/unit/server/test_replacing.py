@@ -13,7 +13,8 @@ from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, TableId
 from scrubjay.server.process_talk import IdentityTold, encode
 from scrubjay.server.replacing import DONE, LAG_MAX, NextStep, Replacing, next_step
 from scrubjay.sim.world import World
-from scrubjay.storage.catalogue import DRAINING, NodeMember, TableMeta
+from scrubjay.storage.catalogue import DRAINING, NodeMember, TableMeta, VersionNote
+from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.metadata import metadata_table
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, founding
 
@@ -84,7 +85,11 @@ class Told:
 
     failed: None = None
     started: bool = True
+    can: int = 0
     configures: bool = True
+    removes: bool = False
+    splits: bool = False
+    stands_in: bool = False
     incarnation: int = 1
 
 
@@ -103,6 +108,7 @@ class Notes:
     """What the catalogue says of nodes."""
 
     nodes: dict[str, NodeMember] = field(default_factory=dict)
+    version: VersionNote = field(default_factory=VersionNote)
     tables: dict[str, TableMeta] = field(default_factory=dict)
 
     async def newest(self) -> None:
@@ -116,10 +122,24 @@ class Notes:
 
 
 @dataclass
+class Asked:
+    """Of the store, what is asked."""
+
+    version: ClusterVersion
+
+
+@dataclass
 class Parts:
     ports: dict[NodeName, Port]
     metadata: Notes
     system: TableMeta
+
+    @property
+    def store(self) -> Any:
+        """As far as it is asked."""
+        notes: Any = self.metadata
+        ports: Any = self.ports
+        return Asked(ClusterVersion(notes, ports))
 
     def members(self) -> dict[NodeName, Port]:
         return self.ports
@@ -223,7 +243,7 @@ def _replaces_another(cluster: Cluster) -> None:
         (_not_empty, "not empty"),
         (_no_identity, "not empty"),
         (_other_out, "another node is out"),
-        (_older, "release"),
+        (_older, "to replace a node needs version 2 of every node, n2 can 1"),
         (_draining, "or leaves it"),
         (_replaces_another, "another node is being replaced"),
     ],
