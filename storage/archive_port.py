@@ -164,6 +164,11 @@ class LogSource(Protocol):
         Raises Missing, Corrupt."""
         ...
 
+    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+        """Reads the records' bytes as they lie on this node's disk, in one piece and **unchecked**: for a thread, and for whoever knows their hash. None: they do not all lie there
+        whole; `read_raw` says what is wrong, as it does if the hash differs. Raises nothing; what it gives raises Corrupt, Exhausted."""
+        ...
+
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         """Segment and manifest are in the archive and equal to this member's WAL: attest it. The leader collects and logs ARCHIVED (storage.replica.attest)."""
         ...

@@ -26,6 +26,8 @@ GENERATIONS_MAX = 32
 
 Prepare = Callable[[int], Awaitable[Outgoing]]
 """prepare(generation): the checked segment object."""
+Own = Callable[[], Awaitable[bytes | None]]
+"""A member's own record bytes of a segment, proven; None if its log has let go of them."""
 
 
 class Bad(NamedTuple):
@@ -143,18 +145,19 @@ class Placer:
         except Corrupt as error:
             return Bad(generation, key, error.kind, str(error))
 
-    async def compare(self, segment: SealedSegment, raw: bytes, *, refuted: Mapping[int, str]) -> tuple[int | None, tuple[Bad, ...]]:
-        """(the generation in the archive that is equal to `raw`, this member's WAL, or None; those found bad). refuted: not looked at again.
+    async def compare(self, segment: SealedSegment, own: Own, *, refuted: Mapping[int, str]) -> tuple[int | None, tuple[Bad, ...]]:
+        """(the generation in the archive that is equal to `own`, this member's WAL, or None; those found bad). refuted: not looked at again.
 
+        own: asked for only once there is something to compare with; nothing is called bad by a member that has none, and what it raises is raised.
         A bad one is read twice, so that a slip on the way is not called rot. Raises Unavailable.
         """
         bad: list[Bad] = []
         for generation in range(1, GENERATIONS_MAX + 1):
             if generation in refuted:
                 continue
-            found = await self._look(segment, raw, generation)
+            found = await self._look(segment, own, generation)
             if isinstance(found, Bad):
-                found = await self._look(segment, raw, generation)
+                found = await self._look(segment, own, generation)
             if isinstance(found, Bad):
                 bad.append(found)
             else:
@@ -174,13 +177,16 @@ class Placer:
                 return key.generation
         return None
 
-    async def _look(self, segment: SealedSegment, raw: bytes, generation: int) -> bool | Bad:
-        """Whether this generation is there and right. False: it has no manifest (yet)."""
+    async def _look(self, segment: SealedSegment, own: Own, generation: int) -> bool | Bad:
+        """Whether this generation is there and right. False: it has no manifest (yet), or this member cannot say."""
         key = self.key(segment, generation)
         name, data_key = build(key.twin()), build(key)
         try:
             manifest = await self._read(generation, name, lambda data: decode_manifest(data, where=name))
         except Missing:
+            return False
+        raw = await own()
+        if raw is None:
             return False
         if isinstance(manifest, Bad):
             return manifest

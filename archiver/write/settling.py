@@ -7,6 +7,7 @@ written), and upload themselves after a delay. Before anything leaves, the log m
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.write.agent_state import AgentOptions, AgentStatus
@@ -15,7 +16,7 @@ from scrubjay.archiver.write.outgoing import Outgoing, from_job, prepare, reques
 from scrubjay.archiver.write.placing import Bad, Placer
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, ScrubjayError
 from scrubjay.base.ids import PartitionId
 from scrubjay.storage.archive_port import Attestation, LogSource, SealedSegment
 from scrubjay.storage.log import chain as chains
@@ -23,6 +24,24 @@ from scrubjay.storage.log import chain as chains
 PREPARE_JOB = "scrubjay.archiver.write.outgoing:prepare_job"
 PREPARE_LATE_JOB = "scrubjay.archiver.write.outgoing:prepare_late_job"
 """The same, of a segment that waits already: it gives way to nobody."""
+
+
+class _Own:
+    """A member's record bytes of one segment, read when they are first asked for and once: most who look do it before anybody has archived the segment, and need none.
+
+    let_go: the log has let go of them (`Settler._own`)."""
+
+    def __init__(self, read: Callable[[], Awaitable[bytes | None]]) -> None:
+        self._read = read
+        self._raw: bytes | None = None
+        self.let_go = False
+
+    async def raw(self) -> bytes | None:
+        """None: let go. Raises as `Settler._own`."""
+        if self._raw is None and not self.let_go:
+            self._raw = await self._read()
+            self.let_go = self._raw is None
+        return self._raw
 
 
 class Settler:
@@ -57,17 +76,19 @@ class Settler:
         """
         leads = self._source.leads(segment.partition)
         refuted = self._source.refuted(segment.partition, segment.last)
-        raw: bytes | None = None
+        own = _Own(lambda: self._own(segment, age_us))
         if not leads:
-            raw = await self._own(segment, age_us)
-            if raw is None:
+            generation, bad = await self._placer.compare(segment, own.raw, refuted=refuted)
+            if own.let_go:
                 return None
-            generation, bad = await self._placer.compare(segment, raw, refuted=refuted)
             self._refute(segment, bad)
             if generation is not None:
                 self.status_now.compared += 1
                 return Attestation(segment.raw_sha256, generation, read=True)
             if age_us < self.options.backup_after_s * 1e6:
+                return None
+            raw = await own.raw()
+            if raw is None:
                 return None
             generation = await self._placer.packed(segment, raw)
             if generation is not None:
@@ -80,7 +101,7 @@ class Settler:
         # A leader that has just archived what comes before knows that nobody else writes here; everybody else looks first.
         if not leads or before is None:
             await self._check_rival(segment)
-        raw = raw if raw is not None else await self._own(segment, age_us)
+        raw = await own.raw()
         if raw is None:
             return None
         return await self._place(segment, raw, before, refuted, late=age_us >= self.options.late_after_s * 1e6)
@@ -91,6 +112,9 @@ class Settler:
         None: the log has let go of them. It lets go of what is archived alone: another member saw to it since the segments were named (after an hour without the store, hundreds
         at once), and after a restart the record that says so is applied again a moment later; a segment of which that is not so after `backup_after_s` is a fault (Missing).
         """
+        raw = await self._at_once(segment)
+        if raw is not None:
+            return raw
         pieces: list[bytes] = []
         try:
             for piece in self._source.read_raw(segment.partition, segment.first, segment.last):
@@ -107,6 +131,22 @@ class Settler:
             self._source.faulty(segment.partition, lsn=segment.first, detail=detail)
             raise Corrupt(detail, what="segment", lsn=segment.first, expected=segment.raw_sha256.hex(), found=found.hex())
         return raw
+
+    async def _at_once(self, segment: SealedSegment) -> bytes | None:
+        """As `_own`, off the loop: record by record, three members of a segment of 8 MiB keep everybody waiting whom their process serves. None: not to be had so, which is
+        nothing that can be said of the log; read record by record, it says what is wrong itself."""
+        reading = self._source.reading(segment.partition, segment.first, segment.last)
+        if reading is None:
+            return None
+
+        def proven() -> bytes | None:
+            raw = reading()
+            return raw if hashlib.sha256(raw).digest() == segment.raw_sha256 else None
+
+        try:
+            return await self._env.tasks.blocking(proven)
+        except ScrubjayError:
+            return None
 
     def _refute(self, segment: SealedSegment, bad: tuple[Bad, ...]) -> None:
         for one in bad:

@@ -12,6 +12,7 @@ from scrubjay.storage.log.split import decode_born
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
+from scrubjay.storage.wal.places import read_places
 
 PIECE_BYTES = 128 << 10
 """Of the log that is read at once: others run between two pieces."""
@@ -80,6 +81,10 @@ class NodeLogSource:
                 parts.append(record.data)
                 at += 1
             yield b"".join(parts)
+
+    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+        places = self._node.wal.places(partition, first, Lsn(last + 1)) if partition in self._node.members else None
+        return None if places is None else lambda: read_places(places)
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self._node.peers.attest(self._replica(partition), first=first, last=last, said=said)

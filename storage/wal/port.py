@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal.places import Place
 
 
 class Boot(NamedTuple):
@@ -163,6 +164,11 @@ class WalLog(Protocol):
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
         """Log records [first, end), synced or queued, checked. At least one, at most about max_bytes. cached False: what is synced is read from the disk, past every cache.
         Raises Missing (trimmed or never there), Corrupt."""
+        ...
+
+    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[Place] | None:
+        """Where the log records [first, end) lie on the disk, in their order, for `read_places`; None if some of them do not lie there whole: `read` says which, and why.
+        What may be trimmed meanwhile may be overwritten meanwhile."""
         ...
 
     def trim(self, partition: PartitionId, below: Lsn) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.log.record import Record, decode_all
+from scrubjay.storage.wal.places import Place
 from scrubjay.storage.wal.salvage import salvage
 from scrubjay.storage.wal.scan import read_tolerant
 from scrubjay.storage.wal.state import Body, ExtentMap, LogState
@@ -72,6 +73,29 @@ class Reader:
                     break
             at = stop
         return found
+
+    def places(self, state: LogState, first: int, end: int) -> list[Place] | None:
+        """Where the records [first, end) lie on the disk; None if some do not lie there whole (trimmed, damaged, not written yet): `read` says which."""
+        found: list[Place] = []
+        at = first
+        for extent in state.extents.over(first, end):
+            if extent.first > at:
+                return None
+            body, file, stop = extent.body, extent.body.file, min(extent.end, end)
+            if file is None or body.records is not None:
+                return None
+            skipped, length = 0, body.length
+            if at > body.base or stop < body.base + body.count:  # a part of it: at the ends of what is asked for, and where a log was cut
+                try:
+                    records = self._records(body, body.base, body.base + body.count, cached=True)
+                except Corrupt:
+                    return None
+                sizes = [len(record.data) for record in records]
+                skipped = sum(sizes[: at - body.base])
+                length = sum(sizes[at - body.base : stop - body.base])
+            found.append(Place(file.handle, body.offset + skipped, length))
+            at = stop
+        return found if at == end else None
 
     def tell(self, partition: PartitionId, error: ScrubjayError) -> None:
         """Say that the log of a replica has a damaged record."""

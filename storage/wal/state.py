@@ -141,6 +141,11 @@ class ExtentMap:
             extent.body.release()
         extents[start:stop] = new
 
+    def over(self, first: int, end: int) -> list[Extent]:
+        """The extents that show any of [first, end), ascending."""
+        extents = self._extents
+        return extents[bisect_right(extents, first, key=_end_of) : bisect_left(extents, end, key=_first_of)]
+
     def of(self, body: Body) -> list[Extent]:
         """The extents that show records of `body`, ascending."""
         extents = self._extents

@@ -31,6 +31,7 @@ from scrubjay.storage.wal.format import (
     pad8,
 )
 from scrubjay.storage.wal.marks import Marks
+from scrubjay.storage.wal.places import Place
 from scrubjay.storage.wal.port import (
     Adopt,
     Append,
@@ -538,6 +539,10 @@ class Wal:
 
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
         return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes, cached=cached)
+
+    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[Place] | None:
+        """See WalLog."""
+        return self._reader.places(self._state(partition), first, end)
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
         """See WalLog."""

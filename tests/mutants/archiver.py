@@ -437,4 +437,43 @@ MUTANTS: list[Mutant] = [
         "        break\n",
         ("tests/unit/archiver/test_archive_identity.py::test_a_store_that_lies_is_refused",),
     ),
+    Mutant(
+        "own-log-read-before-there-is-anything",
+        "archiver/write/placing.py",
+        "        key = self.key(segment, generation)\n        name, data_key = build(key.twin()), build(key)\n",
+        "        key = self.key(segment, generation)\n        await own()\n        name, data_key = build(key.twin()), build(key)\n",
+        (
+            "tests/unit/archiver/test_archive_agent.py::test_who_waits_for_others_reads_nothing_of_its_log_until_there_is_something_to_compare_with",
+        ),
+    ),
+    Mutant(
+        "bad-without-a-log-of-ones-own",
+        "archiver/write/placing.py",
+        "        if raw is None:\n            return False\n        if isinstance(manifest, Bad):\n            return manifest\n",
+        "        if isinstance(manifest, Bad):\n            return manifest\n        if raw is None:\n            return False\n",
+        ("tests/unit/archiver/test_archive_guards.py::test_who_has_no_log_to_compare_with_calls_nothing_bad",),
+    ),
+    Mutant(
+        "at-once-unproven",
+        "archiver/write/settling.py",
+        "return raw if hashlib.sha256(raw).digest() == segment.raw_sha256 else None",
+        "return raw",
+        (
+            "tests/unit/archiver/test_archive_agent.py::test_what_is_read_at_once_and_is_not_what_was_agreed_says_nothing_of_the_log[other bytes]",
+        ),
+    ),
+    Mutant(
+        "at-once-failure-is-the-logs",
+        "archiver/write/settling.py",
+        "            return await self._env.tasks.blocking(proven)\n        except ScrubjayError:\n            return None\n",
+        "            return await self._env.tasks.blocking(proven)\n        except Unavailable:\n            return None\n",
+        ("tests/unit/archiver/test_archive_agent.py::test_what_is_read_at_once_and_is_not_what_was_agreed_says_nothing_of_the_log[error]",),
+    ),
+    Mutant(
+        "never-at-once",
+        "archiver/write/settling.py",
+        "        if reading is None:\n            return None\n",
+        "        return None\n",
+        ("tests/unit/archiver/test_archive_agent.py::test_a_log_that_can_be_read_at_once_is_not_read_record_by_record[True]",),
+    ),
 ]

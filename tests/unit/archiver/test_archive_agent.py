@@ -45,6 +45,8 @@ class FakeSource:
         self.raw_of: Callable[[SealedSegment, bytes], bytes] = lambda _segment, raw: raw
         self._listeners: list[Callable[[PartitionId], None]] = []
         self._after = after
+        self.at_once: Callable[[int], Callable[[], bytes]] | None = None
+        """What `reading` answers, by the first LSN."""
         self.auto_archived = True
 
     def partitions(self) -> list[PartitionId]:
@@ -72,6 +74,9 @@ class FakeSource:
         if segment is None:
             raise Missing("records are not in the WAL", what=partition, lsn=first)
         yield self.raw_of(segment, sample.raw(segment))
+
+    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+        return None if self.at_once is None else self.at_once(first)
 
     def hosted(self) -> list[PartitionId]:
         return sorted(self.samples)
@@ -408,6 +413,57 @@ def test_a_segment_is_read_in_pieces_between_which_others_run() -> None:
     bench.loop.run_for(3)
     assert complete(bench, sample)
     assert seen[0] < seen[1] < seen[2]
+
+
+def test_who_waits_for_others_reads_nothing_of_its_log_until_there_is_something_to_compare_with() -> None:
+    bench, sample = Bench(), history(segments=1)
+    read: list[int] = []
+
+    def counted(segment: SealedSegment, raw: bytes) -> bytes:
+        read.append(segment.last)
+        return raw
+
+    source = FakeSource(2, [sample], leads=False)
+    source.raw_of = counted
+    agent = bench.agent(source)
+    bench.loop.run_for(agent.options.backup_after_s / 2)
+    assert read == []
+    bench.memory.objects.update(sample.objects())
+    bench.loop.run_for(agent.options.backup_after_s / 2)
+    assert read == [segment.last for segment in sample.segments], "each once"
+    assert [last for _, _, last in source.announced] == read
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_log_that_can_be_read_at_once_is_not_read_record_by_record(leads: bool) -> None:
+    bench, sample = Bench(), history(segments=1)
+    if not leads:
+        bench.memory.objects.update(sample.objects())
+    source = FakeSource(1, [sample], leads=leads)
+    source.at_once = lambda first: lambda: next(sample.raw(one) for one in sample.segments if one.first == first)
+    source.raw_of = lambda _segment, _raw: pytest.fail("read record by record")
+    bench.agent(source)
+    bench.loop.run_for(5)
+    assert complete(bench, sample)
+    assert len(source.announced) == len(sample.segments)
+
+
+def failing(_first: int) -> Callable[[], bytes]:
+    def reads() -> bytes:
+        raise Corrupt("read failed", what="file")
+
+    return reads
+
+
+@pytest.mark.parametrize("reading", [lambda _first: lambda: b"of a file that was begun anew", failing], ids=["other bytes", "error"])
+def test_what_is_read_at_once_and_is_not_what_was_agreed_says_nothing_of_the_log(reading: Callable[[int], Callable[[], bytes]]) -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.at_once = reading
+    bench.agent(source)
+    bench.loop.run_for(5)
+    assert complete(bench, sample)
+    assert (source.own_faults, source.findings) == ([], [])
 
 
 def test_what_others_archived_after_an_outage_before_we_came_to_it_is_no_trouble() -> None:

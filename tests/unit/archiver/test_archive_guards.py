@@ -12,7 +12,7 @@ from scrubjay.archiver.format.manifest import SegmentManifest, encode_manifest
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.outgoing import Outgoing, prepare, request
-from scrubjay.archiver.write.placing import GENERATIONS_MAX, Placer
+from scrubjay.archiver.write.placing import GENERATIONS_MAX, Own, Placer
 from scrubjay.archiver.write.publishing import ClosedPublisher
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Corrupt
@@ -35,6 +35,24 @@ def forged(manifest: SegmentManifest, **facts: Any) -> SegmentManifest:
     return replace(made, chain=made.expected_chain())
 
 
+def owned(raw: bytes | None) -> Own:
+    async def own() -> bytes | None:
+        return raw
+
+    return own
+
+
+def test_who_has_no_log_to_compare_with_calls_nothing_bad() -> None:
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
+    segment = sample.segments[1]
+    manifest, _ = sample.manifest(segment)
+    store.objects[build(manifest.key().twin())] = b"no manifest"
+    mine = placer(loop, store)
+    assert loop.run(mine.compare(segment, owned(None), refuted={})) == (None, ())
+    _, bad = loop.run(mine.compare(segment, owned(sample.raw(segment)), refuted={}))
+    assert [one.kind for one in bad] == ["unreadable"]
+
+
 def test_records_that_are_not_the_ones_in_our_log_are_no_match() -> None:
     """The object and its manifest are whole; only the comparison with the log's own bytes tells."""
     loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
@@ -42,9 +60,9 @@ def test_records_that_are_not_the_ones_in_our_log_are_no_match() -> None:
     segment = sample.segments[1]
     raw = sample.raw(segment)
     mine = placer(loop, store)
-    assert loop.run(mine.compare(segment, raw, refuted={})) == (1, ())
+    assert loop.run(mine.compare(segment, owned(raw), refuted={})) == (1, ())
     other = raw[:-1] + bytes([raw[-1] ^ 1])
-    generation, bad = loop.run(mine.compare(segment, other, refuted={}))
+    generation, bad = loop.run(mine.compare(segment, owned(other), refuted={}))
     assert generation is None
     assert [(one.generation, one.kind) for one in bad] == [(1, "different")]
 
@@ -71,7 +89,7 @@ def test_a_manifest_that_says_something_else_than_the_seal_is_no_match_and_not_b
     manifest, _ = sample.manifest(segment)
     name = build(manifest.key().twin())
     store.objects[name] = encode_manifest(forged(manifest, **{fact: FACTS[fact]}))
-    generation, bad = loop.run(placer(loop, store).compare(segment, sample.raw(segment), refuted={}))
+    generation, bad = loop.run(placer(loop, store).compare(segment, owned(sample.raw(segment)), refuted={}))
     assert (generation, [(one.object, one.kind) for one in bad]) == (None, [(name, "forged")])
     # Whoever places the segment finds the same and writes the next generation.
     bench = Bench()

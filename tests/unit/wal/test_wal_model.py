@@ -8,6 +8,7 @@ import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.storage.log.record import Record, RecordKind, encode
+from scrubjay.storage.wal.places import read_places
 from scrubjay.storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
@@ -109,6 +110,12 @@ class Model:
         for partition, replica in self.replicas.items():
             wanted = [replica.records[lsn] for lsn in range(replica.first, replica.last + 1)]
             assert self.wal.read(partition, Lsn(replica.first), Lsn(replica.last + 1)) == wanted
+            first = self.draw.randint(replica.first, replica.last + 1)
+            end = self.draw.randint(first, replica.last + 1)
+            places = self.wal.places(partition, Lsn(first), Lsn(end))
+            assert places is not None or self.wal.queued, "all of it lies on the disk"
+            if places is not None:
+                assert read_places(places) == b"".join(one.data for one in wanted[first - replica.first : end - replica.first])
 
     def restart(self) -> None:
         self.commit()
