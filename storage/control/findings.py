@@ -33,7 +33,7 @@ class _File(msgspec.Struct):
 
 
 class Findings:
-    """One fault is kept once: the same (partition, copy, kind, and storage key, or object and LSN) found again only moves its time.
+    """One fault is kept once: the same (partition, copy, kind, and storage key, or object and LSN) found again only moves its time; of an object of the archive not even that.
 
     dropped: for want of room. trouble: why the file did not take the last change, or was not read at the start; None: all is well.
     """
@@ -78,6 +78,8 @@ class Findings:
         """True if this fault was not known."""
         identity = _identity(finding)
         new = identity not in self._kept
+        if not new and finding.object is not None:
+            return False  # it is written once: the second member that finds it bad, while a scrub runs, would have that scrub tell of it and the next one again
         self._kept[identity] = finding
         while len(self._kept) > KEPT_MAX:
             self._drop_one()

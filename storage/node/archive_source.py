@@ -12,7 +12,7 @@ from scrubjay.storage.log.split import decode_born
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
-from scrubjay.storage.wal.places import read_places
+from scrubjay.storage.wal.disk_runs import read_runs
 
 PIECE_BYTES = 128 << 10
 """Of the log that is read at once: others run between two pieces."""
@@ -84,7 +84,7 @@ class NodeLogSource:
 
     def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
         places = self._node.wal.places(partition, first, Lsn(last + 1)) if partition in self._node.members else None
-        return None if places is None else lambda: read_places(places)
+        return None if places is None else lambda: read_runs(places)
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self._node.peers.attest(self._replica(partition), first=first, last=last, said=said)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.log.record import Record
-from scrubjay.storage.wal.places import Place
+from scrubjay.storage.wal.disk_runs import DiskRun
 
 
 class Boot(NamedTuple):
@@ -166,8 +166,8 @@ class WalLog(Protocol):
         Raises Missing (trimmed or never there), Corrupt."""
         ...
 
-    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[Place] | None:
-        """Where the log records [first, end) lie on the disk, in their order, for `read_places`; None if some of them do not lie there whole: `read` says which, and why.
+    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
+        """Where the log records [first, end) lie on the disk, in their order, for `read_runs`; None if some of them do not lie there whole: `read` says which, and why.
         What may be trimmed meanwhile may be overwritten meanwhile."""
         ...
 

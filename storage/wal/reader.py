@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.log.record import Record, decode_all
-from scrubjay.storage.wal.places import Place
+from scrubjay.storage.wal.disk_runs import DiskRun
 from scrubjay.storage.wal.salvage import salvage
 from scrubjay.storage.wal.scan import read_tolerant
 from scrubjay.storage.wal.state import Body, ExtentMap, LogState
@@ -74,9 +74,9 @@ class Reader:
             at = stop
         return found
 
-    def places(self, state: LogState, first: int, end: int) -> list[Place] | None:
+    def places(self, state: LogState, first: int, end: int) -> list[DiskRun] | None:
         """Where the records [first, end) lie on the disk; None if some do not lie there whole (trimmed, damaged, not written yet): `read` says which."""
-        found: list[Place] = []
+        found: list[DiskRun] = []
         at = first
         for extent in state.extents.over(first, end):
             if extent.first > at:
@@ -93,7 +93,7 @@ class Reader:
                 sizes = [len(record.data) for record in records]
                 skipped = sum(sizes[: at - body.base])
                 length = sum(sizes[at - body.base : stop - body.base])
-            found.append(Place(file.handle, body.offset + skipped, length))
+            found.append(DiskRun(file.handle, body.offset + skipped, length))
             at = stop
         return found if at == end else None
 

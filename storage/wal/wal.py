@@ -13,6 +13,7 @@ from scrubjay.base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, 
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.log.record import Record, decode
 from scrubjay.storage.wal.batch import Batch, Queued, split
+from scrubjay.storage.wal.disk_runs import DiskRun
 from scrubjay.storage.wal.files import SPARE_FILES_MAX, FilePool, clean
 from scrubjay.storage.wal.format import (
     ALIGN,
@@ -31,7 +32,6 @@ from scrubjay.storage.wal.format import (
     pad8,
 )
 from scrubjay.storage.wal.marks import Marks
-from scrubjay.storage.wal.places import Place
 from scrubjay.storage.wal.port import (
     Adopt,
     Append,
@@ -540,7 +540,7 @@ class Wal:
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
         return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes, cached=cached)
 
-    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[Place] | None:
+    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
         """See WalLog."""
         return self._reader.places(self._state(partition), first, end)
 

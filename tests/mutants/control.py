@@ -347,4 +347,11 @@ MUTANTS: list[Mutant] = [
         "lacking += copies[0].unarchived",
         ("tests/unit/control/test_fleet.py::test_what_is_acknowledged_and_not_archived_is_told_of_though_followers_have_not_applied_it",),
     ),
+    Mutant(
+        "an-object-of-two-members-told-twice",
+        "storage/control/findings.py",
+        "        if not new and finding.object is not None:\n            return False",
+        "        if False:\n            return False",
+        ("tests/unit/control/test_findings_kept.py::test_an_object_that_a_second_member_finds_bad_while_a_scrub_runs_is_told_once",),
+    ),
 ]

@@ -74,6 +74,23 @@ class FullLedger(SqliteLedger):
         raise Unavailable("the ledger cannot be used", why="disk full")
 
 
+def test_an_object_that_a_second_member_finds_bad_while_a_scrub_runs_is_told_once(house: House) -> None:
+    partition = house.table("orders").partitions[0].partition_id
+    again: list[dict[str, Any]] = []
+    bad = finding(partition, copy="archive", storage_key=None, object="a.seg", found_by="agent", at_us=house.env.clock.wall_us())
+
+    def progress(facts: dict[str, Any]) -> None:
+        if facts["phase"] == "compare" and not again:
+            again.append(facts)
+            house.service.note(bad._replace(at_us=house.env.clock.wall_us()))
+
+    house.service.note(bad)
+    assert [one.object for one in told(house.scrub(progress=progress))] == ["a.seg"]
+    assert again
+    assert house.service.findings(partition) == []
+    assert told(house.scrub()) == []
+
+
 def test_a_report_that_no_ledger_took_is_told_again(house: House) -> None:
     table = house.table("orders")
     sound = house.run(SqliteLedger.open(house.env.tasks, MEMORY))

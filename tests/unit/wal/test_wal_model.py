@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.storage.log.record import Record, RecordKind, encode
-from scrubjay.storage.wal.places import read_places
+from scrubjay.storage.wal.disk_runs import read_runs
 from scrubjay.storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
@@ -115,7 +115,7 @@ class Model:
             places = self.wal.places(partition, Lsn(first), Lsn(end))
             assert places is not None or self.wal.queued, "all of it lies on the disk"
             if places is not None:
-                assert read_places(places) == b"".join(one.data for one in wanted[first - replica.first : end - replica.first])
+                assert read_runs(places) == b"".join(one.data for one in wanted[first - replica.first : end - replica.first])
 
     def restart(self) -> None:
         self.commit()

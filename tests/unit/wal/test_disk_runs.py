@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member
-from scrubjay.storage.wal.places import GAP_BYTES, WINDOW_BYTES, Place, read_places
+from scrubjay.storage.wal.disk_runs import GAP_BYTES, WINDOW_BYTES, DiskRun, read_runs
 from scrubjay.storage.wal.port import Append, Create, Promise
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.test_wal import P, Q, commit, fresh, record, records
@@ -40,7 +40,7 @@ def filled(disk: MemoryDisk) -> Wal:
 
 def read(wal: Wal, first: int, last: int) -> bytes | None:
     places = wal.places(P, Lsn(first), Lsn(last + 1))
-    return None if places is None else read_places(places)
+    return None if places is None else read_runs(places)
 
 
 def bytes_of(first: int, last: int) -> bytes:
@@ -82,7 +82,7 @@ def test_a_damaged_record_has_no_place_until_it_is_repaired_and_lies_elsewhere_t
     places = wal.places(P, Lsn(1), Lsn(10))
     assert places is not None
     assert sorted(places, key=lambda place: place.offset) != places, "the copy was put behind all others"
-    assert read_places(places) == bytes_of(1, 9)
+    assert read_runs(places) == bytes_of(1, 9)
 
 
 def test_what_rots_on_the_disk_is_read_as_it_lies_there_whatever_the_cache_says() -> None:
@@ -102,29 +102,29 @@ def test_what_rots_on_the_disk_is_read_as_it_lies_there_whatever_the_cache_says(
 )
 def test_places_near_each_other_are_one_read(gap: int, reads: int) -> None:
     file = Counted(1 << 20)
-    places = [Place(file, at * (1000 + gap), 1000) for at in range(3)]
+    places = [DiskRun(file, at * (1000 + gap), 1000) for at in range(3)]
     whole = bytes(file.content.synced)
-    assert read_places(places) == b"".join(whole[place.offset : place.offset + 1000] for place in places)
+    assert read_runs(places) == b"".join(whole[place.offset : place.offset + 1000] for place in places)
     assert len(file.asked) == reads
 
 
 def test_a_read_takes_in_a_window_at_most_but_a_large_place_whole() -> None:
     file = Counted(4 * WINDOW_BYTES)
     half = WINDOW_BYTES // 2
-    read_places([Place(file, at * half, half) for at in range(6)])
+    read_runs([DiskRun(file, at * half, half) for at in range(6)])
     assert file.asked == [(0, WINDOW_BYTES), (WINDOW_BYTES, WINDOW_BYTES), (2 * WINDOW_BYTES, WINDOW_BYTES)]
     file.asked.clear()
-    read_places([Place(file, 0, 2 * WINDOW_BYTES)])
+    read_runs([DiskRun(file, 0, 2 * WINDOW_BYTES)])
     assert file.asked == [(0, 2 * WINDOW_BYTES)]
 
 
 def test_places_that_lie_backwards_are_read_apart() -> None:
     file = Counted(1000)
     whole = bytes(file.content.synced)
-    assert read_places([Place(file, 0, 10), Place(file, 100, 10), Place(file, 50, 10)]) == whole[:10] + whole[100:110] + whole[50:60]
+    assert read_runs([DiskRun(file, 0, 10), DiskRun(file, 100, 10), DiskRun(file, 50, 10)]) == whole[:10] + whole[100:110] + whole[50:60]
 
 
 def test_two_files_are_two_reads_and_nothing_is_nothing() -> None:
     one, other = Counted(100), Counted(200)
-    assert read_places([Place(one, 0, 100), Place(other, 100, 100)]) == bytes(one.content.synced) + bytes(other.content.synced[100:])
-    assert read_places([]) == b""
+    assert read_runs([DiskRun(one, 0, 100), DiskRun(other, 100, 100)]) == bytes(one.content.synced) + bytes(other.content.synced[100:])
+    assert read_runs([]) == b""
