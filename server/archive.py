@@ -11,15 +11,17 @@ from scrubjay.archiver.write.attach import without_key
 from scrubjay.archiver.write.claiming import ClaimBook, Claiming, Log
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
-from scrubjay.base.errors import NoKey, Unavailable
+from scrubjay.base.errors import NoKey, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.together import within
 from scrubjay.base.wrap.limit import LimitedStore
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.server.duty import WORKS, Duty
 from scrubjay.storage.archive_port import LogSource
 
 REQUESTS_IN_FLIGHT = 32
+_DUTY_POLL_S = 0.2
 
 
 class Wrapped(NamedTuple):
@@ -91,3 +93,24 @@ async def claim_archive(
         log("warning", f"whose archive it is cannot be told yet; nothing is archived until it can: {error}")
     claiming.start()
     return claiming
+
+
+async def claim_at_work(env: Env, duty: Duty, claim: Callable[[], Awaitable[Claiming]], *, log: Log) -> None:
+    """Of several processes the one that works claims the archive: anew each time that it begins to, for another may have claimed since. Who rests writes nothing. Never returns.
+
+    claim: `claim_archive`, for the first time."""
+    claiming: Claiming | None = None
+    while True:
+        while duty.state != WORKS:
+            await env.tasks.sleep(_DUTY_POLL_S)
+        if claiming is not None:
+            claiming.start()
+        else:
+            try:
+                claiming = await claim()
+            except ScrubjayError as error:
+                log("error", f"the archive cannot be claimed, nothing is archived: {error}")
+        while duty.state == WORKS:
+            await env.tasks.sleep(_DUTY_POLL_S)
+        if claiming is not None:
+            claiming.rest()

@@ -89,8 +89,8 @@ class Duty:
     async def leave(self) -> None:
         """At a planned stop, once nothing works any more: the next takes over at once. Who is killed is waited for."""
         self.halt()
-        if self._mine is not None:
-            self._mine = None
+        mine, self._mine = self._mine, None
+        if mine is not None and self._stands(mine):
             try:
                 await self._notes.put_job(KEY, None)
             except ScrubjayError as error:
@@ -112,7 +112,7 @@ class Duty:
 
     async def look(self) -> None:
         """Renew the note, or look whether it may be had. Raises Unavailable."""
-        if self._mine is not None and await self._written(msgspec.structs.replace(self._mine, beat=self._mine.beat + 1)):
+        if self._mine is not None and await self._written(msgspec.structs.replace(self._mine, beat=self._mine.beat + 1), over=self._mine):
             if self.state != WORKS:
                 await self._works()
             return
@@ -133,14 +133,23 @@ class Duty:
                     self._other = note, now_us
                 if now_us - self._other[1] <= STALE_US:
                     return
-        if await self._written(DutyNote(self._me, place=self._place)):
+        if await self._written(DutyNote(self._me, place=self._place), over=note):
             if self._other is not None:
                 self._log("the durability process that worked was not heard of any more: this one takes over")
             self._other = None
             await self._works()
 
-    async def _written(self, note: DutyNote) -> bool:
-        """False: somebody else wrote it meanwhile. Raises Unavailable."""
+    def _stands(self, note: DutyNote | None) -> bool:
+        """As far as is known: that note is still there, or one of our own. What is written goes over whatever this process has read last, and the catalogue is read behind our back: to write over another's
+        note without having looked at it would be to take its work from it, while it goes on."""
+        found = self._notes.jobs.get(KEY)
+        stands = None if found is None else decoded(found)
+        return stands == note or (stands is not None and stands.owner == self._me)
+
+    async def _written(self, note: DutyNote, *, over: DutyNote | None) -> bool:
+        """over: what stands there. False: somebody else wrote it meanwhile. Raises Unavailable."""
+        if not self._stands(over):
+            return False
         began_us = self._env.clock.boot_us()
         try:
             await self._notes.put_job(KEY, msgspec.to_builtins(note))

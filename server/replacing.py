@@ -101,6 +101,8 @@ class Replacing:
         """Of each node that is being replaced: the groups in which it does not vote yet, and why."""
         self._done: set[tuple[NodeName, int]] = set()
         """Members of which all was found done by the last round."""
+        self._elsewhere: set[tuple[NodeName, int]] = set()
+        """Members whose node has another folder by now than the one that was made this member."""
 
     def start(self) -> None:
         self._task = self._env.tasks.keep(self._run, name="replacing")
@@ -130,6 +132,7 @@ class Replacing:
         if member is None or told.id != member.id:
             member = await self._begin(name, told)
         self._done.discard((name, member.incarnation))
+        self._elsewhere.discard((name, member.incarnation))
         groups = sum(1 for _ in self._groups())
         while (name, member.incarnation) not in self._done:
             left = self.left.get(name, {})
@@ -146,6 +149,10 @@ class Replacing:
                 raise Unavailable("another durability process goes on with it", node=node)
             if metadata.nodes.get(name) != member:
                 raise Unavailable("another folder was made this node meanwhile", node=node, next="ask again")
+            if (name, member.incarnation) in self._elsewhere:
+                raise Unavailable(
+                    "the folder that was made this node is not there any more", node=node, next="ask again, for the one that is"
+                )
         return {
             "exit": 0,
             "node": name,
@@ -248,9 +255,11 @@ class Replacing:
         if status.failed is None and status.incarnation == member.incarnation:
             return
         try:
-            await ask(self._env.tasks, self._net, name, Renew(member.id, member.incarnation), IdentityTold, timeout_s=TELL_S)
+            told = await ask(self._env.tasks, self._net, name, Renew(member.id, member.incarnation), IdentityTold, timeout_s=TELL_S)
         except ScrubjayError:
             return
+        if told.id != member.id:
+            self._elsewhere.add((name, member.incarnation))
 
     async def _one(self, name: NodeName, member: NodeMember, info: PartitionInfo) -> str:
         """Why the member does not vote in this group yet, "" if it does, or has no copy of it."""

@@ -21,6 +21,8 @@ class SimClock:
         self._rate = MILLION + rate_ppm
         self._wall_base = WALL_START_US + offset_us
         self._boot_base = BOOT_START_US
+        self._disciplined = 0
+        """What was taken back of the wall clock so far."""
 
     def _elapsed(self) -> int:
         return self._world.now * self._rate // MILLION
@@ -34,6 +36,12 @@ class SimClock:
     def jump(self, by_us: int) -> None:
         """Somebody set the wall clock."""
         self._wall_base += by_us
+
+    def discipline(self) -> None:
+        """Somebody keeps the wall clock in time, as NTP does: what its rate has made of it since the last time is taken back. What it is off by, and the boot clock, stay."""
+        drifted = self._elapsed() - self._world.now
+        self.jump(self._disciplined - drifted)
+        self._disciplined = drifted
 
     def reboot(self) -> None:
         """The machine restarts: its boot clock begins anew, at some small value."""

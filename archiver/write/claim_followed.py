@@ -5,37 +5,18 @@ whole cluster, durably, as soon as the newest notes do not know that owner eithe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import EpochKey, build
-from scrubjay.archiver.write.claiming import ClaimBook, Claiming, ClaimOptions, Log
-from scrubjay.archiver.write.writer import Stopped, Writer
-from scrubjay.base.env import Env, ObjectStore
+from scrubjay.archiver.write.claiming import Claiming
+from scrubjay.archiver.write.writer import Stopped
 from scrubjay.base.errors import ScrubjayError, Unavailable
-from scrubjay.storage.archive_port import LogSource
 
 NOTES_S = 1.0
 """Between two looks whether the notes tell of another epoch; no request leaves for them."""
 
 
 class FollowedClaim(Claiming):
-    """newest: has the book read again, strongly. sources: the logs of this process's node."""
-
-    def __init__(
-        self,
-        env: Env,
-        store: ObjectStore,
-        writer: Writer,
-        book: ClaimBook,
-        sources: Callable[[], Sequence[LogSource]],
-        *,
-        newest: Callable[[], Awaitable[None]],
-        log: Log,
-        options: ClaimOptions | None = None,
-    ) -> None:
-        super().__init__(env, store, writer, book, sources, log=log, options=options)
-        self._newest = newest
+    """sources: the logs of this process's node."""
 
     async def _run(self) -> None:
         await self._until_claimed()
@@ -66,7 +47,7 @@ class FollowedClaim(Claiming):
         key = build(EpochKey(self.writer.cluster, notes.epoch))
         owner = await self._owner_of(key)
         if owner is None or owner not in notes.owners:
-            await self._newest()
+            await self._book.newest()
             raise Unavailable("whose the noted epoch is cannot be told", key=key)
         self.writer.claimed(Attached(self.writer.cluster, notes.epoch, owner))
 
@@ -74,9 +55,3 @@ class FollowedClaim(Claiming):
         """That this process writes under; 0: none."""
         attached = self.writer.claimed_as
         return 0 if attached is None else attached.epoch
-
-    async def _fence(self, key: str, owner: str | None) -> None:
-        """Somebody claimed an epoch who is not in the notes, as known here: what was noted meanwhile decides. Raises Unavailable if that cannot be known."""
-        await self._newest()
-        if owner is None or owner not in self._book.writer.owners:
-            await super()._fence(key, owner)

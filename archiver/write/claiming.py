@@ -39,9 +39,13 @@ WAYS_OUT = (
 class ClaimBook(Protocol):
     """The notes in the metadata log."""
 
-    writer: WriterNotes
+    @property
+    def writer(self) -> WriterNotes: ...
 
     async def put_writer(self, notes: WriterNotes) -> None: ...
+
+    async def newest(self) -> None:
+        """`writer` as it is now, where other processes may have written it. Raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +122,19 @@ class Claiming:
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            self._task = None
 
-    def reclaim(self) -> None:
-        """Claim another epoch, at once: of two archives the other one decides from now on. Nothing is written until it is claimed."""
+    def rest(self) -> None:
+        """Another process works from now on: nothing is written until the next `start`, which claims another epoch."""
         self.stop()
         self.writer.unclaim()
         self._claimed = False
-        self.start()
+
+    def reclaim(self) -> None:
+        """Claim another epoch, at once: of two archives the other one decides from now on. Nothing is written until it is claimed. One that rests does so at its next start."""
+        if self._task is not None:
+            self.rest()
+            self.start()
 
     async def _run(self) -> None:
         if not self._claimed:  # a look that fell over a bug begins here again
@@ -177,7 +187,7 @@ class Claiming:
         # Epochs of ours whose claim was cut off, or not answered, are noted along: their owners are forgotten one day, and would then be taken for somebody else.
         await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:], epoch=max(self._book.writer.epoch, ours))
         # Not behind what is listed by now: whose an epoch is that came up since the look is asked before anything above it is claimed.
-        number = max(self._book.writer.epoch, self._book.writer.taken_over)
+        number = self._settled
         for _ in range(TRIES):
             number += 1
             made = Attached(self.writer.cluster, number, owner)
@@ -188,12 +198,12 @@ class Claiming:
                 )
             except Exists:
                 there = await self._owner_of(key)
-                if there is None or there not in self._book.writer.owners:
+                if not await self._ours(number, there):
                     await self._fence(key, there)
                     return
                 if there != owner:
                     continue
-            await self._note(epoch=number)
+            await self._note(epoch=max(self._book.writer.epoch, number))  # another process may have noted its own meanwhile
             self._checked_us = self._env.clock.boot_us()
             self.writer.claimed(made)
             return
@@ -204,24 +214,41 @@ class Claiming:
         Raises Unavailable."""
         # Over a delete marker a create succeeds: an epoch that somebody else claimed must be seen under one.
         await self._store.uncover(epoch_prefix(self.writer.cluster))
-        notes = self._book.writer
-        highest = max(notes.epoch, notes.taken_over)
+        highest = self._settled
         for key in await epochs_after(self._store, self.writer.cluster, highest):
-            owner = await self._owner_of(key)
-            if owner is None or owner not in notes.owners:
+            number, owner = int(key.rpartition("/")[2], 16), await self._owner_of(key)
+            if not await self._ours(number, owner):
                 await self._fence(key, owner)
                 return None
-            highest = max(highest, int(key.rpartition("/")[2], 16))
+            highest = max(highest, number)
         return highest
 
+    @property
+    def _settled(self) -> int:
+        """Up to this epoch nobody has to be asked any more: each was found to be ours before a higher one was noted, or was given up by a takeover."""
+        return max(self._book.writer.epoch, self._book.writer.taken_over)
+
+    async def _ours(self, number: int, owner: str | None) -> bool:
+        """Whether a process of this cluster claimed that epoch. owner: see `_owner_of`. Nobody is called a stranger by notes that may be old: another process may have claimed while
+        this one was paused or cut off. Nor by an owner that is not remembered any more. Raises Unavailable."""
+        if not self._known(number, owner):
+            await self._book.newest()
+        return self._known(number, owner)
+
+    def _known(self, number: int, owner: str | None) -> bool:
+        return number <= self._settled or (owner is not None and owner in self._book.writer.owners)
+
     async def _owner_of(self, key: str, store: ObjectStore | None = None) -> str | None:
-        """None: the object cannot be read, so it cannot be known to be ours."""
-        try:
-            return decode_epoch(await (store or self._store).get(key), where=key).owner
-        except Corrupt:
-            return None
-        except Missing as error:
-            raise Unavailable("an epoch object was listed and is not there", key=key) from error
+        """None: the object cannot be read, twice, so it cannot be known to be ours; once, it may have been damaged on its way. Raises Unavailable."""
+        for last in (False, True):
+            try:
+                return decode_epoch(await (store or self._store).get(key), where=key).owner
+            except Corrupt:
+                if last:
+                    break
+            except Missing as error:
+                raise Unavailable("an epoch object was listed and is not there", key=key) from error
+        return None
 
     async def _meet_all(self, *, patience_s: float) -> str | None:
         """Compare every partition led here with the archive's end. patience_s: how long to wait for leaders; a partition without one is compared before its
@@ -264,7 +291,7 @@ class Claiming:
         _ = self.writer.attached
 
     async def look(self, store: ObjectStore, *, both: bool = False) -> None:
-        """One request: is the next epoch there, or, every other time, is our own gone? both: both. Raises Unavailable."""
+        """One request: is there an epoch behind those that are known to be ours, or, every other time, is our own gone? both: both. Raises Unavailable."""
         stopped, blocked = self.writer.stopped, self.writer.blocked
         if stopped is not None:
             return
@@ -275,10 +302,12 @@ class Claiming:
             self.writer.blocked = blocked
         self._turn += 1
         if both or blocked or self._turn % 2:
-            after = build(EpochKey(mine.cluster, mine.epoch + 1))
+            # Not our own next one: other processes of this cluster may have claimed many since, whose owners nobody remembers.
+            number = max(mine.epoch, self._settled) + 1
+            after = build(EpochKey(mine.cluster, number))
             if await store.head(after) is not None:
                 owner = await self._owner_of(after, store)
-                if owner is None or owner not in self._book.writer.owners:
+                if not await self._ours(number, owner):
                     await self._fence(after, owner)
                     return
         if both or blocked or not self._turn % 2:

@@ -286,9 +286,7 @@ class NodeLife:
         writer = self._writer = Writer(self._file.cluster_id)
         jobs = open_jobs(self._folder, config, self._file.cluster_id, workers=JOB_WORKERS, settings=settings_of(config))
         self._closing.append(jobs.close)
-        claim = FollowedClaim(
-            env, store, writer, control.metadata, lambda: list(cluster.sources.values()), newest=control.metadata.load, log=archive_line
-        )
+        claim = FollowedClaim(env, store, writer, control.metadata, lambda: list(cluster.sources.values()), log=archive_line)
         claim.start()
         self._closing.append(claim.stop)
         agents = start_agents(env, store, cluster.sources, writer, options=agent_options(config), jobs=jobs, log=archive_line)

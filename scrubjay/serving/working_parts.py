@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.base.env import Env
-from scrubjay.base.errors import ScrubjayError, Unsafe
+from scrubjay.base.errors import Unsafe
 from scrubjay.base.http_values import Handler
 from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.disk import RealDisk
@@ -28,10 +28,10 @@ from scrubjay.drills.runs import Drills
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
-from scrubjay.server.archive import claim_archive, start_agents
+from scrubjay.server.archive import claim_archive, claim_at_work, start_agents
 from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
-from scrubjay.server.duty import WORKS, Duty
+from scrubjay.server.duty import WORKS
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
@@ -53,7 +53,6 @@ from scrubjay.storage.api.api import DynamoApi
 
 JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
-_DUTY_POLL_S = 0.2
 
 _log = logger("serve")
 _health_log = logger("health")
@@ -128,7 +127,7 @@ async def open_services(
         archive.pair.kept_evidence = evidence_in(disk)
     claims: list[Claiming] = []
 
-    async def claim() -> None:
+    async def claim() -> Claiming:
         claiming = await claim_archive(
             env,
             archive.store,
@@ -143,6 +142,7 @@ async def open_services(
         if archive.pair is not None:
             archive.pair.reclaim = claiming.reclaim
             archive.pair.start()
+        return claiming
 
     if alone:
         try:
@@ -181,7 +181,7 @@ async def open_services(
         foresee=foreseeing(env, jobs, folder, config, cluster.service, workers=JOB_WORKERS),
     )
     if not alone:
-        env.tasks.spawn(_once_at_work(env, durability.duty, claim), name="claim once at work")
+        env.tasks.spawn(claim_at_work(env, durability.duty, claim, log=archive_line), name="claim at work")
     name_witness(jobs, archive.store, durability.archive.index, archive.writer)
     if archive.pair is not None:
         durability.schedule.add(compare_job(archive.pair))
@@ -295,16 +295,6 @@ async def open_services(
     return WorkingParts(
         cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes, replacing, relocating, raising
     )
-
-
-async def _once_at_work(env: Env, duty: Duty, claim: Callable[[], Awaitable[None]]) -> None:
-    """Of several processes the one that works claims the archive."""
-    while duty.state != WORKS:
-        await env.tasks.sleep(_DUTY_POLL_S)
-    try:
-        await claim()
-    except ScrubjayError as error:
-        archive_line("error", f"the archive cannot be claimed, nothing is archived: {error}")
 
 
 def agent_options(config: Config) -> AgentOptions:

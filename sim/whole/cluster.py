@@ -6,7 +6,7 @@ tree engines share lies on a disk of its own that keeps everything; findings lie
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
+from scrubjay.archiver.write.claim_followed import FollowedClaim
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore
@@ -28,10 +29,9 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.admission import why_out
-from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
+from scrubjay.server.archive import Wrapped, claim_archive, claim_at_work, start_agents, wrapped
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
-from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Health, HealthOptions, Heard
 from scrubjay.server.node import (
@@ -58,7 +58,7 @@ from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.beside import TreesHere
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from scrubjay.storage.btree.memory_treefile import MAKER
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta, index_remains, index_tables
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, WriterNotes, index_remains, index_tables
 from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
@@ -78,6 +78,8 @@ MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))
 CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
 _OPERATOR_S = 1.0
 _POLL_S = 0.05
+_NOTES_S = 5.0
+"""How long a node waits for the notes about who writes."""
 _CLAIM_S = 5.0
 """How long a start of the control part waits for the archive, before it comes up without it."""
 _CLOCK_TRY_US = 500_000
@@ -90,6 +92,7 @@ class ControlLife:
 
     parts: Control
     archive: Wrapped
+    writer: Writer
     up: bool = False
     durability: Durability | None = None
     health: Health | None = None
@@ -107,6 +110,42 @@ class Clocks:
 
 def _with_logs(made: Callable[[int], tuple[PartitionInfo, ...]], logs: tuple[int, ...], count: int) -> tuple[PartitionInfo, ...]:
     return tuple(msgspec.structs.replace(info, logs=logs) for info in made(count))
+
+
+class NotesOverThere:
+    """The claim's notes as a node's process has them (`claim_followed`), which in production reads the catalogue by itself: those of a control part, while none is up those that were seen last."""
+
+    def __init__(self, cluster: WholeCluster, env: Env) -> None:
+        self._cluster, self._env = cluster, env
+        self._seen = WriterNotes()
+        self._asked: WorldHost | None = None
+        """Who told the newest."""
+
+    @property
+    def writer(self) -> WriterNotes:
+        self._seen = max([*(host.process.parts.metadata.writer for host in self._up()), self._seen], key=lambda notes: notes.epoch)
+        return self._seen
+
+    async def put_writer(self, notes: WriterNotes) -> None:
+        await self._ask(lambda metadata: metadata.put_writer(notes))
+
+    async def newest(self) -> None:
+        await self._ask(lambda metadata: metadata.newest())
+
+    async def _ask(self, work: Callable[[Metadata], Coroutine[Any, Any, None]]) -> None:
+        """Raises Unavailable: no control part is up, or it does not answer."""
+        for host in self._up():
+            try:
+                await self._cluster.ask(work(host.process.parts.metadata), seconds=_NOTES_S, env=self._env, of=host)
+                self._asked = host
+                return
+            except Unavailable:
+                continue  # it died meanwhile, or stands still
+        raise Unavailable("the catalogue cannot be read")
+
+    def _up(self) -> list[WorldHost]:
+        hosts = (self._cluster.control, *self._cluster.others)
+        return sorted((host for host in hosts if host.process is not None and host.process.up), key=lambda host: host is not self._asked)
 
 
 class WholeCluster:
@@ -157,7 +196,6 @@ class WholeCluster:
         self._initial_partitions, self._checkpoint_s, self._archive_wait_s = initial_partitions, checkpoint_s, archive_wait_s
         self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in self.names}
         self.archive = SimStore(world)
-        self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
         self.lines: list[str] = []
         """What a server would have written to its log."""
@@ -227,6 +265,14 @@ class WholeCluster:
         return self.parts.service
 
     @property
+    def writer(self) -> Writer:
+        """In whose name the control part writes. Raises Unavailable while its host is down."""
+        life: ControlLife | None = self.control.process
+        if life is None:
+            raise Unavailable("the control part is down")
+        return life.writer
+
+    @property
     def durability(self) -> Durability:
         """Raises Unavailable until the control part is up."""
         life: ControlLife | None = self.control.process
@@ -247,10 +293,12 @@ class WholeCluster:
         life: ControlLife | None = self.control.process
         return life is not None and life.up and (self._agent is None or life.durability is not None)
 
-    async def ask(self, work: Coroutine[Any, Any, Any], *, seconds: float) -> Any:
-        """Run a coroutine in the control part's life. Raises what it raises; Unavailable with `unknown` if that life ends first or the time is up."""
-        outcome: Future[Any] = self.env.tasks.future()
-        life = self.control.life
+    async def ask(self, work: Coroutine[Any, Any, Any], *, seconds: float, env: Env | None = None, of: WorldHost | None = None) -> Any:
+        """Run a coroutine in the control part's life. env: of who asks, None: the machine that looks on. of: another control host. Raises what it raises; Unavailable with `unknown` if that life ends first or the time is up."""
+        tasks = (env or self.env).tasks
+        outcome: Future[Any] = tasks.future()
+        host = of or self.control
+        life = host.life
 
         def settle(task: Any) -> None:
             if outcome.done():
@@ -266,10 +314,10 @@ class WholeCluster:
             if not life.alive or self.world.now >= give_up:
                 outcome.set_exception(Unavailable("the control part did not answer", unknown=True))
             else:
-                self.env.tasks.call_later(_POLL_S, watch)
+                tasks.call_later(_POLL_S, watch)
 
         give_up = self.world.now + int(seconds * 1e6)
-        self.control.env.tasks.spawn(work, name="asked").add_done_callback(settle)  # type: ignore[attr-defined]
+        host.env.tasks.spawn(work, name="asked").add_done_callback(settle)  # type: ignore[attr-defined]
         watch()
         return await outcome
 
@@ -337,11 +385,20 @@ class WholeCluster:
         if self._agent is not None:
             store = wrapped(self.client(host.env), host.env).store
             jobs = SimJobs(host.env.tasks, self.folder.disk, lambda _url: store)
+            writer = Writer(CLUSTER)
+            FollowedClaim(
+                host.env,
+                store,
+                writer,
+                NotesOverThere(self, host.env),
+                lambda: [life.source],
+                log=lambda _level, line: self._told_by(host, line),
+            ).start()
             (self.agents[host.name],) = start_agents(
                 host.env,
                 store,
                 {host.name: life.source},
-                self.writer,
+                writer,
                 options=self._agent,
                 jobs=jobs,
                 log=lambda _level, line: self._told(line),
@@ -384,7 +441,7 @@ class WholeCluster:
         if self.log_node is not None:
             tables = parts.store.tables
             tables.new_partitions = partial(_with_logs, tables.new_partitions, (self.log_node,))  # type: ignore[method-assign]
-        life = ControlLife(parts, wrapped(self.client(host.env), host.env))
+        life = ControlLife(parts, wrapped(self.client(host.env), host.env), Writer(CLUSTER))
         parts.store.changes.archive = ListedLog(life.archive.store, CLUSTER, host.env.tasks)
         host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host, life), name="control"))
         return life
@@ -418,9 +475,9 @@ class WholeCluster:
         ledger = self._ledgers[host.name]
         store = life.archive.store
 
-        async def claim() -> None:
-            await claim_archive(
-                env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: told(line)
+        async def claim() -> Claiming:
+            return await claim_archive(
+                env, store, life.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: told(line)
             )
 
         if self._alone:
@@ -431,7 +488,7 @@ class WholeCluster:
             control=life.parts,
             store=store,
             meter=life.archive.meter,
-            writer=self.writer,
+            writer=life.writer,
             jobs=SimJobs(env.tasks, folder, lambda _url: store),
             trees=TreesHere(MAKER, ""),
             ledger=ledger,
@@ -457,13 +514,13 @@ class WholeCluster:
         if self._replaces and life.replacing is not None:
             env.tasks.spawn(self._operator(life.replacing, env), name="operator")
         if not self._alone:
-            env.tasks.spawn(self._once_at_work(env, life.durability.duty, claim), name="claim")
+            env.tasks.spawn(claim_at_work(env, life.durability.duty, claim, log=lambda _level, line: told(line)), name="claim")
         life.health = Health(
             env,
             control=life.parts,
             heard=self._heard,
             agents=self._running_agents,
-            writer=self.writer,
+            writer=life.writer,
             meter=life.archive.meter,
             index=life.durability.archive.index,
             ledger=ledger,
@@ -482,12 +539,6 @@ class WholeCluster:
             log=lambda problem, over: told(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
         )
         life.health.start()
-
-    async def _once_at_work(self, env: Env, duty: Duty, claim: Callable[[], Awaitable[None]]) -> None:
-        """Of several control parts the one that works claims the archive."""
-        while duty.state != WORKS:
-            await env.tasks.sleep(_POLL_S)
-        await claim()
 
     def _folder_of(self, host: WorldHost) -> SimDisk:
         """The data folder that a control part works in."""

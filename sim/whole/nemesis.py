@@ -24,6 +24,8 @@ from scrubjay.storage.btree.memory_engine import MemoryTrees
 SECOND = 1_000_000
 SKEW_US = 120_000
 """No machine's wall clock is further off than this."""
+DISCIPLINE_S = 2.0
+"""Between two times that a wall clock is put right: less than leases take for a jump, by the rates that are drawn."""
 STOP_S = 6.0
 
 KINDS = (
@@ -119,6 +121,13 @@ class Nemesis:
                     self._world.after(
                         self._draw.between(300, 2_500) * 1000, partial(self._restart, host, host.life, power=self._draw.chance(0.5))
                     )
+
+    async def keep_clocks(self) -> None:
+        """The wall clocks of machines that run for minutes stay as far apart as what they were set to, whatever their rates: without end, for a run may last long after its faults."""
+        while True:
+            await self._cluster.env.tasks.sleep(DISCIPLINE_S)
+            for host in (*self._cluster.hosts, self._cluster.control):
+                host.clock.discipline()
 
     def end(self) -> None:
         """Faults off: everything that was broken by the world is whole again, and every machine runs."""

@@ -330,6 +330,7 @@ class WholeRun:
             await tasks.sleep(0.05)
         watch = tasks.spawn(self._watch_window(), name="window")
         mending = tasks.spawn(self.nemesis.mend_failed(), name="mending")
+        tasks.spawn(self.nemesis.keep_clocks(), name="clocks")
         clients = [tasks.spawn(self.clients.run(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         churn = tasks.spawn(self.churn.run(), name="churn")
         operating = [tasks.spawn(one.run(), name="operator") for one in (self.operator, self.splitter) if one is not None]

@@ -364,12 +364,12 @@ class Hosting:
 
     def begin_following(self, replica: LogReplica, last: Lsn) -> None:
         """The log replica of a partition that a split made begins its log. last: of the one that was split."""
-        if replica.group is None:
+        if not replica.begun:
             self._begin_log(replica, None, Lsn(last + 1))
 
     def begin_behind(self, replica: LogReplica) -> None:
         """There is nothing here that it could be made of: it begins without a tree, and is healed. An empty log below where the others begin: it can elect, and is elected by none of them."""
-        if replica.group is not None:
+        if replica.begun:
             return
         if not isinstance(replica, Replica):
             self._begin_log(replica, None, Lsn(1))

@@ -72,7 +72,7 @@ class Splitting:
         del note
         split = Split(request.id, request.cut, request.left.partition_id, request.right.partition_id)
         children = [self._child(request, info) for info in (request.left, request.right)]
-        waiting = [child for child in children if child.group is None and not child.out]
+        waiting = [child for child in children if not child.begun and not child.out]
         if not waiting:
             return SplitPrepared(0, begun=True)
         parent = self._node.members.get(request.partition)
@@ -313,7 +313,7 @@ class Splitting:
         for partition in (division.split.left, division.split.right):
             child = self._node.replicas[partition]
             born = decode_born(child.born)
-            if child.group is None:
+            if not child.begun:
                 totals.append(child.total())
             elif born is not None:
                 totals.append(born.total)

@@ -96,6 +96,11 @@ class LogReplica:
     # ------------------------------------------------------------------ what it is in
 
     @property
+    def begun(self) -> bool:
+        """Its log has begun, in this life or an earlier one: it is not to be made of anything any more. It may not run yet, for its tree is being opened."""
+        return self.logged or self.group is not None
+
+    @property
     def state(self) -> str:
         """In one word: see `Status.word`."""
         return self.status.word

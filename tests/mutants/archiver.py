@@ -7,16 +7,100 @@ from tests.mutants.catalogue import Mutant
 MUTANTS: list[Mutant] = [
     Mutant(
         "follower-fences-by-old-notes",
-        "archiver/write/claim_followed.py",
-        "        await self._newest()\n        if owner is None or owner not in self._book.writer.owners:\n            await super()._fence(key, owner)\n",
-        "        await super()._fence(key, owner)\n",
-        ("tests/unit/archiver/test_archive_claim_followed.py::test_the_next_claim_is_followed_and_takes_nothing_back",),
+        "archiver/write/claiming.py",
+        "            await self._book.newest()\n",
+        "            pass\n",
+        (
+            "tests/unit/archiver/test_archive_claim_followed.py::test_the_next_claim_is_followed_and_takes_nothing_back",
+            "tests/unit/archiver/test_archive_claiming.py::test_who_was_paused_while_another_process_claimed_takes_it_for_no_stranger",
+        ),
+    ),
+    Mutant(
+        "who-takes-over-again-claims-nothing",
+        "server/archive.py",
+        "        if claiming is not None:\n            claiming.start()\n        else:\n",
+        "        if claiming is None:\n",
+        (
+            "tests/sim/test_two_durability_processes.py::test_who_was_paused_takes_nobody_for_a_stranger_and_claims_anew_when_it_works_again",
+        ),
+    ),
+    Mutant(
+        "who-was-taken-over-writes-on",
+        "server/archive.py",
+        "            claiming.rest()\n",
+        "            pass\n",
+        (
+            "tests/sim/test_two_durability_processes.py::test_who_was_paused_takes_nobody_for_a_stranger_and_claims_anew_when_it_works_again",
+        ),
+    ),
+    Mutant(
+        "simulated-nodes-write-without-a-claim-of-their-own",
+        "sim/whole/cluster.py",
+        "        self._seen = max([*(host.process.parts.metadata.writer for host in self._up()), self._seen], key=lambda notes: notes.epoch)\n",
+        "",
+        ("tests/sim/test_whole_claims.py::test_a_node_that_looks_while_the_control_part_claims_again_is_fenced_by_nobody",),
+    ),
+    Mutant(
+        "simulated-clocks-drift-apart",
+        "sim/whole/nemesis.py",
+        "                host.clock.discipline()\n",
+        "                pass\n",
+        ("tests/sim/test_whole_nemesis.py::test_wall_clocks_stay_as_far_apart_as_they_were_set_whatever_their_rates",),
+    ),
+    Mutant(
+        "an-owner-forgotten-is-a-stranger",
+        "archiver/write/claiming.py",
+        "        return number <= self._settled or (owner",
+        "        return (owner",
+        ("tests/unit/archiver/test_archive_claim_followed.py::test_owners_that_nobody_remembers_any_more_are_no_strangers",),
+    ),
+    Mutant(
+        "a-look-at-our-own-next-epoch-alone",
+        "archiver/write/claiming.py",
+        "            number = max(mine.epoch, self._settled) + 1\n",
+        "            number = mine.epoch + 1\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_who_was_paused_while_another_process_claimed_takes_it_for_no_stranger",),
+    ),
+    Mutant(
+        "a-noted-epoch-is-taken-back",
+        "archiver/write/claiming.py",
+        "await self._note(epoch=max(self._book.writer.epoch, number))",
+        "await self._note(epoch=number)",
+        ("tests/unit/archiver/test_archive_claiming.py::test_a_claim_that_another_process_came_before_goes_on_above_it",),
+    ),
+    Mutant(
+        "who-rests-writes-on",
+        "archiver/write/claiming.py",
+        "        self.stop()\n        self.writer.unclaim()\n",
+        "        self.stop()\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_who_rests_writes_nothing_and_claims_anew_when_it_works_again",),
+    ),
+    Mutant(
+        "who-rests-claims",
+        "archiver/write/claiming.py",
+        "        if self._task is not None:\n            self.rest()\n            self.start()\n",
+        "        self.rest()\n        self.start()\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_who_rests_writes_nothing_and_claims_anew_when_it_works_again",),
+    ),
+    Mutant(
+        "who-works-again-claims-nothing",
+        "archiver/write/claiming.py",
+        "        self.writer.unclaim()\n        self._claimed = False\n",
+        "        self.writer.unclaim()\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_who_rests_writes_nothing_and_claims_anew_when_it_works_again",),
+    ),
+    Mutant(
+        "an-epoch-read-once",
+        "archiver/write/claiming.py",
+        "        for last in (False, True):\n            try:\n                return decode_epoch",
+        "        for last in (True, True):\n            try:\n                return decode_epoch",
+        ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_object_that_was_damaged_on_its_way_once_stops_nobody",),
     ),
     Mutant(
         "follower-overlooks-a-stranger",
-        "archiver/write/claim_followed.py",
-        "            await super()._fence(key, owner)\n",
-        "            return\n",
+        "archiver/write/claiming.py",
+        "                    await self._fence(after, owner)\n                    return\n",
+        "                    return\n",
         ("tests/unit/archiver/test_archive_claim_followed.py::test_a_stranger_stops_the_whole_cluster_durably",),
     ),
     Mutant(
@@ -260,8 +344,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "epoch-forgotten",
         "archiver/write/claiming.py",
-        "            if owner is None or owner not in notes.owners:\n",
-        "            if False:\n",
+        "            if not await self._ours(number, owner):\n                await self._fence(key",
+        "            if False:\n                await self._fence(key",
         (
             "tests/unit/archiver/test_archive_claiming.py::test_another_owner_fences_for_good_over_restarts",
             "tests/unit/archiver/test_archive_claiming.py::test_a_claim_cut_off_before_its_note_is_ours_at_the_next_start",
@@ -270,15 +354,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "foreign-owner-accepted",
         "archiver/write/claiming.py",
-        "                if there is None or there not in self._book.writer.owners:\n",
+        "                if not await self._ours(number, there):\n",
         "                if False:\n",
         ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_claimed_between_our_look_and_our_claim_fences",),
     ),
     Mutant(
         "claim-above-whoever-came-first",
         "archiver/write/claiming.py",
-        "        number = max(self._book.writer.epoch, self._book.writer.taken_over)\n        for _ in range(TRIES):\n",
-        "        number = max(self._book.writer.epoch, self._book.writer.taken_over)\n"
+        "        number = self._settled\n        for _ in range(TRIES):\n",
+        "        number = self._settled\n"
         "        for key in await epochs_after(self._store, self.writer.cluster, number):\n"
         '            number = max(number, int(key.rpartition("/")[2], 16))\n'
         "        for _ in range(TRIES):\n",
@@ -287,8 +371,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "live-foreign-owner-accepted",
         "archiver/write/claiming.py",
-        "                if owner is None or owner not in self._book.writer.owners:\n",
-        "                if False:\n",
+        "                if not await self._ours(number, owner):\n                    await self._fence(after",
+        "                if False:\n                    await self._fence(after",
         (
             "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_half_a_minute_and_before_any_upload",
         ),
@@ -296,8 +380,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "unreadable-owner-is-ours",
         "archiver/write/claiming.py",
-        "            if owner is None or owner not in notes.owners:\n",
-        "            if owner is not None and owner not in notes.owners:\n",
+        "number <= self._settled or (owner is not None and owner in self._book.writer.owners)",
+        "number <= self._settled or owner is None or owner in self._book.writer.owners",
         ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_object_that_cannot_be_read_is_not_taken_for_ours",),
     ),
     Mutant(

@@ -41,6 +41,13 @@ MUTANTS: list[Mutant] = [
         (_INCARNATIONS + "test_another_process_knows_a_member_by_its_higher_incarnation_alone",),
     ),
     Mutant(
+        "replace-waits-for-a-folder-that-is-gone",
+        "server/replacing.py",
+        "        if told.id != member.id:\n            self._elsewhere",
+        "        if False:\n            self._elsewhere",
+        ("tests/sim/test_replace.py::test_a_folder_that_is_lost_before_it_spoke_as_the_new_member_is_waited_for_by_nobody",),
+    ),
+    Mutant(
         "replace-who-speaks",
         "server/replacing.py",
         "        if not told.out:",

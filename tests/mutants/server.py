@@ -564,6 +564,17 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_duty.py::test_two_processes_of_which_nobody_knows_the_place_are_not_taken_for_one",),
     ),
     Mutant(
+        "duty-is-written-over-unread",
+        "server/duty.py",
+        "        return stands == note or (stands",
+        "        return True or (stands",
+        (
+            "tests/unit/server/test_duty.py::test_who_was_paused_leaves_the_work_to_who_took_over_though_it_has_read_the_catalogue_since[renews]",
+            "tests/unit/server/test_duty.py::test_who_was_paused_leaves_the_work_to_who_took_over_though_it_has_read_the_catalogue_since[stops]",
+            "tests/sim/test_two_durability_processes.py::test_who_was_paused_takes_nobody_for_a_stranger_and_claims_anew_when_it_works_again",
+        ),
+    ),
+    Mutant(
         "duty-works-on-unsure",
         "server/duty.py",
         "> UNSURE_US:",

@@ -30,6 +30,16 @@ MUTANTS = [
         (_SIM + "test_a_tree_that_comes_too_late_is_none",),
     ),
     Mutant(
+        "split-a-child-that-is-opened-waits",
+        "storage/node/splitting.py",
+        "if not child.begun and not child.out]",
+        "if child.group is None and not child.out]",
+        (
+            "tests/sim/test_split_trees.py::test_a_child_whose_tree_is_only_being_opened_has_begun[to divide]",
+            "tests/sim/test_split_trees.py::test_a_child_whose_tree_is_only_being_opened_has_begun[nothing here]",
+        ),
+    ),
+    Mutant(
         "split-leftovers-of-a-child",
         "storage/node/hosting.py",
         "            node.engine.drop(replica.partition)  # what an earlier life made of it, and died before its log began\n",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import NotLeader, Unsafe
+from scrubjay.base.errors import NotLeader, Unavailable, Unsafe
 from scrubjay.base.ids import Lsn, Member, NodeName
 from scrubjay.scrubber.healer import Healer
 from scrubjay.server.replacing import Replacing
@@ -59,6 +59,21 @@ class Yard:
 
     def replaced(self) -> Any:
         return self.house.run(self.replacing.replace(LOST, lambda _: None))
+
+
+def test_a_folder_that_is_lost_before_it_spoke_as_the_new_member_is_waited_for_by_nobody() -> None:
+    """The disk is emptied again between the word of the catalogue and the node's next start: whoever waits is told so, and asks for the folder that is there."""
+    yard = Yard(keep_log=True)
+    house, metadata = yard.house, yard.house.cluster.metadata
+    yard.fill(0, 5)
+    yard.lose()
+    asked = house.env.tasks.spawn(yard.replacing.replace(LOST, lambda _: None), name="replace")
+    house.until(lambda: LOST in metadata.nodes)
+    yard.lose()
+    house.until(asked.done)
+    with pytest.raises(Unavailable, match="not there any more"):
+        asked.result()
+    assert yard.replaced()["incarnation"] == 3
 
 
 @pytest.mark.parametrize("keep_log", [True, False])

@@ -23,7 +23,7 @@ from scrubjay.storage.log.split import decode_born, read_born
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.cut_points import CutFinder
 from scrubjay.storage.node.errand_messages import FindCut, PrepareSplit, SplitPrepared
-from scrubjay.storage.replica import BASE, SUSPECT, Replica
+from scrubjay.storage.replica import BASE, OPENING, SUSPECT, Replica
 from tests.sim.story import Story, tell
 from tests.sim.test_split_log import LEFT, RIGHT, SPLIT, log_of
 
@@ -232,7 +232,44 @@ def test_a_node_that_dies_on_the_way_begins_again(when: str) -> None:
         )
         await division.begun(*division.names)
         await division.judge()
+        await story.until(lambda: all(child.status.serves for child in division.children()))
+
+    tell(scene)
+
+
+@pytest.mark.parametrize("heal", [False, True], ids=["to divide", "nothing here"])
+def test_a_child_whose_tree_is_only_being_opened_has_begun(heal: bool) -> None:
+    """A node that came again took it for one that waits: it made its log anew below what it had voted for, and stopped by a rule of its own when the tree was there; or it
+    loaded what the parent had been over it."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        division = Division(story)
+        await division.fill()
+        for name in division.names:
+            await division.prepared(name)
+        await division.end()
+        await division.begun(*division.names)
+        leaders = await division.led()
+        late = next(name for name in division.names if name != leaders[0].node.name)
+        before = story.replica(late, LEFT).applied
+        story.host(late).crash(power=False)
+        story.host(late).start()
+        await story.until(
+            lambda: any(node.name == late and node.started and story.partition in node.replicas for node in story.cluster.nodes())
+        )
+        await story.until(lambda: story.replica(late).status.serves)
+        if heal:
+            story.node(late).hosting.forget(story.partition)
+        assert (await division.prepare(late, heal=heal)).begun
+        children = [story.replica(late, child) for child in (LEFT, RIGHT)]
+        assert [child.state for child in children] == [OPENING] * 2
+        await story.until(lambda: all(child.status.serves for child in children))
+        assert children[0].applied >= before
+        await story.sleep(3)
         assert all(child.status.serves for child in division.children())
+        if not heal:
+            await division.judge()
 
     tell(scene)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.write.attach import attach
+from scrubjay.archiver.write.writer import UNKNOWN
 from scrubjay.base.errors import Unsafe
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
@@ -140,6 +141,7 @@ def test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_
     pair.first.crash(power=False)
     pair.until(lambda: pair.state(pair.other) == WORKS, seconds=TAKEN_S)
     pair.until(lambda: (pair.of(pair.other).restorer.status("back") or {}).get("state") == "published", seconds=300.0)
+    pair.pass_time(5.0)
     assert len(pair.said("restore of twice to back")) == 1
 
 
@@ -164,6 +166,25 @@ def test_who_waits_carries_on_nothing_that_the_first_is_at() -> None:
     pair.until(lambda: (first.restorer.status("back") or {}).get("state") == "published", seconds=300.0)
     pair.pass_time(60.0)
     assert not pair.said("other: restore"), "it has carried on with it too"
+
+
+def test_who_was_paused_takes_nobody_for_a_stranger_and_claims_anew_when_it_works_again() -> None:
+    """It would be told of its successor's claim by the archive, before it has read in the metadata whose that is; and two of one cluster would write under one epoch."""
+    pair = Pair()
+    first, other = pair.first.process, pair.other.process
+    pair.first.life.pause()
+    pair.until(lambda: pair.state(pair.other) == WORKS and not other.writer.state, seconds=TAKEN_S)
+    pair.cluster.archive.faults.delay_us = (1_000, 1_000)
+    pair.first.life.resume()
+    pair.until(lambda: pair.state(pair.first) == WAITS)
+    pair.pass_time(40.0)
+    assert first.writer.state == UNKNOWN, "who waits writes nothing"
+    assert [agent.writer.attached.epoch for agent in pair.cluster.agents.values()] == [2] * 3
+    pair.other.crash(power=False)
+    pair.until(lambda: pair.state(pair.first) == WORKS, seconds=TAKEN_S)
+    pair.pass_time(20.0)
+    assert first.writer.attached.epoch == 3
+    assert [agent.writer.attached.epoch for agent in pair.cluster.agents.values()] == [3] * 3
 
 
 def test_a_planned_stop_hands_over_at_once() -> None:
@@ -196,6 +217,8 @@ def test_what_one_packed_half_the_other_packs_on_and_two_at_once_make_the_same(s
     pair.until(lambda: pair.state(pair.other) == WORKS, seconds=TAKEN_S)
     pair.first.start()
     pair.until(lambda: pair.state(pair.first) is not None)
+    pair.until(lambda: not pair.other.process.writer.state)
+    pair.first.process.writer.claimed(pair.other.process.writer.attached)  # one that was stalled still writes under what it claimed
     both = [host.env.tasks.spawn(packs(host), name="packs") for host in (pair.first, pair.other)]
     pair.until(lambda: all(one.done() for one in both), seconds=300.0)
     exits = sorted(one.result()["exit"] for one in both)

@@ -125,3 +125,20 @@ def test_it_is_that_rule_alone_which_puts_the_loss_off(monkeypatch: pytest.Monke
     task = cluster.env.tasks.spawn(body(), name="staged")
     assert staged.run.world.run(until_us=300 * SECOND, stop=task.done), "the story did not end"
     task.result()
+
+
+def test_wall_clocks_stay_as_far_apart_as_they_were_set_whatever_their_rates() -> None:
+    """A run that takes minutes to converge had them drift beyond what nodes accept of each other: one got no leases any more, and fell behind."""
+    staged = Staged()
+    world, hosts = staged.run.world, staged.cluster.hosts
+    hosts[0].clock.jump(100_000)
+    for host, ppm in zip(hosts, (2_000, -2_000), strict=False):
+        host.clock._rate += ppm
+    boot = hosts[0].clock.boot_us()
+    staged.cluster.env.tasks.spawn(staged.nemesis.keep_clocks(), name="clocks")
+    world.run(until_us=600 * SECOND)
+    off = [host.clock.wall_us() - staged.cluster.env.clock.wall_us() for host in hosts]
+    assert 100_000 <= off[0] <= 105_000
+    assert -5_000 <= off[1] <= 0
+    assert off[2] == 0
+    assert hosts[0].clock.boot_us() - boot == 601_200_000

@@ -7,21 +7,20 @@ import msgspec
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claim_followed import FollowedClaim
+from scrubjay.archiver.write.claiming import OWNERS_KEPT
 from scrubjay.archiver.write.writer import DIVERGED, FENCED, UNKNOWN, Writer
-from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import PartitionId
 from scrubjay.storage.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
-from tests.unit.archiver.test_archive_claiming import OTHER, MemoryBook, World, write
+from tests.unit.archiver.test_archive_claiming import OTHER, MemoryBook, OldNotes, World, write
 
 
 class Follower:
-    """A node's process: its view of the notes is `seen`, as old as the test lets it be."""
+    """A node's process: its view of the notes is `seen`."""
 
     def __init__(self, world: World, book: MemoryBook, sample: Sample) -> None:
-        self.book, self.seen = book, MemoryBook(book.writer)
-        self.away = False
+        self.seen = OldNotes(book)
         self.writer = Writer(CLUSTER)
         self.source = FakeSource(1, [sample], leads=True)
         env = world.loop.env()
@@ -31,17 +30,11 @@ class Follower:
             self.writer,
             self.seen,
             lambda: [self.source],
-            newest=self.newest,
             log=lambda level, line: world.lines.append((level, line)),
         )
         self.agent = ArchiveAgent(env, world.store, self.source, self.writer, options=AgentOptions())
         self.agent.start()
         self.claim.start()
-
-    async def newest(self) -> None:
-        if self.away:
-            raise Unavailable("the metadata group has no leader")
-        self.seen.writer = self.book.writer
 
 
 def claimed(world: World, book: MemoryBook) -> None:
@@ -59,7 +52,7 @@ def test_a_node_waits_for_the_claim_and_writes_under_it() -> None:
     assert not world.segments()
     assert not world.epochs(), "it claims nothing itself"
     claimed(world, book)
-    world.loop.run(node.newest())
+    world.loop.run(node.seen.newest())
     world.loop.run_for(15)
     assert node.writer.attached == world.epochs()[0]
     assert world.segments()
@@ -76,7 +69,7 @@ def test_the_next_claim_is_followed_and_takes_nothing_back() -> None:
     node.source.changed(PartitionId(sample.partition))
     world.loop.run_for(30)
     assert node.writer.stopped is None, "whose the new epoch is stands in the notes, though not yet as known here"
-    world.loop.run(node.newest())
+    world.loop.run(node.seen.newest())
     world.loop.run_for(5)
     assert node.writer.attached == world.epochs()[1]
 
@@ -87,10 +80,10 @@ def test_a_stranger_stops_the_whole_cluster_durably() -> None:
     node = Follower(world, book, sample)
     world.loop.run_for(15)
     world.foreign(2)
-    node.away = True
+    node.seen.away = True
     world.loop.run_for(60)
     assert node.writer.stopped is None, "nobody is called a stranger by notes that may be old"
-    node.away = False
+    node.seen.away = False
     world.loop.run_for(60)
     assert node.writer.state == FENCED
     assert node.seen.writer.stopped is not None
@@ -132,3 +125,25 @@ def test_a_node_whose_log_does_not_continue_the_archive_says_so() -> None:
     other = Follower(world, book, history(seed=77, segments=1))
     world.loop.run_for(15)
     assert other.writer.state == DIVERGED
+
+
+def test_owners_that_nobody_remembers_any_more_are_no_strangers() -> None:
+    """A node that was cut off from the notes while the process that works was started again and again."""
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    claimed(world, book)
+    node = Follower(world, book, sample)
+    world.loop.run_for(15)
+    node.seen.away = True
+    for _ in range(OWNERS_KEPT + 1):
+        claimed(world, book)
+    assert world.epochs()[1].owner not in book.writer.owners
+    write(sample)
+    node.source.changed(PartitionId(sample.partition))
+    world.loop.run_for(30)
+    node.seen.away = False
+    world.loop.run_for(30)
+    assert node.writer.stopped is None
+    assert node.writer.attached == world.epochs()[-1]
+    world.foreign(len(world.epochs()) + 1)
+    world.loop.run_for(60)
+    assert node.writer.state == FENCED

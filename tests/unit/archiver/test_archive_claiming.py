@@ -41,6 +41,22 @@ class MemoryBook:
         self.writer = notes
         self.written.append(notes)
 
+    async def newest(self) -> None:
+        """Nobody else writes them."""
+
+
+class OldNotes(MemoryBook):
+    """The notes as a process knows them, as old as the test lets them be. away: they cannot be read."""
+
+    def __init__(self, book: MemoryBook) -> None:
+        super().__init__(book.writer)
+        self.book, self.away = book, False
+
+    async def newest(self) -> None:
+        if self.away:
+            raise Unavailable("the metadata group has no leader")
+        self.writer = self.book.writer
+
 
 class World:
     """One archive, and lives of clusters over it: `life(book, sample)` is a start with that folder's notes and log."""
@@ -163,6 +179,80 @@ def test_a_claim_cut_off_before_its_note_is_ours_at_the_next_start() -> None:
     world.loop.run_for(3)
     assert life.writer.attached.epoch == 5
     assert life.writer.stopped is None
+
+
+def test_who_was_paused_while_another_process_claimed_takes_it_for_no_stranger() -> None:
+    """Of several processes of one cluster: the one that works is stopped for minutes, another takes over and claims, and the first goes on with the notes that it had."""
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    mine = OldNotes(book)
+    paused = world.life(mine, sample, agent=False).start()
+    world.loop.run_for(1)
+    book.writer = mine.writer
+    other = world.life(book, sample, agent=False).start()
+    world.loop.run_for(1)
+    other.stop()
+    mine.away = True
+    world.loop.run_for(60)
+    assert paused.writer.stopped is None, "nobody is called a stranger by notes that may be old"
+    mine.away = False
+    world.loop.run_for(60)
+    assert (paused.writer.stopped, mine.writer.stopped) == (None, None)
+    world.foreign(3)
+    world.loop.run_for(60)
+    assert paused.writer.state == FENCED, "it looks behind the claims of its own cluster"
+
+
+def test_a_claim_that_another_process_came_before_goes_on_above_it() -> None:
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    mine = OldNotes(book)
+    slow = world.life(mine, sample, agent=False)
+    slow.begin()
+    put = world.memory.put
+
+    async def last(key: str, data: bytes) -> None:
+        world.memory.put = put  # type: ignore[method-assign]
+        for number in (1, 3):
+            world.foreign(number)
+        book.writer = WriterNotes(owners=(*mine.writer.owners, OTHER), epoch=3)
+        await put(key, data)
+
+    world.memory.put = last  # type: ignore[method-assign]
+    slow.claiming.start()
+    world.loop.run_for(5)
+    assert slow.writer.attached.epoch == 2
+    assert mine.writer.epoch == 3, "what was noted is taken back by nobody"
+
+
+def test_who_rests_writes_nothing_and_claims_anew_when_it_works_again() -> None:
+    world, book = World(), MemoryBook()
+    life = world.life(book, history(segments=1), agent=False).start()
+    world.loop.run_for(1)
+    life.claiming.rest()
+    life.claiming.reclaim()
+    world.loop.run_for(60)
+    assert life.writer.state == UNKNOWN
+    assert len(world.epochs()) == 1
+    life.claiming.start()
+    world.loop.run_for(1)
+    assert life.writer.attached.epoch == 2
+    life.claiming.reclaim()
+    world.loop.run_for(1)
+    assert life.writer.attached.epoch == 3
+
+
+def test_an_epoch_object_that_was_damaged_on_its_way_once_stops_nobody() -> None:
+    world, book, sample = World(), MemoryBook(WriterNotes(owners=(OWNER,), epoch=3)), history(segments=1)
+    key, get, reads = world.foreign(4, OWNER), world.memory.get, iter(range(100))
+
+    async def flipped(name: str) -> bytes:
+        data = await get(name)
+        return data[:-2] + bytes([data[-2] ^ 1]) + data[-1:] if name == key and next(reads) == 0 else data
+
+    world.memory.get = flipped  # type: ignore[method-assign]
+    life = world.life(book, sample).start()
+    world.loop.run_for(3)
+    assert next(reads) > 1
+    assert life.writer.attached.epoch == 5
 
 
 @pytest.mark.parametrize("restarts", [1, 2])

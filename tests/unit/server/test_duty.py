@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scrubjay.base.errors import Conflict, Unavailable
 from scrubjay.base.ids import NodeName
-from scrubjay.server.duty import BEAT_S, STALE_US, UNSURE_US, WAITS, WORKS, Duty
+from scrubjay.server.duty import BEAT_S, KEY, STALE_US, UNSURE_US, WAITS, WORKS, Duty
 from scrubjay.sim.world import World
 
 SECOND = 1_000_000
@@ -21,7 +23,7 @@ class Book:
 
 
 class BookNotes:
-    """A process's view of the book. away: it cannot be reached."""
+    """A process's view of the book. away: it cannot be reached, and nothing is heard of it."""
 
     def __init__(self, book: Book) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -33,12 +35,17 @@ class BookNotes:
         if self._seen != self._book.version:
             raise Conflict("somebody wrote it meanwhile")
         self._book.value, self._book.version = job, self._book.version + 1
-        self._seen = self._book.version
+        self.follow()
 
     async def fetch_job(self, key: str) -> dict[str, Any] | None:
         self._reach()
-        self._seen = self._book.version
+        self.follow()
         return self._book.value
+
+    def follow(self) -> None:
+        """The whole catalogue is read, as it is whenever it has moved (`storage.control.following`)."""
+        self._seen = self._book.version
+        self.jobs = {} if self._book.value is None else {KEY: self._book.value}
 
     def _reach(self) -> None:
         if self.away:
@@ -101,6 +108,28 @@ def test_who_cannot_note_that_it_works_stops_before_another_begins_and_waits_whe
     two.wait(3 * BEAT_S)
     assert two.states() == (WAITS, WORKS)
     assert "another durability process has taken over" in two.first.lines
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["renews", "stops"])
+def test_who_was_paused_leaves_the_work_to_who_took_over_though_it_has_read_the_catalogue_since(stops: bool) -> None:
+    """What stands there was read behind its back: written over, the other one would write over it again, and both would work."""
+    two = Two()
+    two.first.host.life.pause()
+    two.wait(STALE_US / 1e6 + 3 * BEAT_S)
+    assert two.states() == (WORKS, WORKS), "it does not know yet"
+    two.first.notes.follow()
+    if stops:
+        left = two.other.host.env.tasks.spawn(two.first.duty.leave(), name="leave")
+        two.wait(1.0)
+        assert left.done()
+        assert two.other.notes.jobs[KEY] == two.book.value
+    two.first.host.life.resume()
+    two.wait(3 * BEAT_S)
+    assert two.states()[1] == WORKS
+    assert len(two.other.at_work) == 1
+    if not stops:
+        assert two.states() == (WAITS, WORKS)
+        assert "another durability process has taken over" in two.first.lines
 
 
 def test_a_short_time_without_notes_changes_nothing() -> None:
