@@ -260,15 +260,19 @@ class Claiming:
                 for partition in source.hosted():
                     if partition in self.writer.met:
                         continue
-                    if source.history(partition) is None:
-                        missing = True
-                        continue
                     try:
+                        if source.history(partition) is None:
+                            missing = True
+                            continue
                         reason = await meet(self._store, self.writer.cluster, source, partition, taken_over=self.writer.taken_over)
                     except NoKey:
                         continue  # it is compared before its first upload, and waits alone
+                    except Missing:
+                        if partition in source.hosted():
+                            raise
+                        continue  # it was forgotten since it was listed: its table is dropped, or it was split
                     except Unavailable:
-                        if source.history(partition) is not None:
+                        if partition in source.hosted() and source.history(partition) is not None:
                             raise
                         continue
                     if reason is not None:

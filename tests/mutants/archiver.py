@@ -48,6 +48,24 @@ MUTANTS: list[Mutant] = [
         ("tests/sim/test_whole_nemesis.py::test_wall_clocks_stay_as_far_apart_as_they_were_set_whatever_their_rates",),
     ),
     Mutant(
+        "a-start-ends-with-a-partition-that-is-forgotten",
+        "archiver/write/claiming.py",
+        "                    except Missing:\n                        if partition in source.hosted():\n",
+        "                    except Missing:\n                        if True:\n",
+        (
+            "tests/unit/archiver/test_archive_claiming.py::test_a_partition_that_is_forgotten_while_a_start_compares_them_ends_no_start[forgotten]",
+        ),
+    ),
+    Mutant(
+        "a-start-goes-by-what-it-could-not-look-at",
+        "archiver/write/claiming.py",
+        "                    except Missing:\n                        if partition in source.hosted():\n",
+        "                    except Missing:\n                        if False:\n",
+        (
+            "tests/unit/archiver/test_archive_claiming.py::test_a_partition_that_is_forgotten_while_a_start_compares_them_ends_no_start[there]",
+        ),
+    ),
+    Mutant(
         "an-owner-forgotten-is-a-stranger",
         "archiver/write/claiming.py",
         "        return number <= self._settled or (owner",

@@ -323,6 +323,26 @@ def test_two_copies_at_once_one_is_fenced() -> None:
     assert sorted(life.writer.state for life in (first, second)) == ["", FENCED]
 
 
+@pytest.mark.parametrize("gone", [True, False], ids=["forgotten", "there"])
+def test_a_partition_that_is_forgotten_while_a_start_compares_them_ends_no_start(gone: bool) -> None:
+    """Its table was dropped, or it was split, between the list and the look: the process did not come up."""
+    world, sample = World(), history(segments=1)
+    life = world.life(MemoryBook(), sample, agent=False)
+
+    def forgotten(partition: PartitionId) -> None:
+        life.source.hosted = lambda: [] if gone else [partition]  # type: ignore[method-assign, assignment]
+        raise Missing("no such replica on this node", what="replica", partition=partition)
+
+    life.source.history = forgotten  # type: ignore[method-assign, assignment]
+    if not gone:
+        with pytest.raises(Missing):
+            life.begin()
+        return
+    life.start()
+    world.loop.run_for(3)
+    assert life.writer.attached.epoch == 1
+
+
 def test_an_unreachable_store_leaves_the_epoch_unknown_and_nothing_is_archived_until_it_is_known() -> None:
     world, book, sample = World(), MemoryBook(), history(segments=1)
     world.store.down = True
