@@ -50,6 +50,8 @@ class Clients:
         self.said: list[Said] = []
         self.acknowledged = self.weak = 0
         self.resting = self.done = False
+        self.while_updating = False
+        """They go on while the table is UPDATING."""
         self.active = 0
         self._last: dict[int, int | None] = {}
         self._value = self._operations = 0
@@ -61,7 +63,8 @@ class Clients:
         if self.cluster.control.process is None:
             return None
         table = self.cluster.store.table(self.table_name)
-        return table if table is not None and table.status == "ACTIVE" else None
+        served = ("ACTIVE", "UPDATING") if self.while_updating else ("ACTIVE",)
+        return table if table is not None and table.status in served else None
 
     async def run(self, number: int) -> None:
         draw = self.world.stream(f"client/{number}")

@@ -36,6 +36,7 @@ from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.whole.packing import Packing, draw_packing
 from scrubjay.sim.whole.splits_operator import SplitsOperator, draw_size, draw_splits
 from scrubjay.sim.whole.spoiler import Spoiler, draw_spoiler
+from scrubjay.sim.whole.stream_turns import LineageReader, StreamTurner, draw_turns
 from scrubjay.sim.whole.streaming import VIEW, StreamFollower, draw_streamed
 from scrubjay.sim.world import World
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, index_tables
@@ -228,7 +229,15 @@ class WholeRun:
         packs = draw_packing(seed, self.world.stream("packs"))
         self.packing = None if calm or packs is None else Packing(self.world, self.cluster, packs, self._count)
         streamed = draw_streamed(seed, self.world.stream("streamed"))
-        self.follower = None if streamed is None else StreamFollower(self.cluster, self.clients, streamed, self._count)
+        turns = draw_turns(seed, self.world.stream("turns"))
+        self.follower: StreamFollower | LineageReader | None = None
+        self.turner = None
+        if turns is not None and not calm:
+            self.clients.while_updating = True
+            self.turner = StreamTurner(self.cluster, self.clients, turns, self._count)
+            self.follower = LineageReader(self.cluster, self.clients, self.world.stream("lineage"), self._count)
+        elif streamed is not None:
+            self.follower = StreamFollower(self.cluster, self.clients, streamed, self._count)
         self.cluster.archive.on_put = self._object_made
 
     def run(self) -> WholeResult:
@@ -333,11 +342,11 @@ class WholeRun:
         tasks.spawn(self.nemesis.keep_clocks(), name="clocks")
         clients = [tasks.spawn(self.clients.run(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         churn = tasks.spawn(self.churn.run(), name="churn")
-        operating = [tasks.spawn(one.run(), name="operator") for one in (self.operator, self.splitter) if one is not None]
+        operating = [tasks.spawn(one.run(), name="operator") for one in (self.operator, self.splitter, self.turner) if one is not None]
         following = [] if self.follower is None else [tasks.spawn(self.follower.run(), name="follower")]
         await self._faults()
         self.clients.done = True
-        for one in (self.operator, self.splitter):
+        for one in (self.operator, self.splitter, self.turner):
             if one is not None:
                 one.over = True
         await self._calm_down()
@@ -434,12 +443,13 @@ class WholeRun:
         return {"witness": witness, "linear": linear}
 
     async def _splits_over(self) -> None:
-        """What was begun to be split is, on every node."""
+        """What was begun to be split is, on every node; and a stream that was to be turned on or off is."""
         deadline = self.world.now + 120 * SECOND
-        while self.splitter is not None and (left := self.splitter.left()):
-            if self.world.now > deadline:
-                raise WholeViolation(f"a split is not over 120 s after the faults ended: {left}: " + self._where())
-            await self.env.tasks.sleep(0.2)
+        for one in (self.splitter, self.turner):
+            while one is not None and (left := one.left()):
+                if self.world.now > deadline:
+                    raise WholeViolation(f"a split, or a stream, is not over 120 s after the faults ended: {left}: " + self._where())
+                await self.env.tasks.sleep(0.2)
 
     async def _converged(self) -> None:
         """Every copy serves again, unless its tree rotted (that waits for the scrub) or its node lost what it must not lose."""

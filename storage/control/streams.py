@@ -20,6 +20,15 @@ def is_turning(table: TableMeta) -> bool:
     return table.streams is not msgspec.UNSET and bool(table.streams) and table.streams[-1].status in ("ENABLING", "DISABLING")
 
 
+def over_splits(change: dict[str, object], table: TableMeta) -> dict[str, object]:
+    """A change of the table's definition, with what its streams show of partitions as the catalogue has it: whoever asked for the change may not have seen the table's last split."""
+    streams = change.get("streams")
+    if not isinstance(streams, tuple):
+        return change
+    known = {one.label: one.shards for one in table.streams or ()}
+    return {**change, "streams": tuple([msgspec.structs.replace(one, shards=known.get(one.label, one.shards)) for one in streams])}
+
+
 def is_stated(table: TableMeta, stated: Mapping[PartitionId, Lsn]) -> bool:
     """Whether `stated` has all that `turned` needs: the table may have other partitions since that was asked for."""
     return not is_turning(table) or all(info.partition_id in stated for info in table.partitions)

@@ -30,7 +30,7 @@ from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.placement import Site, loads, place
 from scrubjay.storage.control.router import stopping
-from scrubjay.storage.control.streams import is_stated, is_turning, turned
+from scrubjay.storage.control.streams import is_stated, is_turning, over_splits, turned
 from scrubjay.storage.node.port import NodePort, error_of
 
 _POLL_S = 0.02
@@ -360,7 +360,7 @@ class Tables:
     async def update(self, name: str, change: dict[str, object]) -> TableMeta:
         """See `storage.backend.Backend.update_table`."""
         table = await self._active(name)
-        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **over_splits(change, table)))
         if table.status == "UPDATING":
             self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
         return table

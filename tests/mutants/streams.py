@@ -152,6 +152,13 @@ MUTANTS: list[Mutant] = [
         _TURNED_SPLIT,
     ),
     Mutant(
+        "stream-turned-over-a-split-unseen",
+        "storage/control/tables.py",
+        "msgspec.structs.replace(table, **over_splits(change, table))",
+        "msgspec.structs.replace(table, **change)",
+        (_SPLIT + "test_whoever_turns_a_stream_off_without_having_seen_the_last_split_takes_no_shard_away",),
+    ),
+    Mutant(
         "stream-turned-once-asked",
         "storage/control/tables.py",
         '            if known is None or known.status != "UPDATING":\n                return\n',

@@ -132,3 +132,24 @@ def test_a_stream_goes_on_in_the_halves_of_halves_over_fail_overs() -> None:
     assert KEYS <= check(writing, second, asked=len(writing.asked)) < 2 * KEYS
     house.until(writing.gone)  # what was split is read of the archive by now
     assert check(writing, first, asked=asked) > KEYS
+
+
+def test_whoever_turns_a_stream_off_without_having_seen_the_last_split_takes_no_shard_away() -> None:
+    writing = Writing()
+    house = writing.house
+    now_us = house.env.clock.wall_us
+    on = new_stream("NEW_AND_OLD_IMAGES", now_us())
+    house.run(house.cluster.store.update_table("orders", {"streams": (on,), "status": "UPDATING"}))
+    writing.write_until(lambda: writing.now.status == "ACTIVE")
+    (seen,) = writing.now.streams or ()
+    writing.begin()
+    writing.mapped()
+    off = msgspec.structs.replace(seen, status="DISABLING", ended_at=now_us())
+    asked = len(writing.asked)
+    house.run(house.cluster.store.update_table("orders", {"streams": (off,), "status": "UPDATING"}))
+    writing.write_until(lambda: writing.now.status == "ACTIVE")
+    writing.check()
+    (stream,) = writing.now.streams or ()
+    assert (stream.status, len(stream.shards)) == ("DISABLED", 3)
+    assert all(one.last is not None for one in stream.shards)
+    assert check(writing, stream, asked=asked) > 0
