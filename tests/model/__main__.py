@@ -13,8 +13,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sequences", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first sequence")
+    parser.add_argument("--stated", type=float, default=0.0, help="how many of the operations that can be are said in PartiQL, 0 to 1")
     arguments = parser.parse_args()
-    outcomes, failure = differ.run(InProcess(), range(arguments.seed, arguments.seed + arguments.sequences))
+    outcomes, failure = differ.run(InProcess(), range(arguments.seed, arguments.seed + arguments.sequences), stated=arguments.stated)
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:8} {outcome}")
     if failure is not None:

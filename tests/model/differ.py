@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from scrubjay.storage.api.errors import CANNOT_NOW
 from tests.model import generate
 from tests.model.dynamo_model import EXACT, Item, Refused, Table, Units, rank
-from tests.model.generate import OPERATION, Generator, Op, for_model, request_of
+from tests.model.generate import Generator, Op, for_model, operation_of, request_of
 from tests.model.wire import item_from_wire
 
 
@@ -45,7 +45,7 @@ class Different(Exception):
     """The server answered otherwise than the model. op: the operation as it was asked."""
 
     def __init__(self, op: Op, request: dict[str, Any], expected: object, got: object) -> None:
-        super().__init__(_short(f"{OPERATION[op['do']]} {json.dumps(request)}\n  model:  {expected!r}\n  server: {got!r}"))
+        super().__init__(_short(f"{operation_of(op)} {json.dumps(request)}\n  model:  {expected!r}\n  server: {got!r}"))
         self.op = op
 
 
@@ -80,6 +80,9 @@ class Trial:
 
     def run(self, op: Op) -> None:
         """Raises Different."""
+        if op.get("stated") and op["do"] in ("get", "query", "scan"):
+            self._all_selected(op)
+            return
         if op["do"] in ("scan", "index_scan", "index_query"):
             self._all_pages(op)
             return
@@ -88,7 +91,7 @@ class Trial:
             if "ClientRequestToken" in request:
                 request["ClientRequestToken"] += f"-{self._number}"
             expected = self._expected(op)
-            status, answer = self.subject.ask(OPERATION[op["do"]], request)
+            status, answer = self.subject.ask(operation_of(op), request)
             self._compare(op, request, expected, status, answer)
             if op["do"] != "query" or isinstance(expected, Refused) or expected["last"] is None:
                 return
@@ -98,12 +101,15 @@ class Trial:
         try:
             outcome = getattr(self.table, op["do"])(for_model(op))
         except Refused as refused:
-            self.outcomes[f"{op['do']} {refused.name}"] += 1
+            self._met(op, refused.name)
             for reason in {code for code, _ in refused.reasons if code != "None"}:
-                self.outcomes[f"{op['do']} {reason}"] += 1
+                self._met(op, reason)
             return refused
-        self.outcomes[f"{op['do']} {'repeated' if outcome.get('repeated') else 'done'}"] += 1
+        self._met(op, "repeated" if outcome.get("repeated") else "done")
         return outcome
+
+    def _met(self, op: Op, outcome: str) -> None:
+        self.outcomes[f"{'stated ' if op.get('stated') else ''}{op['do']} {outcome}"] += 1
 
     def _compare(self, op: Op, request: dict[str, Any], expected: Any, status: int, answer: Any) -> None:
         if isinstance(expected, Refused):
@@ -128,7 +134,10 @@ class Trial:
         if do in ("create_index", "delete_index"):
             told = rest.pop("TableDescription")["GlobalSecondaryIndexes"]
             return {"indexes": sorted([one["IndexName"] for one in told]), **rest}
-        if do in ("put", "delete", "update"):
+        if op.get("stated") and do in ("put", "delete", "update"):
+            items = rest.pop("Items")
+            shown["attributes"] = items if len(items) > 1 else _item(items[0]) if items else None
+        elif do in ("put", "delete", "update"):
             shown["attributes"] = _item(rest.pop("Attributes", None))
         elif do == "get":
             shown["item"] = _item(rest.pop("Item", None))
@@ -140,6 +149,8 @@ class Trial:
         elif do.startswith("transact_"):
             if do == "transact_get":
                 shown["items"] = [_item(one.get("Item")) for one in rest.pop("Responses")]
+            elif op.get("stated") and rest.get("Responses") == []:
+                del rest["Responses"]
             member = "WriteCapacityUnits" if do == "transact_write" and not expected.get("repeated") else "ReadCapacityUnits"
             shown["units"] = _transacted_units(rest.pop("ConsumedCapacity", None), self.name, member, expected["units"])
             if "repeated" in expected:
@@ -154,6 +165,42 @@ class Trial:
         if rest:
             shown["rest"] = rest
         return shown
+
+    def _all_selected(self, op: Op) -> None:
+        """Page through what a SELECT reads; of a scan in whatever order."""
+        request, asked = request_of(self.name, self.table, op), {name: value for name, value in op.items() if name != "limit"}
+        try:
+            if op["do"] == "scan":
+                self.table.check_scan(asked)
+                whole = self.table.page(list(self.table.rows.values()), asked)
+            else:
+                whole = getattr(self.table, op["do"])(asked)
+        except Refused as refused:
+            self._met(op, refused.name)
+            status, answer = self.subject.ask(operation_of(op), request)
+            self._compare(op, request, refused, status, answer)
+            return
+        self._met(op, "done")
+        wanted = ([] if whole["item"] is None else [whole["item"]]) if op["do"] == "get" else whole["items"]
+        items: list[Item] = []
+        pages = 0
+        while True:
+            status, answer = self.subject.ask(operation_of(op), request)
+            if status != 200:
+                raise Different(op, request, "a page", answer)
+            pages += 1
+            items += [item_from_wire(item) for item in answer["Items"]]
+            if ("NextToken" in answer) != ("LastEvaluatedKey" in answer) or len(answer["Items"]) > op.get("limit", 1 << 30):
+                raise Different(op, request, "a token with a key to go on behind, and no more than the limit", answer)
+            if "NextToken" not in answer:
+                break
+            request = {**request, "NextToken": answer["NextToken"]}
+        if (_unordered(items) != _unordered(wanted)) if op["do"] == "scan" else (items != wanted):
+            raise Different(op, request, wanted, items)
+        if pages == 1 and _wanted(op, {"units": whole["units"]})["units"] != _units(
+            answer.get("ConsumedCapacity"), self.name, whole["units"]
+        ):
+            raise Different(op, request, whole["units"], answer.get("ConsumedCapacity"))
 
     def _rows(self, asked: Op) -> list[Item]:
         """What a scan, or a read of an index, goes through. Raises Refused."""
@@ -170,7 +217,7 @@ class Trial:
             rows = self._rows(asked)
         except Refused as refused:
             self.outcomes[f"{op['do']} {refused.name}"] += 1
-            status, answer = self.subject.ask(OPERATION[op["do"]], request)
+            status, answer = self.subject.ask(operation_of(op), request)
             self._compare(op, request, refused, status, answer)
             return
         self.outcomes[f"{op['do']} done"] += 1
@@ -200,7 +247,7 @@ class Trial:
             if segments is not None:
                 page |= {"Segment": segment, "TotalSegments": segments}
             while True:
-                status, answer = self.subject.ask(OPERATION[op["do"]], page)
+                status, answer = self.subject.ask(operation_of(op), page)
                 if status != 200:
                     raise Different(op, page, "a page", answer)
                 items += [item_from_wire(item) for item in answer.get("Items", ())]
@@ -316,15 +363,15 @@ def _reason(told: Any) -> Any:
 # --- sequences -----------------------------------------------------------------------------------------------------------------------------
 
 
-def sequence(subject: Subject, seed: int, outcomes: Counter[str], *, strong: bool = False) -> Failure | None:
-    """One short random sequence on an empty table. strong: all reads are; others may show what was before, where there is more than one copy, and global
+def sequence(subject: Subject, seed: int, outcomes: Counter[str], *, strong: bool = False, stated: float = 0.0) -> Failure | None:
+    """One short random sequence on an empty table. stated: how many of the operations that can be are said in PartiQL. strong: all reads are; others may show what was before, where there is more than one copy, and global
     indexes always may: there are none then.
 
     Raises Interrupted: the table was not made empty again."""
     rand = random.Random(seed)
     name = rand.choice(list(generate.KEYS))
     trial = Trial(subject, name)
-    generator = Generator(rand, name, trial.table, indexes=not strong)
+    generator = Generator(rand, name, trial.table, indexes=not strong, stated=stated)
     ops: list[Op] = []
     try:
         for _ in range(rand.randint(3, 9)):
@@ -369,7 +416,7 @@ def fails(subject: Subject, name: str, ops: list[Op]) -> str | None:
 def explain(subject: Subject, name: str, ops: list[Op]) -> str:
     """The requests, and the difference at the end."""
     table = Table(*generate.KEYS[name])
-    lines = [f"  {OPERATION[op['do']]} {json.dumps(request_of(name, table, op))}" for op in ops]
+    lines = [f"  {operation_of(op)} {json.dumps(request_of(name, table, op))}" for op in ops]
     return "\n".join([*map(_short, lines), f"difference: {fails(subject, name, ops)}"])
 
 
@@ -412,6 +459,7 @@ _OPTIONAL = (
     "count_only",
     "spelling",
     "token",
+    "stated",
 )
 
 
@@ -436,11 +484,11 @@ def _simpler(op: Op) -> Iterator[Op]:
             yield {**op, "item": {key: value for key, value in op["item"].items() if key != name}}
 
 
-def run(subject: Subject, seeds: Iterable[int]) -> tuple[Counter[str], Failure | None]:
-    """Sequences until one fails. Returns how often each kind of outcome was met."""
+def run(subject: Subject, seeds: Iterable[int], *, stated: float = 0.0) -> tuple[Counter[str], Failure | None]:
+    """Sequences until one fails. stated: see `sequence`. Returns how often each kind of outcome was met."""
     outcomes: Counter[str] = Counter()
     for seed in seeds:
-        failure = sequence(subject, seed, outcomes)
+        failure = sequence(subject, seed, outcomes, stated=stated)
         if failure is not None:
             return outcomes, failure
     return outcomes, None

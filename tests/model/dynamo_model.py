@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
+from tests.model.stated import as_request
+
 Value = tuple[str, Any]
 Item = dict[str, Value]
 Path = tuple[Any, ...]
@@ -26,8 +28,10 @@ Tree = tuple[Any, ...]
 
 VALIDATION = "ValidationException"
 CONDITION = "ConditionalCheckFailedException"
+DUPLICATE = "DuplicateItemException"
 CANCELLED = "TransactionCanceledException"
 MISMATCH = "IdempotentParameterMismatchException"
+_CODES = {CONDITION: "ConditionalCheckFailed", DUPLICATE: "DuplicateItem"}
 EXACT = Context(prec=600)
 SCALARS = ("S", "N", "B")
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
@@ -581,6 +585,7 @@ class Table:
     # -- operations; each returns the parts of the answer as values of this module
 
     def put(self, op: dict[str, Any]) -> dict[str, Any]:
+        op = as_request(op, self.keys)
         condition, item = op.get("condition"), op["item"]
         self.check(condition)
         key = self.key_of(item)
@@ -591,6 +596,7 @@ class Table:
         return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": self.written(old, item)}
 
     def delete(self, op: dict[str, Any]) -> dict[str, Any]:
+        op = as_request(op, self.keys)
         condition = op.get("condition")
         self.check(condition)
         key = self.exact_key(op["key"])
@@ -600,6 +606,7 @@ class Table:
         return {"attributes": old if op.get("return") == "ALL_OLD" else None, "units": self.written(old, None)}
 
     def update(self, op: dict[str, Any]) -> dict[str, Any]:
+        op = as_request(op, self.keys)
         condition, changes = op.get("condition"), op["changes"]
         if not op.get("legacy"):
             check_changes(changes, self.keys)
@@ -630,7 +637,7 @@ class Table:
 
     def _test(self, op: dict[str, Any], condition: Tree | None, old: Item | None) -> None:
         if condition is not None and not holds(condition, old or {}):
-            raise Refused(CONDITION, old if op.get("on_failure") == "ALL_OLD" else None)
+            raise Refused(DUPLICATE if op.get("inserts") else CONDITION, old if op.get("on_failure") == "ALL_OLD" else None)
 
     def get(self, op: dict[str, Any]) -> dict[str, Any]:
         paths = op.get("projection")
@@ -792,11 +799,12 @@ class Table:
     def transact_write(self, op: dict[str, Any]) -> dict[str, Any]:
         """actions: each as a single write, or a "check" with a key and a condition. token: None, or by what it is known."""
         actions, token = op["actions"], op.get("token")
+        actions = [as_request({**action, "stated": op.get("stated", False)}, self.keys) for action in actions]
         for action in actions:  # what is nothing by itself, whatever the table is
             if action.get("condition") is not None:
                 check_condition(action["condition"])
             check_changes(action.get("changes", ()), ())
-        keys = self._all_of([lambda action=action: self._sound(action) for action in actions])
+        keys = self._all_of([lambda action=action: self._sound(action) for action in actions], op)
         known = None if token is None else self.tokens.get(token)
         if known is not None:
             if known != op:
@@ -810,7 +818,7 @@ class Table:
                 news.append(self._done(action, old))
                 reasons.append(("None", None))
             except Refused as refused:
-                reasons.append(("ConditionalCheckFailed" if refused.name == CONDITION else "ValidationError", refused.item))
+                reasons.append((_CODES.get(refused.name, "ValidationError"), refused.item))
         if len(news) < len(actions):
             raise Refused(CANCELLED, reasons=reasons)
         for key, new in zip(keys, news, strict=True):
@@ -852,8 +860,8 @@ class Table:
             self.check_index_keys(new)
         return new
 
-    def _all_of(self, sound: Sequence[Callable[[], tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
-        """The keys of all items of a transaction. Raises Refused: one is nothing of this table, or two are the same."""
+    def _all_of(self, sound: Sequence[Callable[[], tuple[Any, Any]]], op: dict[str, Any]) -> list[tuple[Any, Any]]:
+        """The keys of all items of a transaction. Raises Refused: one is nothing of this table (of statements that is said of them all), or two are the same."""
         keys: list[tuple[Any, Any]] = []
         failed = -1
         for at, one in enumerate(sound):
@@ -864,7 +872,7 @@ class Table:
             except Refused:
                 failed = at if failed < 0 else failed
         if failed >= 0:
-            raise Refused(CANCELLED, reasons=[("None", None)] * failed + [("ValidationError", None)])
+            raise invalid() if op.get("stated") else Refused(CANCELLED, reasons=[("None", None)] * failed + [("ValidationError", None)])
         if len(set(keys)) != len(keys):
             raise invalid()
         return keys
@@ -879,7 +887,7 @@ class Table:
             self._check_projection(get.get("projection"))
             return key
 
-        keys = self._all_of([lambda get=get: sound(get) for get in op["gets"]])
+        keys = self._all_of([lambda get=get: sound(get) for get in op["gets"]], op)
         rows = [self.rows.get(key) for key in keys]
         shown = [
             row if row is None or "projection" not in get else project(row, get["projection"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.model.dynamo_model import Index, Item, Path, Table, Tree, Value
 from tests.model.legacy import legacy_condition
+from tests.model.statements import can_be_stated, stated_request
 from tests.model.wire import Text, item_to_wire, to_wire
 
 Op = dict[str, Any]
@@ -49,8 +50,9 @@ def tables() -> dict[str, Table]:
 class Generator:
     """Operations on one table."""
 
-    def __init__(self, rand: random.Random, name: str, table: Table, *, indexes: bool = True) -> None:
-        """indexes: some sequences make global indexes, and read them: at once, as they are written."""
+    def __init__(self, rand: random.Random, name: str, table: Table, *, indexes: bool = True, stated: float = 0.0) -> None:
+        """indexes: some sequences make global indexes, and read them: at once, as they are written. stated: how many of the operations that can be are said in PartiQL."""
+        self.stated = stated
         self.indexed = indexes and rand.random() < 0.3
         self.rand = rand
         self.name = name
@@ -294,6 +296,9 @@ class Generator:
         op = self._of_index() if self.indexed and self.maybe(0.4) else make(self)
         if "spelling" in op:
             return op  # a transaction once more, to the letter, or another by its token
+        if self.stated and self.maybe(self.stated):
+            plainer = {name: value for name, value in op.items() if op["do"] != "put" or name in ("do", "item")}
+            op = {**plainer, "stated": True} if can_be_stated(plainer, self.table) else op
         op = {**op, "spelling": self.rand.getrandbits(32)}
         if self.maybe(0.3):
             op["capacity"] = True
@@ -540,8 +545,16 @@ OPERATION = {
 _ACTION = {"put": "Put", "update": "Update", "delete": "Delete", "check": "ConditionCheck"}
 
 
+def operation_of(op: Op) -> str:
+    if op.get("stated"):
+        return "ExecuteTransaction" if op["do"].startswith("transact_") else "ExecuteStatement"
+    return OPERATION[op["do"]]
+
+
 def request_of(name: str, table: Table, op: Op) -> dict[str, Any]:
     """What a client would send for `op` on the table `name`. A given op always gives the same text."""
+    if op.get("stated"):
+        return stated_request(name, table, op)
     rand = random.Random(op.get("spelling", 0))
     text = Text(rand)
     request: dict[str, Any] = {}

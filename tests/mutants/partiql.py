@@ -21,6 +21,7 @@ _INDEX = (_API + "test_a_local_index_is_read_in_its_order",)
 _READS = (_API + "test_a_batch_of_reads",)
 _WRITES = (_API + "test_a_batch_of_writes",)
 _READS_SAME = ("tests/property/api/test_statements_against_requests.py::test_reads",)
+_MODEL = ("tests/property/api/test_against_model.py::test_five_hundred_sequences_with_statements",)
 _WRITES_SAME = ("tests/property/api/test_statements_against_requests.py::test_writes",)
 
 _TXS = "tests/contract/api/test_statement_transactions.py::"
@@ -36,6 +37,12 @@ _TOKENS = "storage/api/operations/statement_token.py"
 _STATEMENTS = "storage/api/operations/statements.py"
 
 MUTANTS: list[Mutant] = [
+    # -- against the plain model
+    Mutant("partiql-model-insert-over", _RUN, 'Condition(_exists(meta.key, "attribute_not_exists"))', 'Condition(Or((_exists(meta.key, "attribute_not_exists"), _exists(meta.key, "attribute_exists"))))', _MODEL),
+    Mutant("partiql-model-delete-of-nothing", _RUN, 'Condition(Or((_exists(meta.key, "attribute_not_exists"), And(tuple(rest)))))', "Condition(And(tuple(rest)))", _MODEL),
+    Mutant("partiql-model-tx-token", _TX, 'digest=digest_of(call.raw["TransactStatements"])', 'digest=b"d" * 32', _MODEL),
+    Mutant("partiql-model-tx-item-unseen", _TX, "    reason = reason_of(outcome, wants_item=step.wants_item)", "    reason = reason_of(outcome, wants_item=False)", _MODEL),
+    Mutant("partiql-model-tx-duplicate", _TX, "    if step.inserts and reason", "    if False and reason", _MODEL),
     # -- transactions
     Mutant("partiql-tx-mixed", _TX, "    if len({step.read is None for step in steps}) > 1:", "    if len({step.read is None for step in steps}) > 2:", (_TXS + "test_what_a_transaction_may_be",)),
     Mutant("partiql-tx-same-item-twice", _TX, "    if len(set(places)) != len(places):", "    if not places:", (_TXS + "test_what_a_transaction_may_be",)),

@@ -50,18 +50,59 @@ EVERY_OUTCOME = [
 ]
 
 
-def compare(seeds: range) -> differ.Failure | None:
+STATED = 0.5
+"""How many of the operations that can be are said in PartiQL, in the sequences with statements."""
+EVERY_STATED_OUTCOME = [
+    f"stated {operation} {outcome}"
+    for operation, outcomes in {
+        "put": ("done", "DuplicateItemException", "ValidationException"),
+        "update": ("done", "ValidationException", "ConditionalCheckFailedException"),
+        "delete": ("done", "ValidationException", "ConditionalCheckFailedException"),
+        "get": ("done", "ValidationException"),
+        "query": ("done", "ValidationException"),
+        "scan": ("done", "ValidationException"),
+        "transact_write": (
+            "done",
+            "repeated",
+            "ValidationException",
+            "TransactionCanceledException",
+            "IdempotentParameterMismatchException",
+            "ConditionalCheckFailed",
+            "DuplicateItem",
+            "ValidationError",
+        ),
+        "transact_get": ("done", "ValidationException"),
+    }.items()
+    for outcome in outcomes
+]
+
+
+def compare(seeds: range, *, stated: float = 0.0) -> differ.Failure | None:
     subject = InProcess()
-    outcomes, failure = differ.run(subject, seeds)
+    outcomes, failure = differ.run(subject, seeds, stated=stated)
     assert subject.unexpected == []
     if failure is None:
-        rare = [outcome for outcome in EVERY_OUTCOME if outcomes[outcome] < len(seeds) // 100]
+        wanted, least = (EVERY_STATED_OUTCOME, len(seeds) // 1000) if stated else (EVERY_OUTCOME, len(seeds) // 100)
+        rare = [outcome for outcome in wanted if outcomes[outcome] < least]
         assert not rare, f"hardly met: {rare} in {outcomes}"
     return failure
 
 
 def test_a_thousand_sequences() -> None:
     failure = compare(range(1_000_000, 1_001_000))
+    assert failure is None, failure and failure.text
+
+
+def test_five_hundred_sequences_with_statements() -> None:
+    """What can be said in PartiQL is, half of the time, among requests on the same table."""
+    failure = compare(range(3_000_000, 3_000_500), stated=STATED)
+    assert failure is None, failure and failure.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(4_000_000, 4_000_000 + 2 * CHUNK, CHUNK))
+def test_ten_thousand_sequences_with_statements(first: int) -> None:
+    failure = compare(range(first, first + CHUNK), stated=STATED)
     assert failure is None, failure and failure.text
 
 
