@@ -118,6 +118,9 @@ class LineageReader:
         info = next(one for one in every_partition(table) if one.partition_id == shard.partition_id)
         lsn, position = self._places.get(place, (Lsn(shard.first + 1), 0))
         last = None if shard.last is None else Lsn(shard.last)
+        if last is not None and lsn > last:  # it was read to its end before that was known
+            self._ended[place] = None
+            return True
         name = StreamName(stream.label, table.version if stream.on else 0)
         try:
             upto = await self._cluster.ask(self._cluster.store.streams.position(info), seconds=ASK_S) if ends and last is None else last

@@ -9,6 +9,7 @@ import pytest
 from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.sim.rand import stream
 from scrubjay.sim.whole.run import WholeRun
+from scrubjay.sim.whole.stream_turns import TURNED_FROM, draw_turns
 from scrubjay.sim.whole.streaming import STREAMED_FROM, draw_streamed
 from scrubjay.storage.control.change_reader import ChangeReader
 from scrubjay.storage.log.item_changes import ChangesPage
@@ -68,3 +69,28 @@ def test_a_stream_that_is_broken_is_noticed(monkeypatch: pytest.MonkeyPatch, pla
         monkeypatch.setattr(ChangeReader, "read", planted)
     result = WholeRun(SEED, seconds=5).run()
     assert noticed in result.violation, result.violation
+
+
+TURNED, TALKATIVE = 14_007, 14_012
+"""Seeds whose streams are turned off and on, with splits in between: one in which machines die, one with long pages."""
+
+
+def test_streams_that_are_turned_off_and_on_are_followed_by_lineage_over_splits_and_fail_overs() -> None:
+    assert draw_turns(TURNED_FROM - 1, stream(1, "turns")) is None, "seeds that something was found with stay what they were"
+    result = WholeRun(TURNED, seconds=6).run()
+    assert not result.violation, f"{result.violation}\n{result.replay}"
+    assert result.faults["streams turned"] >= 2
+    assert result.faults["partitions split"] >= 1
+    assert result.faults["crash"] >= 2
+    assert result.faults["stream: changes"] > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("plant", "noticed"), [("lost", "is not in the stream"), ("doubled", "comes behind")])
+def test_a_reader_by_lineage_notices_what_is_lost_or_doubled(monkeypatch: pytest.MonkeyPatch, plant: str, noticed: str) -> None:
+    async def planted(self: ChangeReader, *place: Any, **more: Any) -> ChangesPage:
+        return await _read_as_planted(self, *place, plant=plant, **more)
+
+    monkeypatch.setattr(ChangeReader, "read", planted)
+    result = WholeRun(TALKATIVE, seconds=6).run()
+    assert noticed in result.violation or "was there, and it was" in result.violation, result.violation
