@@ -82,7 +82,7 @@ def compare(seeds: range, *, stated: float = 0.0) -> differ.Failure | None:
     outcomes, failure = differ.run(subject, seeds, stated=stated)
     assert subject.unexpected == []
     if failure is None:
-        wanted, least = (EVERY_STATED_OUTCOME, len(seeds) // 1000) if stated else (EVERY_OUTCOME, len(seeds) // 100)
+        wanted, least = (EVERY_STATED_OUTCOME, len(seeds) // CHUNK) if stated else (EVERY_OUTCOME, len(seeds) // 100)
         rare = [outcome for outcome in wanted if outcomes[outcome] < least]
         assert not rare, f"hardly met: {rare} in {outcomes}"
     return failure
