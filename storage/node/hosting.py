@@ -274,8 +274,13 @@ class Hosting:
                 bad = f"tree state malformed: {error}"
         if bad or isinstance(tree, ScrubjayError):
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            replica.behind = healing  # a heal was cut off after it had set the old tree aside: no new fault, it is due again
-            replica.suspect(bad)
+            if healing and isinstance(tree, Missing):
+                replica.lacks_its_tree(
+                    bad
+                )  # a heal was cut off after it had set the old tree aside: no new fault, over any number of starts; it is due again
+            else:
+                replica.behind = healing
+                replica.suspect(bad)
             self._remember(replica, log)
             return
         ahead = log is not None and tree.state.applied > log.last

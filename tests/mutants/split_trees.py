@@ -16,6 +16,13 @@ _TERM = "storage/replica/term.py"
 
 MUTANTS = [
     Mutant(
+        "split-waits-for-its-tree-until-the-next-start",
+        "storage/node/hosting.py",
+        "            if healing and isinstance(tree, Missing):\n",
+        "            if False:\n",
+        ("tests/unit/control/test_split_whole.py::test_a_copy_that_waits_for_its_tree_is_no_new_fault_however_often_it_dies",),
+    ),
+    Mutant(
         "split-lacking-copy-is-not-seen",
         "storage/node/hosting.py",
         '        replica.lacks_its_tree("no copy was here of the partition that was split")\n',

@@ -194,3 +194,43 @@ def test_a_copy_that_died_before_its_log_knew_of_its_tree_is_made_anew_though_it
     assert [copy is not None and copy.vote for copy in copies()] == ["votes"] * 2
     writing.check()
     assert house.scrub().verdict.value == "match"
+
+
+def test_a_copy_that_waits_for_its_tree_is_no_new_fault_however_often_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 14013: its first start behind a power loss knew that a heal was due, and noted that the tree was suspect; the second one told a fault of a tree that was never there."""
+    writing = Writing()
+    house, fleet = writing.house, writing.house.cluster.parts.fleet
+    leader = writing.led_by(writing.info)
+    host = next(host for host in house.cluster.hosts if host.name != leader)
+    heal = Healing.heal
+
+    async def not_yet(self: Healing, request: Heal, note: Note) -> Healed:
+        if self._node.name == host.name:
+            raise Unavailable("the node dies before")
+        return await heal(self, request, note)
+
+    def states() -> list[str]:
+        found = [fleet.ports[NodeName(host.name)].facts(info.partition_id) for info in writing.now.partitions]
+        return ["" if copy is None else copy.state for copy in found]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Healing, "heal", not_yet)
+        host.crash(power=True)
+        house.pass_time(3)
+        writing.begin()
+        writing.mapped()
+        host.start()
+        for start in (True, True, False):
+            writing.write_until(lambda: states() == ["suspect"] * 2)
+            house.pass_time(1)
+            host.crash(power=True)
+            house.pass_time(1)
+            if start:
+                host.start()
+    host.start()
+    writing.write_until(lambda: states() == ["suspect"] * 2)
+    assert house.cluster.findings == []
+    Healer(house.env, house.service, house.references(), interval_s=0.5, log=house.lines.append).start()
+    writing.write_until(lambda: states() == ["ok"] * 2)
+    writing.check()
+    assert house.scrub().verdict.value == "match"
