@@ -7,6 +7,7 @@ from typing import Any
 from scrubjay.base.ids import NodeName
 from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
+from scrubjay.server.cut_histories import cuts_of
 from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
 from scrubjay.server.raising import version_report
@@ -121,4 +122,20 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
         "stand_in": stand_in(control, info),
         "healing": any(one.state == "healing" for one in facts.values()),
         "lineage": _lineage(table, info),
+        "recovered": _recovered(control, info),
+    }
+
+
+def _recovered(control: Control, info: PartitionInfo) -> dict[str, Any] | None:
+    """That its quorum was lost, and behind which LSN its history was cut; None: never, as far as is known."""
+    note, cut = cuts_of(control.metadata.jobs).get(info.partition_id, (None, None))
+    if note is None or cut is None:
+        return None
+    return {
+        "at": utc_text(note.at_us),
+        "from": note.survivor,
+        "lost": list(note.nodes),
+        "kept_to": cut.last,
+        "archived": cut.archived,
+        "proven": None if cut.over_us is None else utc_text(cut.over_us),
     }

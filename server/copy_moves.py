@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from scrubjay.base.ids import Member
-from scrubjay.storage.catalogue import MEMBER, NodeMember, PartitionInfo
+from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo
 from scrubjay.storage.control.placement import Site, next_site, zones_kept
 from scrubjay.storage.node.port import BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember
 
@@ -48,10 +48,12 @@ class Layout(NamedTuple):
         return [number for number in info.nodes if number not in info.logs]
 
     def target(self, info: PartitionInfo) -> Site | None:
-        """Who takes the next copy of a partition; None: nobody can, or only at the price of a zone."""
+        """Who takes the next copy of a partition; None: nobody can, or only at the price of a zone. Of a copy that is the only one left, as its quorum was lost, a second is made in any."""
         taken = [site for site in self.sites if site.member.node in info.nodes]
         site = next_site(self.sites, taken, self.load)
-        before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in info.nodes]
+        there = [number for number in info.nodes if (member := self.members.get(number)) is not None and member.state != REMOVED]
+        counted = info.nodes if len(there) > 1 else there
+        before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in counted]
         return site if site is not None and zones_kept(before, [*taken, site]) else None
 
     def grower(self, info: PartitionInfo) -> int:

@@ -35,6 +35,7 @@ from scrubjay.scrubber.telling import Telling
 from scrubjay.server.backups import NamedBackups
 from scrubjay.server.compaction import CompactRuns
 from scrubjay.server.control import Control
+from scrubjay.server.cut_histories import Recoveries
 from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
@@ -93,8 +94,9 @@ class Durability:
         transfers: Transfers,
         duty: Duty,
         ttl: TtlWalker,
+        recovered: Recoveries,
     ) -> None:
-        self.duty, self.ttl = duty, ttl
+        self.duty, self.ttl, self._recovered = duty, ttl, recovered
         self.named, self.transfers = named, transfers
         self.telling, self.schedule, self.expire, self.compact = telling, schedule, expire, compact
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
@@ -115,6 +117,7 @@ class Durability:
         self.duty.halt()
         self.schedule.stop()
         self.ttl.stop()
+        self._recovered.stop()
         self.expire.stop()
         self._healer.stop()
         await self.restorer.stop()
@@ -279,8 +282,11 @@ def open_durability(
         log=log,
     )
 
+    recovered = Recoveries(env, store, control.metadata, ledger, cluster=writer.cluster)
+
     def work() -> None:
         healer.start()
+        recovered.start()
         schedule.start()
         walker.start()
         restore.resume_unfinished()
@@ -295,13 +301,14 @@ def open_durability(
     async def end() -> None:
         schedule.stop()
         walker.stop()
+        recovered.stop()
         healer.stop()
         await restore.stop()
         await transfers.stop()
 
     duty = Duty(env, control.metadata, alone=options.alone, place=options.place, begin=begin, end=end, log=log)
     durability = Durability(
-        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty, walker
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty, walker, recovered
     )  # fmt: skip
     control.store.backups.durability = durability
     control.works = lambda: duty.state == WORKS

@@ -23,6 +23,7 @@ from scrubjay.scrubber.ledger import WHOLE
 from scrubjay.scrubber.schedule.scheduler import Scheduler
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.control import Control
+from scrubjay.server.cut_histories import cuts_of
 from scrubjay.server.duty import Duty
 from scrubjay.server.nightly import skipped_us
 from scrubjay.server.node import RESERVATION_US
@@ -33,6 +34,7 @@ from scrubjay.server.problems import (
     Allowed,
     ArchiveHealth,
     CopyHealth,
+    CutHealth,
     DrillHealth,
     FoundProblem,
     HalfHealth,
@@ -263,6 +265,7 @@ class Health:
             self._pending(copies.values()),
             self._splits(tables, now_us),
             self._version(),
+            self._cuts(),
         )
 
     def _version(self) -> VersionHealth | None:
@@ -273,6 +276,19 @@ class Health:
         differ = tuple(below_of(told, newest))
         held_us = note.held_at if note.held else None
         return VersionHealth(note.number, differ, held_us) if newest > note.number and (differ or note.held) else None
+
+    def _cuts(self) -> list[CutHealth]:
+        """What was recovered of a lost quorum, and no scrub has matched since. What is gone meanwhile is nobody's problem."""
+        metadata = self._control.metadata
+        cuts = cuts_of(metadata.jobs)
+        tables = (self._control.system, *metadata.tables.values()) if cuts else ()
+        there = [(table.name, info.partition_id) for table in tables if table.status != "DROPPED" for info in table.partitions]
+        found = [(name, *cuts[partition]) for name, partition in there if partition in cuts]
+        return [
+            CutHealth(name, cut.partition, cut.last, cut.archived, note.survivor, note.at_us)
+            for name, note, cut in found
+            if cut.over_us is None
+        ]
 
     def _splits(self, tables: Iterable[TableMeta], now_us: int) -> list[SplitHealth]:
         carried = self._control.splits

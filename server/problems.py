@@ -84,6 +84,7 @@ RULES: dict[str, Rule] = {
     "split-waits": Rule("node-out-of-service.md"),
     "releases-differ": Rule("upgrade.md", grace_s=86_400.0),
     "version-held": Rule("upgrade.md", grace_s=86_400.0),
+    "quorum-recovered": Rule("lost-quorum.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -248,6 +249,17 @@ class VersionHealth(NamedTuple):
     held_us: int | None
 
 
+class CutHealth(NamedTuple):
+    """A partition whose quorum was lost: its history was cut, and no scrub has matched since. last: up to which LSN it was kept. archived: up to where the archive had it. survivor: from whose log it went on."""
+
+    table: str
+    partition: str
+    last: int
+    archived: int
+    survivor: str
+    at_us: int
+
+
 class LinkHealth(NamedTuple):
     """A node does not reach a peer of its cluster. error: as it says, "": it does not know."""
 
@@ -259,7 +271,7 @@ class LinkHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. splits: partitions that are to be split. version: None: nothing keeps the cluster's version. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. ttl: tables whose items stay too long. indexes: global ones that are late. pending: of each partition the oldest transaction that stays pending. splits: partitions that are to be split. cuts: partitions whose lost quorum was recovered. version: None: nothing keeps the cluster's version. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -284,6 +296,7 @@ class HealthFacts(NamedTuple):
     pending: Sequence[PendingHealth] = ()
     splits: Sequence[SplitHealth] = ()
     version: VersionHealth | None = None
+    cuts: Sequence[CutHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -334,6 +347,11 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
     for index in facts.indexes:
         told = f"index {index.named} lacks what was changed {_seconds(index.lag_s)} ago{f': {index.why}' if index.why else ''}"
         yield FoundProblem("index-late", f"{index.table_id} {index.named}", f"table {index.table}: {told}", index.table)
+    for cut in facts.cuts:
+        told = f"its quorum was lost, and it went on from {cut.survivor} behind LSN {cut.last}: what was acknowledged with a higher LSN before that may be lost (the archive had it up to {cut.archived})"
+        yield FoundProblem(
+            "quorum-recovered", cut.partition, f"table {cut.table}, partition {cut.partition}: {told}", cut.table, since_us=cut.at_us
+        )
     for held in facts.pending:
         told = f"a transaction stays pending, so nothing of it is sealed or archived{f': {held.why}' if held.why else ''}"
         yield FoundProblem(

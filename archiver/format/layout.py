@@ -2,6 +2,7 @@
 
     <cluster>/identity
     <cluster>/epoch/<n:016x>
+    <cluster>/former/<n:016x>                        whose folders are of a former membership, since a lost quorum was recovered
     <cluster>/t=<table>/p=<partition>/log/<first:016x>-<last:016x>.<g>.<raw sha256, 16 hex>.seg | .json
     <cluster>/t=<table>/p=<partition>/base/<lsn:016x>.<g>.<sha256, 16 hex>/manifest.json | rows-<index:06d>
     <cluster>/t=<table>/p=<partition>/expired/<up to lsn:016x>.<g>.json
@@ -28,6 +29,7 @@ _TIME = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z"
 
 _IDENTITY = re.compile(rf"({_UUID})/identity")
 _EPOCH = re.compile(rf"({_UUID})/epoch/({_HEX16})")
+_FORMER = re.compile(rf"({_UUID})/former/({_HEX16})")
 _SEGMENT = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/log/({_HEX16})-({_HEX16})\.({_GENERATION})\.({_HEX16})\.(seg|json)")
 _BASE = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/base/({_HEX16})\.({_GENERATION})\.({_HEX16})/(manifest\.json|rows-[0-9]{{6}})")
 _EXPIRED = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/expired/({_HEX16})\.({_GENERATION})\.json")
@@ -46,6 +48,13 @@ class IdentityKey(NamedTuple):
 
 
 class EpochKey(NamedTuple):
+    cluster: str
+    number: int
+
+
+class FormerKey(NamedTuple):
+    """number: of the recovery of a lost quorum, from 1 on."""
+
     cluster: str
     number: int
 
@@ -115,7 +124,7 @@ class IndexKey(NamedTuple):
     generation: int
 
 
-Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey | PinKey | IndexKey
+Key = IdentityKey | EpochKey | FormerKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey | PinKey | IndexKey
 
 
 def partition_prefix(cluster: str, table: str, partition: str) -> str:
@@ -148,6 +157,10 @@ def tables_prefix(cluster: str) -> str:
 
 def epoch_prefix(cluster: str) -> str:
     return f"{cluster}/epoch/"
+
+
+def former_prefix(cluster: str) -> str:
+    return f"{cluster}/former/"
 
 
 def closed_prefix(cluster: str, node: str | None = None) -> str:
@@ -183,6 +196,8 @@ def _build(key: Key) -> str:
         return f"{key.cluster}/identity"
     if isinstance(key, EpochKey):
         return f"{key.cluster}/epoch/{key.number:016x}"
+    if isinstance(key, FormerKey):
+        return f"{former_prefix(key.cluster)}{key.number:016x}"
     if isinstance(key, SegmentKey):
         name = f"{key.first:016x}-{key.last:016x}.{key.generation}.{key.sha16}.{'json' if key.manifest else 'seg'}"
         return log_prefix(key.cluster, key.table, key.partition) + name
@@ -221,6 +236,8 @@ def parse(text: str) -> Key | None:
         return IndexKey(match[1], match[2], int(match[3]))
     if match := _EPOCH.fullmatch(text):
         return EpochKey(match[1], int(match[2], 16))
+    if match := _FORMER.fullmatch(text):
+        return FormerKey(match[1], int(match[2], 16))
     if match := _IDENTITY.fullmatch(text):
         return IdentityKey(match[1])
     return None

@@ -34,6 +34,7 @@ from scrubjay.config import Config
 from scrubjay.server.admission import NODE, ROUTER, Admission, must_stay_out, why_out
 from scrubjay.server.archive import start_agents, wrapped
 from scrubjay.server.control import Control
+from scrubjay.server.former_watch import FormerWatch
 from scrubjay.server.health import late_indexes
 from scrubjay.server.news import NodeNews
 from scrubjay.server.peer_nodes import PeerNodes
@@ -259,6 +260,12 @@ class NodeLife:
             server.guests = lambda: guests_of(net.connected())
             peers.serve(server)
             await self._met_by_all(net, nodes)
+        store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
+        if self._identity is not None:
+            former = FormerWatch(env, store, self._identity, self._former)
+            await former.begin()
+            former.start()
+            self._closing.append(former.stop)
         await nodes.boot(self._tasks)
         start.done("boot")
         here = nodes.ports[self._name]
@@ -281,7 +288,6 @@ class NodeLife:
         cluster = self._cluster = Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, self._folder, plan.zones)
         if control.following is not None:
             self._closing.append(control.following.stop)
-        store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
         control.store.changes.archive = ListedLog(store, self._file.cluster_id, env.tasks)
         writer = self._writer = Writer(self._file.cluster_id)
         jobs = open_jobs(self._folder, config, self._file.cluster_id, workers=JOB_WORKERS, settings=settings_of(config))
@@ -426,6 +432,13 @@ class NodeLife:
         if must_stay_out(error) and running is not None and running.node.failed is None:
             _log.error("this node stays out", node=self._name, says=peer, why=str(error))
             running.node.fail(error)
+
+    def _former(self, why: ScrubjayError) -> None:
+        """The archive says that this folder is of a former membership."""
+        running = None if self._nodes is None else self._nodes.running.get(self._name)
+        if running is not None and running.node.failed is None:
+            _log.error("this node stays out", node=self._name, says="the archive", why=str(why))
+            running.node.fail(why)
 
     async def _met_by_all(self, net: PeerNet, nodes: Nodes) -> None:
         """A founding node that never spoke waits until every other one has let it in: one of them may know another under its name. One that is to join speaks for nobody until the catalogue

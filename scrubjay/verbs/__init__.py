@@ -59,6 +59,7 @@ FILES = {
     ("cluster", "drain"): "scrubjay.verbs.cluster_drain",
     ("cluster", "remove"): "scrubjay.verbs.cluster_remove",
     ("cluster", "replace"): "scrubjay.verbs.cluster_replace",
+    ("cluster", "recover-quorum"): "scrubjay.verbs.cluster_recover_quorum",
     ("cluster", "takeover"): "scrubjay.verbs.cluster_takeover",
     ("table", "partitions"): "scrubjay.verbs.table_partitions",
     ("table", "split"): "scrubjay.verbs.table_split",

@@ -24,6 +24,12 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             f"{copy['node']} {copy['state']}" + (f" (lacks {copy['lag']})" if copy["lag"] else "") for copy in one["members"]
         )
         lines.append(f"{one['table']} {one['partition']}  leader {one['leader'] or 'none'}  {copies}")
+        if one["recovered"] is not None:
+            cut = one["recovered"]
+            proven = f"; proven equal to the archive since {cut['proven']}" if cut["proven"] else ""
+            lines.append(
+                f"  its quorum was lost: recovered from {cut['from']} behind LSN {cut['kept_to']} at {cut['at']}; what was acknowledged behind that then may be lost{proven}"
+            )
     version = document["version"]
     if version is not None:
         lines.append(

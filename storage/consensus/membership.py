@@ -10,6 +10,7 @@ Members are (node, incarnation). A group begins with the members that the catalo
 4. A learner is let vote once it holds the log through the CONFIG that named it. Learners follow; nobody counts their answers.
 5. Only a storage replica that votes leads. A log replica votes.
 6. No member comes back under its id. Who has lost its log is another member afterwards.
+7. Where a quorum is lost for good no CONFIG can be chosen any more. `left_alone` is what a person may have written in its place, behind the log of the one voter that is left.
 
 `Membership` is one configuration as one member sees it; `MembershipLog` is those of its log.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from scrubjay.base.errors import Invalid
+from scrubjay.base.errors import Invalid, Unsafe
 from scrubjay.base.ids import Lsn, Member
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, decode_configuration
 from scrubjay.storage.log.record import Record, RecordKind
@@ -201,6 +202,33 @@ def changed(before: Configuration, change: Change) -> Configuration:
     if not any(one.vote is Vote.VOTES and one.kind is CopyKind.STORAGE for one in configuration.places):
         raise Invalid("nobody would be left who can lead", node=node)
     return configuration
+
+
+def has_quorum(configuration: Configuration, *, lost: Collection[int]) -> bool:
+    """Without the nodes that are lost there is still a quorum. lost: their numbers."""
+    voters = [place.member.node for place in configuration.places if place.vote is Vote.VOTES]
+    return bool(voters) and sum(node not in lost for node in voters) >= quorum_of(len(voters))
+
+
+def left_alone(before: Configuration, survivor: Member, *, lost: Collection[int]) -> Configuration:
+    """What a group goes by once its quorum is lost for good: `survivor` alone votes, and nobody of the lost nodes is a member any more (ADR 0084). lost: their numbers.
+
+    The one change that no leader proposes, and that moves more than one place: no quorum of `before` is asked, so it is for a person to say that the lost never come back. Raises Unsafe,
+    naming what is in the way: a quorum is left, another voter is, or the survivor could not lead.
+    """
+    place = before.place(survivor.node)
+    others = sorted(one.member.node for one in before.places if one.vote is Vote.VOTES and one.member.node not in {*lost, survivor.node})
+    if survivor.node in lost:
+        raise Unsafe("the survivor is among the lost", node=survivor.node)
+    if has_quorum(before, lost=lost):
+        raise Unsafe("the group has its quorum without the lost nodes", voters_left=others)
+    if others:
+        raise Unsafe("another voter of the group is left: it may hold what this one lacks", voters_left=others)
+    if place is None or place.member != survivor or place.vote is not Vote.VOTES:
+        raise Unsafe("the survivor has no vote in the group", node=survivor.node)
+    if place.kind is not CopyKind.STORAGE:
+        raise Unsafe("the survivor keeps the log alone: a log replica does not lead", node=survivor.node)
+    return Configuration(tuple([one._replace(vote=Vote.GONE) if one.member.node in lost else one for one in before.places]))
 
 
 def check_step(before: Configuration, after: Configuration, *, leader: Member) -> None:

@@ -48,14 +48,14 @@ _PAGE_BYTES = 1 << 20
 _TRIES = 5
 _AGAIN_S, _AGAIN_MAX_S = 0.2, 5.0
 """Between two tries at what has to be written in the end."""
-_WRITER = "writer"
+WRITER = "writer"
 _VERSION = "version"
-_NODE = "node/"
-_HOSTS = "hosts"
+NODE = "node/"
+HOSTS = "hosts"
 """Where the copies of the metadata group itself are, once they are not where it was founded."""
 
 
-class _Hosts(msgspec.Struct, frozen=True):
+class Hosts(msgspec.Struct, frozen=True):
     hosts: tuple[int, ...]
     fresh: tuple[int, ...] = ()
     logs: tuple[int, ...] = ()
@@ -185,7 +185,7 @@ class Metadata:
         """Before something is decided by what the catalogue says: where others may have changed it, as it is now. All of it is read if the log has moved since it was read last. Raises Unavailable."""
         if self.alone:
             return
-        if (await self._read(_WRITER)).lsn > self._read_at:
+        if (await self._read(WRITER)).lsn > self._read_at:
             await self.load()
 
     async def _pages(self, *, consistent: bool) -> tuple[list[bytes], Lsn]:
@@ -247,7 +247,7 @@ class Metadata:
 
     async def put_writer(self, notes: WriterNotes) -> None:
         """Who of this cluster may write to its archive. Raises Conflict if someone else wrote it meanwhile."""
-        await self._put(_WRITER, msgspec.json.encode(notes).decode())
+        await self._put(WRITER, msgspec.json.encode(notes).decode())
         self.writer = notes
 
     async def put_version(self, note: VersionNote) -> None:
@@ -264,7 +264,7 @@ class Metadata:
 
     async def put_node(self, name: NodeName, member: NodeMember) -> None:
         """Which member a node is from now on. Raises Conflict if someone else wrote it meanwhile."""
-        await self._put(f"{_NODE}{name}", msgspec.json.encode(member).decode())
+        await self._put(f"{NODE}{name}", msgspec.json.encode(member).decode())
         self.nodes[name] = member
 
     async def put_partition(self, table_id: TableId, before: PartitionInfo, info: PartitionInfo) -> bool:
@@ -273,7 +273,7 @@ class Metadata:
         if table_id == self.system.table_id:
             if self.system.partitions[0] != before:
                 return False
-            await self._put(_HOSTS, msgspec.json.encode(_Hosts(info.hosts, info.fresh, info.logs)).decode())
+            await self._put(HOSTS, msgspec.json.encode(Hosts(info.hosts, info.fresh, info.logs)).decode())
             self._founded_at(info.hosts, info.fresh, info.logs)
             return True
         table = self.tables.get(table_id)
@@ -440,14 +440,14 @@ class Metadata:
             self._keep(table_from(name, text))
             return
         try:
-            if name == _WRITER:
+            if name == WRITER:
                 self.writer = msgspec.json.decode(text, type=WriterNotes)
             elif name == _VERSION:
                 self._versioned(msgspec.json.decode(text, type=VersionNote))
-            elif name.startswith(_NODE):
-                self.nodes[NodeName(name.removeprefix(_NODE))] = msgspec.json.decode(text, type=NodeMember)
-            elif name == _HOSTS:
-                found = msgspec.json.decode(text, type=_Hosts)
+            elif name.startswith(NODE):
+                self.nodes[NodeName(name.removeprefix(NODE))] = msgspec.json.decode(text, type=NodeMember)
+            elif name == HOSTS:
+                found = msgspec.json.decode(text, type=Hosts)
                 self._founded_at(found.hosts, found.fresh, found.logs)
             else:
                 self.jobs[name.removeprefix("job/")] = json.loads(text)

@@ -32,6 +32,8 @@ from scrubjay.storage.catalogue import INCARNATION_FIRST
 
 IDENTITY_FILE = "identity.json"
 MEMBERS_FILE = "members.json"
+FORMER = "former"
+"""In the place of an identity: of a member that was cut off. No folder has it."""
 STARTS_BITS = 16
 """The starts of a member are counted above all that an earlier one of its node can have had: epochs of grants never come again."""
 
@@ -200,6 +202,17 @@ class Members:
         """Every log that the node was asked to make is durable: from now on one that it does not know is lost."""
         if not self.seats[node].joined:
             self._put(node, msgspec.structs.replace(self.seats[node], joined=True))
+
+    def cut_off(self, nodes: Mapping[NodeName, int]) -> None:
+        """These members are lost for good, by a person's word: no folder is let in as one of them, the one that it was least of all (ADR 0084). nodes: the highest incarnation known of each.
+        Raises DiskFull, Unavailable."""
+        seats = {
+            node: Seat(FORMER, max(incarnation, known.incarnation if known is not None else 0), joined=True, boots=0)
+            for node, incarnation in nodes.items()
+            if (known := self.seats.get(node)) is None or known.id != FORMER or known.incarnation < incarnation
+        }
+        if seats:
+            self._write({**self.seats, **seats})
 
     def _put(self, node: NodeName, seat: Seat) -> None:
         if self.seats.get(node) != seat:

@@ -18,6 +18,7 @@ ROOMS = (
     "consensus",
     "members",
     "members_shell",
+    "lost_quorum",
     "transactions",
     "transactions_left",
     "split_archive",

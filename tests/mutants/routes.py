@@ -95,14 +95,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "who-asks-reads-all-each-time",
         "storage/control/metadata.py",
-        "        if (await self._read(_WRITER)).lsn > self._read_at:\n",
+        "        if (await self._read(WRITER)).lsn > self._read_at:\n",
         "        if True:\n",
         _COST,
     ),
     Mutant(
         "who-asks-never-reads-all",
         "storage/control/metadata.py",
-        "        if (await self._read(_WRITER)).lsn > self._read_at:\n",
+        "        if (await self._read(WRITER)).lsn > self._read_at:\n",
         "        if False:\n",
         (f"{_MADE}",),
     ),

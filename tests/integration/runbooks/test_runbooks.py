@@ -29,6 +29,7 @@ from tests.fixtures.receiver import Receiver
 from tests.fixtures.require import required
 from tests.fixtures.s3 import S3Bucket, start_seaweed
 from tests.fixtures.small_disk import small_disk
+from tests.integration.runbooks.lost_quorum import lost_quorum
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
 from tests.unit.monitoring.files import rules
 
@@ -533,7 +534,13 @@ def _upgrade(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     yield scenario
 
 
+def _lost_quorum(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    del make
+    yield from lost_quorum(tmp_path, Scenario)  # type: ignore[arg-type]
+
+
 SCENARIOS = {
+    "lost-quorum": _lost_quorum,
     "two-archives": _two_archives,
     "key-lost": _key_lost,
     "webhook-failing": _webhook_failing,
@@ -555,8 +562,8 @@ SCENARIOS = {
 }
 
 
-UNSEEN = {"key-lost", "lose-everything", "restore-at-2am", "upgrade"}
-"""No metric tells of these: of an empty machine, of a server that is not let start, of what people did to their items; of an upgrade not before it has lasted for a day."""
+UNSEEN = {"key-lost", "lose-everything", "lost-quorum", "restore-at-2am", "upgrade"}
+"""No metric tells of these: of an empty machine, of a server that is not let start, of what people did to their items; nor that nodes without whom there is no leader never come back; of an upgrade not before it has lasted for a day."""
 
 LASTS = {"clock-ahead"}
 """Over when the clock has caught up, which is hours from the last command of the page."""

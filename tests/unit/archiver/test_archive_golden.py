@@ -13,8 +13,9 @@ from scrubjay.archiver.format import base, closed, expired, identity, pin, segme
 from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.expired import ExpiredObject, decode_expired, encode_expired
+from scrubjay.archiver.format.former import CutGroup, Former, FormerMember, decode_former, encode_former
 from scrubjay.archiver.format.identity import Attached
-from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, build
+from scrubjay.archiver.format.layout import BaseKey, EpochKey, FormerKey, IdentityKey, build
 from scrubjay.archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
 from scrubjay.archiver.format.pin import BackupPin, PinEnd, decode_pin, encode_pin
 from scrubjay.archiver.format.segment import SegmentHead, decode_segment, encode_segment
@@ -142,6 +143,21 @@ def test_identity_and_epoch(golden: Golden) -> None:
     golden.check("v2/archive/epoch.json", identity.encode_epoch(cluster=CLUSTER, epoch=3, owner=PARTITION, created_us=START_US))
     assert identity.decode_identity(golden.read("v2/archive/identity.json"), where=build(IdentityKey(CLUSTER))) == CLUSTER
     assert identity.decode_epoch(golden.read("v2/archive/epoch.json"), where=build(EpochKey(CLUSTER, 3))) == Attached(CLUSTER, 3, PARTITION)
+
+
+def test_former_members(golden: Golden) -> None:
+    members = (FormerMember("n2", OWNER, 1), FormerMember("n3", "", 2))
+    made = Former(CLUSTER, 1, "n1", START_US, members, (CutGroup(TABLE, PARTITION, 40, 31),))
+    golden.check("v2/archive/former.json", encode_former(made))
+    read = decode_former(golden.read("v2/archive/former.json"), where=build(FormerKey(CLUSTER, 1)))
+    assert read == made
+    assert [one.names("n2", OWNER, 1) for one in members] == [True, False]
+    assert [members[0].names(*folder) for folder in (("n2", TABLE, 1), ("n3", OWNER, 1), ("n2", OWNER, 2))] == [False, False, False]
+    assert [members[1].names("n3", TABLE, incarnation) for incarnation in (1, 2, 3)] == [True, True, False], (
+        "any folder of it, but a later member's"
+    )
+    with pytest.raises(Corrupt, match="under another object's name"):
+        decode_former(encode_former(made), where=build(FormerKey(CLUSTER, 2)))
 
 
 def test_expired(golden: Golden) -> None:

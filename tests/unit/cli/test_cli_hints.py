@@ -21,8 +21,8 @@ PACKAGES = ("archiver", "base", "drills", "pitr", "scrubber", "scrubjay", "serve
 WORDS = {verb.words for verb in every_verb()}
 GROUPS = {verb.words[0] for verb in every_verb() if len(verb.words) == 2}
 PAGES = ("README.md", "CHANGELOG.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "runbooks").glob("*.md")))
-COMMAND = re.compile(r"\bscrubjay ((?:[a-z]+|-h\b)(?: [a-z]+)?)([^`\n#;|]*)")
-NO_COMMANDS = frozenset(("base", "chain", "closed", "expired", "epoch", "identity", "index", "manifest", "pack", "pin", "place"))
+COMMAND = re.compile(r"\bscrubjay ((?:[a-z]+|-h\b)(?: [a-z]+(?:-[a-z]+)*)?)([^`\n#;|]*)")
+NO_COMMANDS = frozenset(("base", "chain", "closed", "expired", "epoch", "former", "identity", "index", "manifest", "pack", "pin", "place"))
 """Words behind `scrubjay` in the tags of our checksums and formats."""
 
 
