@@ -16,16 +16,19 @@ from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.times import utc_text
+from scrubjay.base.together import gather
 from scrubjay.base.versioned import decode_versioned
 from scrubjay.server.admission import DURABILITY, NODE, RAISED, ROUTER, below
 from scrubjay.server.control import Control
 from scrubjay.server.ports import Report
 from scrubjay.storage.catalogue import VersionNote
 from scrubjay.storage.cluster_version import LOWEST, NEWEST, said
+from scrubjay.storage.node.port import AskStatus, NodePort, NodeStatus, asked, failure_of, node_down
 
 FILE = "cluster-version.json"
 ROUND_S = 1.0
 """Between two looks whether it may be raised."""
+ASK_S = 2.0
 _TRIES = 5
 
 
@@ -44,9 +47,9 @@ class Next(NamedTuple):
     holds: tuple[str, ...]
 
 
-def processes(control: Control) -> list[ProcessTold]:
-    """Every member, and every process that is connected to a node, as this process knows them now."""
-    status = {name: node.status() for name, node in control.ports.items()}
+def processes(control: Control, fresh: Mapping[NodeName, NodeStatus] | None = None) -> list[ProcessTold]:
+    """Every member, and every process that is connected to a node, as this process knows them now. fresh: what each node says, None: what it told last."""
+    status = {name: node.status() for name, node in control.ports.items()} if fresh is None else fresh
     guests: dict[str, int] = {}
     for told in status.values():
         for guest, said_once in told.guests.items():
@@ -106,14 +109,30 @@ class Raising:
         """Raise it, if it may be. What could not be written is tried again with the next look."""
         metadata = self._control.metadata
         note = metadata.version
-        to = next_number(note, processes(self._control), own=self._own).number
-        if to == note.number:
+        if next_number(note, processes(self._control), own=self._own).number == note.number:
+            return
+        # What a node told may be seconds old, and it may have come back as another release since: it is asked.
+        to = next_number(note, processes(self._control, await self._asked()), own=self._own).number
+        if to == note.number or metadata.version != note:  # held meanwhile: what was decided is of before
             return
         try:
             await metadata.put_version(msgspec.structs.replace(note, number=to))
         except (Conflict, Unavailable):
             return
         self._log(f"the cluster's version is {to}, it was {note.number}: a process that can less is let in no more")
+
+    async def _asked(self) -> dict[NodeName, NodeStatus]:
+        """What each node says of itself now."""
+        names, ports = list(self._control.ports), list(self._control.ports.values())
+        tasks = self._env.tasks
+        answers = await gather(tasks, [asked(tasks, node, AskStatus(), NodeStatus, timeout_s=ASK_S) for node in ports], name="versions")
+        return {name: one if isinstance(one, NodeStatus) else _silent(node) for name, node, one in zip(names, ports, answers, strict=True)}
+
+
+def _silent(node: NodePort) -> NodeStatus:
+    """One that did not answer: down, unless it is known why it does not run (it stays out, in this process)."""
+    told = node.status()
+    return told if told.failed is not None else NodeStatus(node.name, node.number, started=False, failed=failure_of(node_down(node.name)))
 
 
 async def hold(control: Control, *, held: bool) -> None:

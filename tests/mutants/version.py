@@ -19,6 +19,7 @@ _DOOR = (_TESTS + "test_who_is_let_in_where",)
 _FOLDER = (_TESTS + "test_what_was_read_lies_in_the_folder_and_stops_an_older_release",)
 _ENDS = (_TESTS + "test_a_process_that_reads_a_number_above_its_own_ends",)
 _REFUSED = (_TESTS + "test_a_process_that_is_not_let_in_for_its_release_ends",)
+_ASKED = (_TESTS + "test_what_a_node_told_last_is_not_enough",)
 _NOTED = (_TESTS + "test_the_number_is_of_the_catalogue_and_never_lowered",)
 _STORE = "storage/control/store.py"
 _CONNECTED = ("tests/unit/real/test_peer_net.py::test_who_is_connected_is_told_of_and_who_can_too_little_is_cut_off",)
@@ -69,6 +70,41 @@ MUTANTS = [
         "        except Conflict:\n            continue\n",
         "        except Conflict:\n            return\n",
         (_TESTS + "test_a_hold_is_tried_again_over_what_others_write",),
+    ),
+    Mutant(
+        "version-raised-by-what-was-told",
+        _RAISING,
+        "processes(self._control, await self._asked())",
+        "processes(self._control)",
+        _ASKED,
+    ),
+    Mutant(
+        "version-silence-is-consent",
+        _RAISING,
+        "    return told if told.failed is not None else NodeStatus(",
+        "    return told if told else NodeStatus(",
+        _ASKED,
+    ),
+    Mutant(
+        "version-world-past-who-is-away",
+        _RAISING,
+        "    least = note.number if len(known) < len(told)",
+        "    least = note.number if not known",
+        _WORLD,
+    ),
+    Mutant(
+        "version-hold-overtaken",
+        _RAISING,
+        "        if to == note.number or metadata.version != note:",
+        "        if to == note.number:",
+        (_TESTS + "test_a_hold_that_comes_while_nodes_are_asked_stays",),
+    ),
+    Mutant(
+        "version-world-never",
+        _RAISING,
+        "        if to == note.number or metadata.version != note:",
+        "        if to:",
+        _WORLD,
     ),
     Mutant(
         "version-lowered-by-a-write",
