@@ -86,6 +86,8 @@ class PeerNode(RemoteNode):
         """Since the last look."""
         self._asking = False
         self.silent = False
+        self._patient = 0
+        """Requests that are answered once something happens: that they are not says nothing of the node."""
         self._owed_us = 0
         """When it was first seen to owe an answer since it said something; 0: it does not."""
 
@@ -112,8 +114,15 @@ class PeerNode(RemoteNode):
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
         if _large(request):
             self._bulk.ask(request, done, timeout_s=timeout_s)
+        elif isinstance(request, port.AwaitApplied):
+            self._patient += 1
+            super().ask(request, partial(self._ended_patience, done), timeout_s=timeout_s)
         else:
             super().ask(request, done, timeout_s=timeout_s)
+
+    def _ended_patience(self, done: Done[Any], answer: Any) -> None:
+        self._patient -= 1
+        done(answer)
 
     def _heard(self, data: bytes | bytearray) -> None:
         self.excuse()
@@ -136,7 +145,7 @@ class PeerNode(RemoteNode):
 
     def _watch(self) -> None:
         """On each beat: whether it answers at all. What waits may well take long (a scan, a write without a quorum): it is asked for something else meanwhile, which takes no time."""
-        if not self._small.up or not (self.silent or self.waiting or self._bulk.waiting):
+        if not self._small.up or not (self.silent or self.waiting > self._patient or self._bulk.waiting):
             return
         now_us = self._env.clock.boot_us()
         if self.silent or not self._asking:  # a look is such a question, and goes to waste over a connection that loses it

@@ -1,7 +1,8 @@
 """One process of several keeps up with the catalogue that all of them change.
 
-The whole of it is read again as soon as the metadata group has moved, as far as any node tells, and every REFRESH_S whether it has or not: what that costs the group's leader does
-not depend on how often a router was wrong. While the group has no leader, what was known last goes on being served.
+Every node that has a copy of the metadata group is asked to say when that has applied more (`AwaitApplied`): it answers then, and nothing is sent while nothing happens. Then, and every REFRESH_S whether somebody
+said so or not, the group is asked whether its log has moved since all was read, and if so all is read again; every WHOLE_S all is read anyhow. What that costs the group's leader does not depend on how often a router was wrong. While the group has no leader,
+what was known last goes on being served.
 
 A node beside this one is told what to host by its own process. What a process began with a table (make, change, drop) it ends itself; if it died, the process that works for the
 cluster goes on with it, once it has stood still for ADOPT_US: to make, to change and to drop may be done by two at once, the catalogue takes one.
@@ -10,21 +11,27 @@ cluster goes on with it, once it has stood still for ADOPT_US: to make, to chang
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env, Future, Task
 from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
-from scrubjay.base.ids import TableId
+from scrubjay.base.ids import Lsn, NodeName, TableId
+from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.tables import Tables
+from scrubjay.storage.node import port
 from scrubjay.storage.node.port import NodePort
 
-LOOK_S = 0.05
-"""Between two looks whether the metadata group has moved; no request leaves for them."""
 BUSY = 4
 """Between two reads of the catalogue lies at least this many times what the last one took."""
 REFRESH_S = 2.0
+WHOLE_S = 30.0
+PAUSE_S, AGAIN_S = 0.02, 0.2
+"""After a read at least; and after one that failed."""
+AWAIT_S = 20.0
+"""How long a node is waited for to say that the metadata group has moved, before it is asked again."""
 ADOPT_US = 5_000_000
 """A table that is being made, changed or dropped and has not moved for so long is gone on with by whoever works."""
 
@@ -32,6 +39,8 @@ ADOPT_US = 5_000_000
 class Following:
     """here: the node of this process, None: it has none. works: whether this process is the one that works for the cluster (`server.duty`). failed: why the catalogue could not
     be read the last time, None: it could.
+
+    More than 15 fields: how far the catalogue is known to have moved, and what is done of each table.
     """
 
     def __init__(
@@ -48,8 +57,12 @@ class Following:
         self._here, self.works = here, works
         self.failed: ScrubjayError | None = None
         self._system = metadata.system
-        self._seen = -1
-        self._looked_us = self._rests_until_us = 0
+        self._moved = self._seen = -1
+        """How far the metadata group has moved, as far as any node told; and as of the last read."""
+        self._awaiting: set[NodeName] = set()
+        """Nodes that will say when it moves."""
+        self._wake: Future[None] | None = None
+        self._whole_us = 0
         self._hosted: dict[TableId, int] = {table.table_id: table.version for table in metadata.tables.values()}
         self._since: dict[TableId, tuple[int, int]] = {}
         """Of each table on its way: its version, and since when it stands there."""
@@ -65,23 +78,59 @@ class Following:
 
     async def _follow(self) -> None:
         while True:
-            await self._env.tasks.sleep(LOOK_S)
-            now_us = self._env.clock.boot_us()
-            moved = max((node.applied(self._system.partitions[0].partition_id) for node in self._fleet.ports.values()), default=0)
-            if (moved <= self._seen and now_us - self._looked_us < REFRESH_S * 1e6) or now_us < self._rests_until_us:
-                continue
-            self._looked_us = now_us
+            self._await_all()
+            await self._until_moved(REFRESH_S)
+            began_us, moved = self._env.clock.boot_us(), self._moved
             try:
-                await self._metadata.load()
+                await self._read(began_us)
                 self.failed = None
             except ScrubjayError as error:
                 self.failed = error
+                await self._env.tasks.sleep(AGAIN_S)
                 continue
-            self._rests_until_us = now_us + (1 + BUSY) * (self._env.clock.boot_us() - now_us)
             self._seen = moved
             self._host()
             if self.works():
                 await self._adopt()
+            await self._env.tasks.sleep(max(PAUSE_S, BUSY * (self._env.clock.boot_us() - began_us) / 1e6))
+
+    async def _read(self, now_us: int) -> None:
+        """Raises Unavailable."""
+        if now_us - self._whole_us < WHOLE_S * 1e6:
+            await self._metadata.newest()
+        else:
+            await self._metadata.load()
+            self._whole_us = now_us
+
+    async def _until_moved(self, seconds: float) -> None:
+        if self._moved > self._seen:
+            return
+        self._wake = self._env.tasks.future()
+        timer = self._env.tasks.call_later(seconds, partial(settle, self._wake, None))
+        try:
+            await self._wake
+        finally:
+            timer.cancel()
+            self._wake = None
+
+    def _await_all(self) -> None:
+        for node in self._fleet.members(self._metadata.system.partitions[0]):
+            if node.name not in self._awaiting:
+                self._awaiting.add(node.name)
+                self._await(node)
+
+    def _await(self, node: NodePort) -> None:
+        request = port.AwaitApplied(self._metadata.system.partitions[0].partition_id, Lsn(max(self._moved, 0)), int(AWAIT_S * 1e6))
+        node.ask(request, partial(self._heard, node.name), timeout_s=2 * AWAIT_S)
+
+    def _heard(self, name: NodeName, answer: object) -> None:
+        """Said, or not: it is asked again with the next read."""
+        self._awaiting.discard(name)
+        applied = max((one.applied for one in answer.replicas), default=Lsn(0)) if isinstance(answer, port.FactsOfReplicas) else Lsn(0)
+        if applied > self._moved:
+            self._moved = applied
+            if self._wake is not None:
+                settle(self._wake, None)
 
     def _host(self) -> None:
         """Tell the node here of each table that is new, or has changed."""

@@ -110,6 +110,8 @@ class Metadata:
         """Writes whose outcome is not known, by item."""
         self._finding_out = Gate(env.tasks)
         self._loading = Gate(env.tasks)
+        self._names: dict[bytes, str] = {}
+        """Of the items read last, by their storage keys: what has not changed is not decoded again."""
         self._read_at = -1
         """LSN of the metadata group up to which all was read at least, by the last strong read of all."""
         self._touched: dict[str, None] = {}
@@ -167,7 +169,9 @@ class Metadata:
         async with self._loading:
             self._touched.clear()
             items, lsn = await self._pages(consistent=consistent)
-            found = dict(map(_named, items))
+            names = {key: self._names.get(key) or metadata_item(item)[0] for key, item in items}
+            self._names = names
+            found = {names[key]: item for key, item in items}
             changed: list[TableMeta] = []
             for name, item in found.items():
                 if name not in self._touched and self._raw.get(name) != item:
@@ -188,9 +192,9 @@ class Metadata:
         if (await self._read(WRITER)).lsn > self._read_at:
             await self.load()
 
-    async def _pages(self, *, consistent: bool) -> tuple[list[bytes], Lsn]:
-        """Every item of the metadata group, and an LSN that all of them are no older than. Raises Unavailable."""
-        found: list[bytes] = []
+    async def _pages(self, *, consistent: bool) -> tuple[list[tuple[bytes, bytes]], Lsn]:
+        """Every item (storage key, bytes) of the metadata group, and an LSN that all of them are no older than. Raises Unavailable."""
+        found: list[tuple[bytes, bytes]] = []
         start = b""
         lsn: Lsn | None = None
         while True:
@@ -199,15 +203,15 @@ class Metadata:
             self._router.read_range(self.system.partitions[0].partition_id, request, partial(settle, future))
             page: RangeAnswer = await future
             lsn = Lsn(page.lsn) if lsn is None else min(lsn, Lsn(page.lsn))
-            for key, item in page.rows:
-                found.append(item)
-                start = key + b"\x00"
+            found += page.rows
+            if page.rows:
+                start = page.rows[-1][0] + b"\x00"
             if not page.more:
                 return found, lsn
 
     async def glimpse(self) -> list[TableMeta]:
         """The tables as some replica knows them now, which may be behind. Changes nothing. Raises Unavailable."""
-        items = map(metadata_item, (await self._pages(consistent=False))[0])
+        items = [metadata_item(item) for _, item in (await self._pages(consistent=False))[0]]
         return [table_from(name, text) for name, text in items if name.startswith("table/")]
 
     async def change(
@@ -483,10 +487,6 @@ class Metadata:
 def _placed(table: TableMeta) -> tuple[PartitionInfo, ...]:
     """Partitions that it has, is to have, and had: of those the archive has the log, for who reads it on."""
     return (*every_partition(table), *coming(table))
-
-
-def _named(item: bytes) -> tuple[str, bytes]:
-    return metadata_item(item)[0], item
 
 
 def metadata_item(item: bytes) -> tuple[str, str]:

@@ -100,6 +100,8 @@ class Node:
         self.requests = Requests(self, self.hosting.blocked)
         self.departure = Departure(self)
         self.services = Services(self, self.hosting, disk)
+        self.on_stir: list[Callable[[PartitionId], None]] = []
+        """Called whenever something may have happened to a replica, within its turn: what it is afterwards may be asked, and nothing changed."""
         self.deadlines = Deadlines(env, self.guarded(self._due))
         wal.on_damage(self._damage)
         network.listen(self.guarded(self.peers.receive))
@@ -304,8 +306,10 @@ class Node:
     # ------------------------------------------------------------------ time
 
     def arm(self, replica: Hosted, *, not_before: int = 0) -> None:
-        """The replica's deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
+        """Something was done with the replica: its deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
         self.deadlines.arm(replica.partition, replica.deadline(), not_before=not_before)
+        for listener in self.on_stir:
+            listener(replica.partition)
 
     def _due(self, partitions: list[PartitionId], now_us: int) -> None:
         if not self.running:

@@ -177,6 +177,15 @@ class GrowTree(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=34):
     partition: PartitionId
 
 
+class AwaitApplied(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
+    """To hear that a replica has applied more than up to `lsn`: answered as soon as it has, or once `wait_us` have gone by. Answer: FactsOfReplicas, of it as it is then; of none if the node runs none by then;
+    Unavailable: too many wait here."""
+
+    partition: PartitionId
+    lsn: Lsn
+    wait_us: int
+
+
 Request = (
     Write
     | Read
@@ -194,6 +203,7 @@ Request = (
     | ChangePlace
     | BeginLog
     | GrowTree
+    | AwaitApplied
     | errand_messages.Request
 )
 

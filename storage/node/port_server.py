@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from scrubjay.base.env import Clock
+from scrubjay.base.env import Clock, Timer
 from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Lsn, Member, PartitionId
@@ -31,7 +31,18 @@ STALLED_TOLD_MAX = 16
 SPLIT_BYTES = 16
 """Of a split's id, and of the hash at which it cuts."""
 
+AWAITING_MAX, AWAIT_US_MAX = 1_000, 60_000_000
+"""Who waits, at once, to hear of replicas here, and for how long at most."""
+
 Answered = Callable[[Any], None]
+
+
+class _Awaiting(NamedTuple):
+    """Who wants to hear that a replica has applied more than up to `lsn`. timer: until which it waits."""
+
+    lsn: Lsn
+    done: Answered
+    timer: Timer
 
 
 class NodeServer:
@@ -56,7 +67,10 @@ class NodeServer:
             port.ChangePlace: self._change_place,
             port.BeginLog: self._begin_log,
             port.GrowTree: self._grow_tree,
+            port.AwaitApplied: self._await_applied,
         }
+        self._awaiting: dict[PartitionId, list[_Awaiting]] = {}
+        node.on_stir.append(self._stirred)
 
     # ------------------------------------------------------------------ being asked
 
@@ -157,6 +171,38 @@ class NodeServer:
         else:
             one = self.facts(request.partition)
             done(port.FactsOfReplicas(() if one is None else (one,)))
+
+    def _await_applied(self, request: port.AwaitApplied, done: Answered) -> None:
+        if self.applied(request.partition) > request.lsn:
+            self._facts(port.AskFacts(request.partition), done)
+            return
+        if sum(map(len, self._awaiting.values())) >= AWAITING_MAX:
+            done(Unavailable("too many wait to hear of replicas of this node", node=self.node.name))
+            return
+        waiting = self._awaiting.setdefault(request.partition, [])
+        tasks = self.node.env.tasks
+
+        def late() -> None:
+            waiting.remove(awaiting)
+            if not waiting and self._awaiting.get(request.partition) is waiting:
+                del self._awaiting[request.partition]
+            self._facts(port.AskFacts(request.partition), done)
+
+        awaiting = _Awaiting(request.lsn, done, tasks.call_later(min(request.wait_us, AWAIT_US_MAX) / 1e6, self.node.guarded(late)))
+        waiting.append(awaiting)
+
+    def _stirred(self, partition: PartitionId) -> None:
+        """Something may have happened to a replica, or it is here no more."""
+        waiting = self._awaiting.get(partition)
+        if not waiting:
+            return
+        applied = self.applied(partition)
+        for one in [one for one in waiting if applied > one.lsn]:
+            waiting.remove(one)
+            one.timer.cancel()
+            self._facts(port.AskFacts(partition), one.done)
+        if not waiting:
+            del self._awaiting[partition]
 
     def check_invariants(self) -> None:
         """Programmer errors only: nothing that is told of a replica is older than the replica."""

@@ -35,16 +35,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "catalogue-moved-unseen",
         "storage/control/following.py",
-        "if (moved <= self._seen and now_us",
-        "if (now_us",
-        ("tests/unit/control/test_following.py::test_what_one_process_makes_and_drops_the_other_knows_at_once",),
+        "            if self._wake is not None:\n",
+        "            if False:\n",
+        ("tests/unit/control/test_following.py::test_while_nothing_happens_nodes_are_asked_for_nothing_and_what_happens_is_known_at_once",),
     ),
     Mutant(
         "catalogue-read-at-every-look",
         "storage/control/following.py",
         "            self._seen = moved\n",
         "            self._seen = -1\n",
-        ("tests/unit/control/test_following.py::test_a_quiet_catalogue_is_read_at_a_constant_rate",),
+        ("tests/unit/control/test_following.py::test_a_quiet_catalogue_is_asked_for_at_a_constant_rate_and_read_whole_now_and_then",),
     ),
     Mutant(
         "adopted-by-one-that-waits",

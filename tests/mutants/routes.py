@@ -12,6 +12,12 @@ _PARTS = (f"{_ASKED}::test_of_several_parts_none_is_done_twice_and_all_may_be_tr
 _CHANGED = (f"{_ASKED}::test_what_is_changed_of_a_table_shows_through_every_router",)
 _COST = (f"{_ASKED}::test_what_is_not_there_costs_the_metadata_group_the_same_however_often_it_is_asked_for",)
 _AWAY = (f"{_ASKED}::test_while_the_metadata_is_away_what_is_known_is_served_and_nobody_is_told_that_something_is_not_there",)
+_FOLLOWING = "tests/unit/control/test_following.py"
+_AT_ONCE = (f"{_FOLLOWING}::test_while_nothing_happens_nodes_are_asked_for_nothing_and_what_happens_is_known_at_once",)
+_QUIET = (f"{_FOLLOWING}::test_a_quiet_catalogue_is_asked_for_at_a_constant_rate_and_read_whole_now_and_then",)
+_AGAIN = (f"{_FOLLOWING}::test_a_node_that_cannot_be_asked_is_asked_again_with_the_next_read",)
+_PEERS = "tests/unit/server/test_peer_nodes.py"
+_AWAITED = "tests/unit/control/test_following.py"
 _GONE = (f"{_ASKED}::test_a_request_on_its_way_to_a_table_that_is_gone_with_its_copies_hears_so_at_once",)
 
 MUTANTS: list[Mutant] = [
@@ -126,5 +132,54 @@ MUTANTS: list[Mutant] = [
         "                waiting, self._waiting = self._waiting, []  # who comes",
         "                waiting = self._waiting  # who comes",
         (f"{_ASKED}::test_a_question_answers_those_who_came_before_it_was_sent",),
+    ),
+    Mutant(
+        "nobody-says-that-the-catalogue-moved",
+        "storage/node/node.py",
+        "            listener(replica.partition)\n",
+        "            pass\n",
+        _AT_ONCE,
+    ),
+    Mutant(
+        "the-catalogue-is-read-whole-each-time",
+        "storage/control/following.py",
+        "        if now_us - self._whole_us < WHOLE_S * 1e6:\n",
+        "        if False:\n",
+        _QUIET,
+    ),
+    Mutant(
+        "the-catalogue-is-never-read-whole-again",
+        "storage/control/following.py",
+        "        if now_us - self._whole_us < WHOLE_S * 1e6:\n",
+        "        if True:\n",
+        _QUIET,
+    ),
+    Mutant(
+        "who-could-not-say-is-never-asked-again",
+        "storage/control/following.py",
+        "        self._awaiting.discard(name)\n",
+        "",
+        _AGAIN,
+    ),
+    Mutant(
+        "who-waits-to-hear-is-owed-an-answer",
+        "server/peer_nodes.py",
+        "self.waiting > self._patient or",
+        "self.waiting or",
+        (f"{_PEERS}::test_a_question_that_waits_for_something_to_happen_is_no_silence",),
+    ),
+    Mutant(
+        "who-waits-to-hear-waits-for-ever",
+        "storage/node/port_server.py",
+        "        awaiting = _Awaiting(request.lsn, done, tasks.call_later(min(request.wait_us, AWAIT_US_MAX) / 1e6,",
+        "        awaiting = _Awaiting(request.lsn, done, tasks.call_later(1e9,",
+        (f"{_AWAITED}::test_whoever_waits_is_answered_when_its_time_is_up",),
+    ),
+    Mutant(
+        "any-number-wait-to-hear",
+        "storage/node/port_server.py",
+        "        if sum(map(len, self._awaiting.values())) >= AWAITING_MAX:\n",
+        "        if False:\n",
+        (f"{_AWAITED}::test_a_bounded_number_waits",),
     ),
 ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Conflict, ScrubjayError
+from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName
 from scrubjay.server.control import Control
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.whole.commands import SCHEMA
@@ -15,6 +16,7 @@ from scrubjay.sim.world import World
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import TableMeta, Throughput
 from scrubjay.storage.control import following
+from scrubjay.storage.node import port, port_server
 
 SECOND = 1_000_000
 
@@ -181,12 +183,85 @@ def test_while_the_catalogue_cannot_be_read_what_was_known_is_served_and_it_is_s
     pair.until(lambda: pair.two.following is not None and pair.two.following.failed is None)
 
 
-def test_a_quiet_catalogue_is_read_at_a_constant_rate() -> None:
+def counted(parts: Control, kinds: tuple[str, ...]) -> list[str]:
+    """From now on: what is asked of nodes, by kind; of `ask` the name of the request."""
+    asked: list[str] = []
+    for node in parts.router.nodes.values():
+        for kind in kinds:
+            before = getattr(node, kind)
+
+            def heard(*a: Any, before: Any = before, kind: str = kind, **k: Any) -> None:
+                asked.append(type(a[0]).__name__ if kind == "ask" else kind)
+                before(*a, **k)
+
+            setattr(node, kind, heard)
+    return asked
+
+
+def test_a_quiet_catalogue_is_asked_for_at_a_constant_rate_and_read_whole_now_and_then() -> None:
     pair = Pair()
     pair.pass_time(1.0)
-    reads: list[int] = []
+    reads = counted(pair.two, ("read", "read_range"))
+    pair.pass_time(60.0)
+    assert 28 <= reads.count("read") <= 32, "one item each"
+    assert 2 <= reads.count("read_range") <= 4
+
+
+def test_while_nothing_happens_nodes_are_asked_for_nothing_and_what_happens_is_known_at_once() -> None:
+    pair = Pair()
+    pair.pass_time(1.0)
+    asks = counted(pair.two, ("ask", "applied"))
+    pair.pass_time(60.0)
+    assert set(asks) == {"AwaitApplied", "Read", "Range"}, "and the catalogue, at its rate"
+    assert asks.count("AwaitApplied") <= 3 * (60 / following.AWAIT_S + 1)
+    pair.run(0, pair.one.store.create_table(spec("orders")))
+    pair.until(lambda: pair.two.store.table("orders") is not None, seconds=0.1)
+
+
+def test_a_node_that_cannot_be_asked_is_asked_again_with_the_next_read() -> None:
+    pair = Pair()
+    asks: list[int] = []
     for node in pair.two.router.nodes.values():
-        asked = node.read_range
-        node.read_range = lambda *a, asked=asked, **k: (reads.append(1), asked(*a, **k))  # type: ignore[method-assign, assignment, misc]
-    pair.pass_time(20.0)
-    assert 6 <= len(reads) <= 14, len(reads)
+
+        def ask(request: Any, done: Any, *, before: Any = node.ask, **more: Any) -> None:
+            if type(request).__name__ == "AwaitApplied":
+                asks.append(pair.world.now)
+                done(Unavailable("it does not understand"))
+            else:
+                before(request, done, **more)
+
+        node.ask = ask  # type: ignore[method-assign, assignment]
+    pair.pass_time(following.AWAIT_S + 1.0)
+    asks.clear()
+    pair.pass_time(60.0)
+    assert 60 <= len(asks) <= 3 * (60 / following.REFRESH_S + 3)
+    pair.run(0, pair.one.store.create_table(spec("orders")))
+    pair.until(lambda: pair.two.store.table("orders") is not None, seconds=following.REFRESH_S + 0.5)
+
+
+def await_applied(pair: Pair, lsn: int, wait_s: float) -> list[Any]:
+    """Asks a node to say when its copy of the metadata group has applied more; its answer."""
+    answers: list[Any] = []
+    node = pair.two.router.nodes[NodeName("n1")]
+    request = port.AwaitApplied(pair.cluster.system.partitions[0].partition_id, Lsn(lsn), int(wait_s * 1e6))
+    node.ask(request, answers.append, timeout_s=wait_s + 5.0)
+    return answers
+
+
+def test_whoever_waits_is_answered_when_its_time_is_up() -> None:
+    pair = Pair()
+    at_once, late = await_applied(pair, 0, 10.0), await_applied(pair, 1 << 40, 3.0)
+    pair.until(lambda: at_once, seconds=0.2)
+    assert at_once[0].replicas[0].applied > 0
+    pair.pass_time(2.5)
+    assert not late
+    pair.until(lambda: late, seconds=1.0)
+    assert late[0].replicas[0].applied < 1 << 40
+
+
+def test_a_bounded_number_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair()
+    monkeypatch.setattr(port_server, "AWAITING_MAX", 0)
+    refused = await_applied(pair, 1 << 40, 10.0)
+    pair.until(lambda: refused, seconds=0.2)
+    assert isinstance(refused[0], Unavailable)

@@ -13,7 +13,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.node import start_node
 from tests.unit.control.test_following import Pair, spec, status
 
-ASKED_S = 20
+ASKED_S = 40
 
 
 def of_metadata(pair: Pair, parts: Control) -> list[tuple[NodeName, str]]:

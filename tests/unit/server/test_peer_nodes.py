@@ -240,6 +240,21 @@ def test_a_node_that_takes_long_and_answers_other_things_is_not_passed_over() ->
     assert (got, asker.node.silent) == ([], False)
 
 
+def test_a_question_that_waits_for_something_to_happen_is_no_silence() -> None:
+    asker = Asker()
+    asker.pass_time(1.5 * BEAT_S)
+    got: list[Any] = []
+    asker.node.ask(port.AwaitApplied(P, Lsn(7), 20_000_000), got.append, timeout_s=40.0)
+    looks = asker.looks
+    asker.pass_time(10.0)
+    assert (got, asker.node.silent) == ([], False)
+    assert asker.looks - looks <= 11, "nobody is asked for something else because of it"
+    asker.lanes.small.to = None
+    read(asker, reads := [])
+    asker.pass_time(SILENT_US / 1e6 + 3 * BEAT_S)
+    assert (len(reads), asker.node.silent) == (1, True), "and hides none"
+
+
 def test_whoever_was_held_up_does_not_take_it_for_the_silence_of_others() -> None:
     asker = Asker()
     asker.pass_time(1.5 * BEAT_S)
