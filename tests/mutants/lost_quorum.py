@@ -58,6 +58,15 @@ MUTANTS: list[Mutant] = [
     Mutant("recovered-damaged", _PLAN, "        if log.damaged:\n", "        if False:\n", (_PARTS,)),
     Mutant("recovered-a-log", _PLAN, "        if self._survivor.keeps_log(partition):\n", "        if False:\n", (_PARTS,)),
     Mutant("recovered-without-its-tree", _PLAN, '        if log.tree != "ok":\n', "        if False:\n", (_PARTS,)),
+    Mutant("recovered-an-earlier-member", _PLAN, "        if log.member != self._survivor.member:\n", "        if False:\n", (_PARTS,)),
+    Mutant("recovered-nothing", _PLAN, "            if not log.accepted or log.last < 1:\n", "            if False:\n", (_PARTS,)),
+    Mutant(
+        "recovered-without-metadata",
+        _PLAN,
+        "    if metadata.partition not in survivor.recovered.replicas:\n",
+        "    if False:\n",
+        (_SIM + "test_a_node_without_a_copy_of_the_metadata_group_is_none_to_go_on_from",),
+    ),
     Mutant(
         "recovered-stamps-below-closed",
         _PLAN,

@@ -15,7 +15,7 @@ from scrubjay.archiver.read.archived_log import ListedLog
 from scrubjay.archiver.read.formers import formers
 from scrubjay.base.errors import Unavailable, Unsafe
 from scrubjay.base.hlc import stamp_of
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, uuid_bytes
+from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId, uuid_bytes
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.ledger import SCRUB, PartitionProof
 from scrubjay.server import lost_quorum
@@ -455,7 +455,14 @@ def test_a_spare_node_takes_copies_by_itself() -> None:
 
 @pytest.mark.parametrize(
     ("what", "why"),
-    [("amnesiac", "lost synced bytes"), ("damaged", "is damaged"), ("log", "keeps the log alone"), ("tree", "tree is suspect")],
+    [
+        ("amnesiac", "lost synced bytes"),
+        ("damaged", "is damaged"),
+        ("log", "keeps the log alone"),
+        ("member", "of an earlier member"),
+        ("nothing", "nothing of the group"),
+        ("tree", "tree is suspect"),
+    ],
 )
 def test_a_copy_that_is_not_whole_is_refused_by_name(what: str, why: str) -> None:
     wreck = Wreck()
@@ -467,6 +474,8 @@ def test_a_copy_that_is_not_whole_is_refused_by_name(what: str, why: str) -> Non
         "amnesiac": {"vote": "amnesiac", "amnesia": "a test"},
         "damaged": {"damaged": ((Lsn(2), Lsn(3)),)},
         "tree": {"tree": "suspect"},
+        "member": {"member": Member(1, 9)},
+        "nothing": {"accepted": Ballot(0)},
     }.get(what, {})
     replicas = {**survivor.recovered.replicas, wreck.partition: log._replace(**changes)}
     keeps = (lambda partition: partition == wreck.partition) if what == "log" else survivor.keeps_log
@@ -475,4 +484,15 @@ def test_a_copy_that_is_not_whole_is_refused_by_name(what: str, why: str) -> Non
     assert why in plan.groups[1].why
     with pytest.raises(Unsafe):
         plan.check()
+    survivor.wal.close()
+
+
+def test_a_node_without_a_copy_of_the_metadata_group_is_none_to_go_on_from() -> None:
+    wreck = Wreck()
+    wreck.fill(0, 5)
+    wreck.wreck()
+    survivor = wreck.survivor()
+    replicas = {wreck.partition: survivor.recovered.replicas[wreck.partition]}
+    with pytest.raises(Unsafe, match="no copy of the metadata group"):
+        wreck.plan(survivor._replace(recovered=survivor.recovered._replace(replicas=replicas)))
     survivor.wal.close()
