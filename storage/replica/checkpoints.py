@@ -326,12 +326,15 @@ class Checkpoints:
         self.trim()
 
     def trim(self) -> None:
-        """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
+        """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held; and applied by its group, behind which a healed tree, or one whose log was
+        lost, may be ahead for a moment."""
         replica = self._replica
         if replica.stopped:
             return  # forgotten: the WAL knows it no more
-        below = self._needed_from()
-        if replica.group is not None and below > 1:
+        if replica.group is None:
+            return
+        below = min(self._needed_from(), replica.group.applied + 1)
+        if below > 1:
             replica.node.wal.trim(replica.partition, Lsn(below))
             replica.group.trimmed(Lsn(below))
 

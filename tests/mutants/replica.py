@@ -180,4 +180,11 @@ MUTANTS: list[Mutant] = [
         "len(members))\n            return\n",
         (_IN_ORDER,),
     ),
+    Mutant(
+        "trims-beyond-what-the-group-applied",
+        "storage/replica/checkpoints.py",
+        "below = min(self._needed_from(), replica.group.applied + 1)",
+        "below = self._needed_from()",
+        ("tests/unit/storage/test_checkpoints.py::test_a_tree_that_is_ahead_of_its_log_lets_go_of_what_the_group_has_applied_and_no_more",),
+    ),
 ]

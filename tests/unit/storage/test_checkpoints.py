@@ -113,6 +113,24 @@ def test_a_hold_keeps_what_follows_it_until_the_last_who_asked_lets_go(bench: Be
     assert bench.kept_from > held + 1
 
 
+def test_a_tree_that_is_ahead_of_its_log_lets_go_of_what_the_group_has_applied_and_no_more(bench: Bench) -> None:
+    """Seed 14008 of the whole profile: a hold ended while a copy's tree was ahead of what its group had applied."""
+    held = bench.seal()
+    replica = bench.replica
+    replica.checkpoints.hold(Lsn(held))
+    for _ in range(3):
+        bench.archived_to(bench.seal())
+        bench.checkpoint()
+    assert replica.group is not None
+    applied = replica.group.log.applied
+    replica.group.log.applied = Lsn(held + 2)
+    replica.checkpoints.release_hold(Lsn(held))
+    assert bench.kept_from == held + 3
+    replica.group.log.applied = applied
+    replica.checkpoints.trim()
+    assert bench.kept_from > held + 3
+
+
 def test_a_checkpoint_of_a_tree_that_was_let_go_moves_nothing(bench: Bench) -> None:
     replica = bench.replica
     bench.write()
