@@ -6,7 +6,7 @@ Writers and readers with boto3 clients of default retries go on all the while, b
 nodes first, the durability process last, on the way back too. Half way, at each end, a table is made through every node, of whichever release it is, and used through every other one, and a scrub must match.
 
 The cluster's version (ADR 0081): while one process of the release before runs it is not raised; it is held before the last one is exchanged, stays as it was then, and every process is taken back; the last time up it is held no more, and raised within RAISED_S. A process of the release before
-that is started then does not become ready.
+that is started then does not become ready. At the end every process is exchanged for a release after this one (the same source, which can one more); once the version was raised to that, a process of this release ends with 4, by what its folder says and, where that is gone, by what the others say.
 
 Exit code: 0: no client saw an error, everything acknowledged is there, every scrub and the verify at the end match. 2: something is lost, wrong, or differs. 3: a client saw an error, or a process left something unarchived
 (its own exit code). 4: this clone lacks the commit. `--control` must end with 3: up only, nodes are killed, and no client tries again.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import sys
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bench.bench_failover import TABLE, Front, Writer, client, lost, wait_for_all
+from scrubjay.server.raising import FILE
 from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.releases import PREVIOUS, NoSuchRelease, lay_out
 from tests.fixtures.wait import wait_for
@@ -158,6 +160,23 @@ class Upgrade:
             self.wrong.append(f"{NODES[0]} does not say that {name} is too old")
         self.cluster.kill(name)
 
+    def ends(self, name: str, release: Path) -> None:
+        """A process of this release does not serve a cluster of the one after it, and says why."""
+        if (code := self.cluster.stop(name)) != 0:
+            self.refused.append(f"{name} ended with {code}")
+        note = self.cluster.root / name / FILE
+        kept = note.read_bytes()
+        for says in ("its folder", "the others"):
+            if says == "the others":
+                note.unlink()
+            self.cluster.spawn(name, release=release)
+            code = self.cluster.processes[name].wait(60)
+            told = self.cluster.log(name).read_text().count("this release is too old")
+            print(f"{name} of this release, by what {says} say: ends with {code}, and says why {told} times", flush=True)
+            if code != 4 or not told or self.cluster.out(name).read_bytes():
+                self.wrong.append(f"{name} of this release in a cluster of the one after it ended with {code}")
+        note.write_bytes(kept)
+
     def verify(self) -> None:
         self._proven("at the end", "verify", "--level", "records")
 
@@ -172,6 +191,18 @@ class Upgrade:
         print(f"{when}: {' '.join(verb)}: {found[0]['verdict']}", flush=True)
         if found[0]["verdict"] != "match":
             self.wrong.append(f"{when}: {' '.join(verb)}: {found[0]}")
+
+
+def one_after(release: Path, folder: Path) -> Path:
+    """The release after this one, which can one number more."""
+    shutil.copytree(release, folder, symlinks=True)  # its packages are links (ADR 0025)
+    page = folder / "storage" / "cluster_version.py"
+    text = page.read_text()
+    changed = text.replace("\nNEWEST = NUMBERED\n", "\nNEWEST = NUMBERED + 1\n")
+    if text == changed:
+        raise NoSuchRelease("this release says otherwise than by one line which number it can")
+    page.write_text(changed)
+    return folder
 
 
 def main() -> int:
@@ -227,6 +258,11 @@ def main() -> int:
                     if not asked.control:
                         upgrade.keeps_out(NODES[2], old)
                         upgrade.begin(NODES[2], new)
+                        later = one_after(new, folder / "release after")
+                        upgrade.replace(EVERY, later)
+                        upgrade.raised("the release after this one")
+                        upgrade.ends(NODES[1], new)
+                        upgrade.begin(NODES[1], later)
         stop.set()
         for thread in (*writers, *readers):
             thread.join(60)
