@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.archiver.format.former import Former
-from scrubjay.archiver.read.formers import formers
+from scrubjay.archiver.read.formers import FormersSeen
 from scrubjay.base.env import Env, ObjectStore, Task
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.scrubber.ledger import PartitionProof
@@ -80,7 +80,8 @@ class Recoveries:
     """notes: in the metadata group. Runs where somebody works for the cluster."""
 
     def __init__(self, env: Env, store: ObjectStore, notes: Notes, ledger: KeptLedger, *, cluster: str) -> None:
-        self._env, self._store, self._notes, self._ledger, self._cluster = env, store, notes, ledger, cluster
+        self._env, self._notes, self._ledger = env, notes, ledger
+        self._formers = FormersSeen(store, cluster)
         self._task: Task[None] | None = None
 
     def start(self) -> None:
@@ -106,7 +107,7 @@ class Recoveries:
             await self._env.tasks.sleep(ROUND_S)
 
     async def _learn(self) -> None:
-        for former in await formers(self._store, self._cluster):
+        for former in await self._formers.look():
             if key_of(former.number) not in self._notes.jobs:
                 await self._notes.put_job(key_of(former.number), note_of(former))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scrubjay.archiver.read.formers import formers
+from scrubjay.archiver.read.formers import FormersSeen
 from scrubjay.base.env import Env, ObjectStore, Task
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.together import within
@@ -26,7 +26,8 @@ class FormerWatch:
     """store: of the archive. identity: of the node's folder. found: called once, with why the node must stay out."""
 
     def __init__(self, env: Env, store: ObjectStore, identity: Identity, found: Callable[[Unsafe], None]) -> None:
-        self._env, self._store, self._identity, self._found = env, store, identity, found
+        self._env, self._identity, self._found = env, identity, found
+        self._formers = FormersSeen(store, identity.cluster_id)
         self._task: Task[None] | None = None
         self.asked = False
         """The archive has answered."""
@@ -58,7 +59,7 @@ class FormerWatch:
     async def _look(self) -> None:
         """Raises Unavailable, Corrupt, Missing."""
         me = self._identity
-        for one in await formers(self._store, me.cluster_id):
+        for one in await self._formers.look():
             if any(member.names(me.node, me.id, me.incarnation) for member in one.members) and not self.out:
                 self.out = True
                 self._found(

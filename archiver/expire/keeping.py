@@ -11,7 +11,7 @@ from scrubjay.archiver.expire.locks import FOREVER, Extend, LockBook, needed_unt
 from scrubjay.archiver.expire.plan import PIN, Need, PartPlan, concerns
 from scrubjay.archiver.expire.report import LockOutcome
 from scrubjay.archiver.facts import Coverage
-from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, parse
+from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, former_prefix, parse
 from scrubjay.archiver.read.names import PARALLEL, Names, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.replaced import replaced_by_packs
@@ -86,12 +86,16 @@ class LockKeeper:
         self._listed, self._free = listed, free
 
     async def extend_others(self, closed_keep_us: int | None) -> None:
-        """What is of no partition: identity and epochs for ever, closed objects as long as they stay. closed_keep_us: that long; None: they are left out. Raises Unavailable."""
+        """What is of no partition: identity, epochs and former members for ever, closed objects as long as they stay. closed_keep_us: that long; None: they are left out. Raises Unavailable."""
         if self.outcome is None or closed_keep_us is None:
             return
         now_us, book = self._env.clock.wall_us(), self._book
         due_us, most_us = now_us + book.ahead_us, now_us + book.locks_us
-        names = [build(IdentityKey(self._cluster)), *await list_all(self._store, epoch_prefix(self._cluster))]
+        names = [
+            build(IdentityKey(self._cluster)),
+            *await list_all(self._store, epoch_prefix(self._cluster)),
+            *await list_all(self._store, former_prefix(self._cluster)),
+        ]
         await self._retain(self.outcome, (Extend(name, most_us) for name in names if book.until(name) < due_us))
         some = []
         for name in sorted(self._listed):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from scrubjay.archiver.coverage import may_go
 from scrubjay.archiver.facts import Coverage, Span
-from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, ExpiredKey, SegmentKey, parse
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, ExpiredKey, FormerKey, SegmentKey, parse
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.rows import Beginning
 from scrubjay.base.hlc import stamp_micros
@@ -144,7 +144,7 @@ def place_of(name: str) -> tuple[str, int]:
         return name[: name.rindex("/")], key.lsn
     if isinstance(key, ClosedKey):
         return name[: name.rindex("/")], key.time_us
-    if isinstance(key, EpochKey):
+    if isinstance(key, EpochKey | FormerKey):
         return name[: name.rindex("/")], key.number
     return name, 0
 

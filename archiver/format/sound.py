@@ -9,12 +9,14 @@ from scrubjay.archiver.format.base import base_content, decode_base
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.day import decode_index
 from scrubjay.archiver.format.expired import decode_expired
+from scrubjay.archiver.format.former import decode_former
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     BaseKey,
     ClosedKey,
     EpochKey,
     ExpiredKey,
+    FormerKey,
     IdentityKey,
     IndexKey,
     PinKey,
@@ -34,6 +36,7 @@ _DECODERS: Mapping[type, Callable[..., object]] = {
     PinKey: decode_pin,
     IndexKey: decode_index,
     EpochKey: decode_epoch,
+    FormerKey: decode_former,
     IdentityKey: decode_identity,
 }
 """Of objects that are one decoded document. decoder(data, where=key) raises Corrupt."""

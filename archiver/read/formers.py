@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from scrubjay.archiver.format.former import Former, decode_former
-from scrubjay.archiver.format.layout import FormerKey, former_prefix, parse
+from scrubjay.archiver.format.layout import FormerKey, build, former_prefix, parse
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import ObjectStore
+
+
+class FormersSeen:
+    """Every recovery of a lost quorum, for whoever looks again and again: a listing at first, and then one question whether there is another."""
+
+    def __init__(self, store: ObjectStore, cluster: str) -> None:
+        self._store, self._cluster = store, cluster
+        self._found: list[Former] | None = None
+
+    async def look(self) -> list[Former]:
+        """All of them, rising. Raises as `formers`."""
+        if self._found is None or await self._store.head(build(FormerKey(self._cluster, self._next))) is not None:
+            self._found = await formers(self._store, self._cluster)
+        return self._found
+
+    @property
+    def _next(self) -> int:
+        return self._found[-1].number + 1 if self._found else 1
 
 
 async def formers(store: ObjectStore, cluster: str) -> list[Former]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from scrubjay.archiver.format.base import decode_base
 from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.former import decode_former
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
-from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, FormerKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest
 from scrubjay.archiver.read.check import SegmentToCheck, check_segments
 from scrubjay.base.env import ObjectStore
@@ -97,6 +98,8 @@ async def _is_sound(store: ObjectStore, name: str) -> bool:
             decode_closed(data, where=name)
         elif isinstance(key, EpochKey):
             decode_epoch(data, where=name)
+        elif isinstance(key, FormerKey):
+            decode_former(data, where=name)
         elif isinstance(key, IdentityKey):
             decode_identity(data, where=name)
     except (Corrupt, Missing, NoKey, IndexError):

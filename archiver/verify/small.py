@@ -9,14 +9,17 @@ from typing import Any
 from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.fault import Fault, said_of
+from scrubjay.archiver.format.former import decode_former
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
     EpochKey,
+    FormerKey,
     IdentityKey,
     IndexKey,
     build,
     closed_prefix,
+    former_prefix,
     index_prefix,
     parse,
 )
@@ -46,7 +49,7 @@ class SmallObjects:
         self.told = Days()
 
     async def identity(self) -> None:
-        """Identity, and every epoch up to the highest: they are claimed in order, each once."""
+        """Identity, every epoch up to the highest, which are claimed in order, each once; and the former members."""
         key = build(IdentityKey(self._round.cluster))
         await self._small(key, lambda data: decode_identity(data, where=key))
         if key in self._round.unread:
@@ -64,7 +67,12 @@ class SmallObjects:
             expected = number + 1
         for name in names:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
-        await self._round.tell([key, *names])
+        formers = [
+            name for name in await list_all(self._round.store, former_prefix(self._round.cluster)) if isinstance(parse(name), FormerKey)
+        ]
+        for name in formers:
+            await self._small(name, lambda data, name=name: decode_former(data, where=name))  # type: ignore[misc]
+        await self._round.tell([key, *names, *formers])
 
     async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
         """A small object that must be there and decode."""

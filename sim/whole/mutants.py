@@ -187,7 +187,7 @@ KILLERS: dict[str, int] = {
     "overlay-oldest-first": 1,
     "row-hash-unchecked": 17,
     "wal-trimmed-before-archived": 1,
-    "retried-unknown": 6,
+    "retried-unknown": 11,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,
     "closed-over-nothing": 17,

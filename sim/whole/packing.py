@@ -141,8 +141,8 @@ class Packing:
         return {key: tuple(found.coverage().thread) for key, found in index.partitions.items()}
 
     def _lost(self, before: dict[tuple[str, str], tuple[Span, ...]], now: dict[tuple[str, str], tuple[Span, ...]]) -> str:
-        """What was proven then and is not now."""
+        """What was proven then and is not now. A segment in front of it may have come since: its first upload was bad."""
         for key, thread in before.items():
-            if now.get(key, ())[: len(thread)] != thread:
+            if not {*thread} <= {*now.get(key, ())}:
                 return f"packing changed what is proven of partition {key[1]}"
         return ""

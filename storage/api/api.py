@@ -72,7 +72,6 @@ BY_WHAT_IS_KNOWN = frozenset(
     )
 )
 """Operations on what tables hold: answered by what is known of those, and by what is so before it is said that something is not there. All others ask what is so first."""
-_EVERY = {**OPERATIONS, **STREAM_OPERATIONS}
 OF_ONE_TABLE = frozenset((*items.OPERATIONS, *query.OPERATIONS, *scan.OPERATIONS, "ExecuteStatement"))
 """Those that have done nothing when they meet a dropped table, and are run again."""
 DEEP_BRACES = 62
@@ -211,7 +210,8 @@ class DynamoApi:
 
     def _run(self, call: Call) -> None:
         try:
-            outcome = _EVERY[call.operation].run(call)
+            operation = OPERATIONS.get(call.operation) or STREAM_OPERATIONS[call.operation]
+            outcome = operation.run(call)
             if outcome is not None:
                 self.env.tasks.spawn(_finish(call, outcome), name=f"api {call.operation}")
         except Exception as error:  # noqa: BLE001 the answer carries it

@@ -245,6 +245,7 @@ class NodeServer:
             None if term is None else (len(term.pending.waiting), term.seal_at, term.serving(), _stalled(term)),
             _leads_under(replica),
             replica.size,
+            segments,  # made anew with each tree that takes the place of another: one may have been at the same LSN by other records
             segments.sealed,
             segments.chain,
             replica.born,

@@ -24,7 +24,7 @@ from scrubjay.storage.node.port import ReplicaFacts
 
 SEEDS = range(1, 21)
 LOGS = (1004, 1036)
-PACKS = (4000, 4003)
+PACKS = (4001, 4003)
 NODES = 3
 STRUCK = (1, 3, 4, 7, 10, 11, 13, 16, 31)
 """Seeds in which, together, everything goes wrong that can."""

@@ -6,13 +6,26 @@ from typing import get_args
 
 import pytest
 
-from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, ExpiredKey, IdentityKey, IndexKey, Key, PinKey, SegmentKey, build
+from scrubjay.archiver.format.layout import (
+    BaseKey,
+    ClosedKey,
+    EpochKey,
+    ExpiredKey,
+    FormerKey,
+    IdentityKey,
+    IndexKey,
+    Key,
+    PinKey,
+    SegmentKey,
+    build,
+)
 from scrubjay.archiver.format.sound import sound
 
 C, T, P = ("00000000-0000-4000-8000-00000000000" + digit for digit in "123")
 KEYS: list[Key] = [
     IdentityKey(C),
     EpochKey(C, 1),
+    FormerKey(C, 1),
     SegmentKey(C, T, P, 1, 2, 1, "0" * 16, manifest=False),
     SegmentKey(C, T, P, 1, 2, 1, "0" * 16, manifest=True),
     BaseKey(C, T, P, 1, 1, "0" * 16, None),
