@@ -182,4 +182,13 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         (f"{_AWAITED}::test_a_bounded_number_waits",),
     ),
+    Mutant(
+        "a-new-table-takes-routers-out",
+        "server/cluster_status.py",
+        "            if leader is None and now_us - table.created_at <= MAKING_US and table is not control.system:\n                continue\n",
+        "",
+        (
+            "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
+        ),
+    ),
 ]

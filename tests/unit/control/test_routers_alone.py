@@ -10,6 +10,7 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.server.cluster_status import serves
 from scrubjay.server.control import Control
+from scrubjay.server.health import MAKING_US
 from scrubjay.server.node import start_node
 from tests.unit.control.test_following import Pair, spec, status
 
@@ -93,6 +94,17 @@ def test_tables_are_served_while_the_metadata_group_has_no_leader() -> None:
     assert serves(pair.two, pair.world.now)
     pair.two.metadata.tables.clear()
     assert not serves(pair.two, pair.world.now), "where there is no table, none can be made"
+
+
+def test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads() -> None:
+    pair = Pair()
+    pair.run(0, pair.one.store.create_table(spec("orders")))
+    pair.until(lambda: status(pair.two, "orders") == "ACTIVE")
+    pair.two.fleet.leader = lambda partition: None  # type: ignore[method-assign]
+    table = pair.two.store.table("orders")
+    assert table is not None
+    assert serves(pair.two, table.created_at + MAKING_US)
+    assert not serves(pair.two, table.created_at + MAKING_US + 1), "by now they should have told"
 
 
 def test_a_process_whose_node_learns_before_it_speaks_that_it_stays_out_waits_no_longer_for_it() -> None:
