@@ -127,9 +127,12 @@ def test_the_version_is_raised_once_every_process_is_there_and_any_of_them_holds
     for name in (*NODES, ROUTER, DURABILITY):
         wait_for(lambda name=name: cluster.asked("cluster/version", at=name)["version"] == NEWEST, timeout=15)  # type: ignore[misc]
         assert (cluster.root / name / FILE).exists()
-    found = {one["name"]: (one["role"], one["can"]) for one in cluster.asked("cluster/version", at="n2")["processes"]}
     roles = {**dict.fromkeys(NODES, "node"), ROUTER: "router", DURABILITY: "durability"}
-    assert found == {name: (role, NEWEST) for name, role in roles.items()}
+
+    def told() -> dict[str, tuple[str, int | None]]:
+        return {one["name"]: (one["role"], one["can"]) for one in cluster.asked("cluster/version", at="n2")["processes"]}
+
+    wait_for(lambda: told() == {name: (role, NEWEST) for name, role in roles.items()}, timeout=15)  # a peer's news is a second old, or late
     code, held = cluster.cli("cluster", "version", "--hold", at=ROUTER)
     assert (code, held["version"], bool(held["held"])) == (0, NEWEST, True)
     wait_for(lambda: cluster.asked("cluster/version")["held"] == held["held"], timeout=15)
