@@ -8,7 +8,7 @@ from scrubjay.base.ids import NodeName
 from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.cut_histories import cuts_of
-from scrubjay.server.health import MAKING_US, in_use, restoring
+from scrubjay.server.health import awaited, in_use, restoring
 from scrubjay.server.ports import Report
 from scrubjay.server.raising import version_report
 from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
@@ -19,13 +19,13 @@ ALL_WELL, DEGRADED = 0, 3
 
 
 def serves(control: Control, now_us: int) -> bool:
-    """Reads and writes of every table in use would be served, as far as is known here; while the metadata group has no leader too. Of a table that was just made nodes may not have told yet who leads:
-    a router that says so of itself would be taken out of its load balancer's list for each new table."""
+    """Reads and writes of every table in use would be served, as far as is known here; while the metadata group has no leader too. A router that is down for each new
+    table, until nodes have told who leads it, would be taken out of its load balancer's list."""
     tables = [table for table in control.metadata.tables.values() if not restoring(table) and in_use(table, now_us)]
     for table in tables or [control.system]:
         for info in table.partitions:
             leader = control.fleet.leader(info.partition_id)
-            if leader is None and now_us - table.created_at <= MAKING_US and table is not control.system:
+            if leader is None and tables and awaited(control.fleet, table, info.partition_id, now_us):
                 continue
             if leader is None or control.ports[leader.node].status().full:
                 return False

@@ -46,6 +46,7 @@ class Fleet:
         self.ports = dict(ports)
         self._orders: dict[tuple[NodeName, PartitionId], Order] = {}
         """The newest order for a replica on a node, while it is not carried out: an older one that got lost is not given again."""
+        self._led: set[PartitionId] = set()
 
     # ------------------------------------------------------------------ what is known
 
@@ -62,7 +63,14 @@ class Fleet:
 
     def leader(self, partition: PartitionId) -> ReplicaFacts | None:
         """The replica that leads and serves, if one does."""
-        return next((facts for facts in self.facts(partition) if facts.answers), None)
+        found = next((facts for facts in self.facts(partition) if facts.answers), None)
+        if found is not None:
+            self._led.add(partition)
+        return found
+
+    def was_led(self, partition: PartitionId) -> bool:
+        """In this process' life `leader` found one."""
+        return partition in self._led
 
     def stated(self, table: TableMeta) -> dict[PartitionId, Lsn] | None:
         """Of each partition the LSN of the SCHEMA record from which on its log is as this definition of the table wants it (`storage.log.stated`); None while a leader has not

@@ -185,8 +185,26 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-new-table-takes-routers-out",
         "server/cluster_status.py",
-        "            if leader is None and now_us - table.created_at <= MAKING_US and table is not control.system:\n                continue\n",
+        "            if leader is None and tables and awaited(control.fleet, table, info.partition_id, now_us):\n                continue\n",
         "",
+        (
+            "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
+        ),
+    ),
+    Mutant(
+        "a-leader-lost-early-is-awaited",
+        "server/health.py",
+        " and not fleet.was_led(partition)",
+        "",
+        (
+            "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
+        ),
+    ),
+    Mutant(
+        "awaited-for-ever",
+        "server/health.py",
+        "    return now_us - table.created_at <= AWAITED_US and fleet",
+        "    return fleet",
         (
             "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
         ),

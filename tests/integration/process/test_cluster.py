@@ -117,7 +117,7 @@ def test_a_cluster_is_founded_and_every_router_serves_every_table(cluster: Clust
         client.put_item(TableName=TABLE, Item={"k": {"S": name}, "v": {"N": "7"}})
         assert all(value(cluster.client(other), name) == 7 for other in NODES)
         assert client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE"
-        wait_for(lambda name=name: health(cluster, name)[0] == 200, timeout=10)  # type: ignore[misc]  # who leads a new partition is told once a second
+        assert (found := health(cluster, name))[0] == 200, (name, found)
     for name in (*NODES, ROUTER):
         code, status = cluster.cli("status", at=name)
         assert (code, status["durability"], len(status["nodes"])) == (0, "works", len(NODES)), "passed on to the durability process"

@@ -10,7 +10,7 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.server.cluster_status import serves
 from scrubjay.server.control import Control
-from scrubjay.server.health import MAKING_US
+from scrubjay.server.health import AWAITED_US
 from scrubjay.server.node import start_node
 from tests.unit.control.test_following import Pair, spec, status
 
@@ -100,11 +100,16 @@ def test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has
     pair = Pair()
     pair.run(0, pair.one.store.create_table(spec("orders")))
     pair.until(lambda: status(pair.two, "orders") == "ACTIVE")
-    pair.two.fleet.leader = lambda partition: None  # type: ignore[method-assign]
     table = pair.two.store.table("orders")
     assert table is not None
-    assert serves(pair.two, table.created_at + MAKING_US)
-    assert not serves(pair.two, table.created_at + MAKING_US + 1), "by now they should have told"
+    pair.two.fleet._led.clear()
+    known, pair.two.fleet.facts = pair.two.fleet.facts, lambda partition: []  # type: ignore[method-assign]
+    assert serves(pair.two, table.created_at + AWAITED_US)
+    assert not serves(pair.two, table.created_at + AWAITED_US + 1), "by now they should have told"
+    pair.two.fleet.facts = known  # type: ignore[method-assign]
+    assert serves(pair.two, table.created_at)
+    pair.two.fleet.facts = lambda partition: []  # type: ignore[method-assign]
+    assert not serves(pair.two, table.created_at), "it was led, and is not any more: that is no matter of news"
 
 
 def test_a_process_whose_node_learns_before_it_speaks_that_it_stays_out_waits_no_longer_for_it() -> None:
