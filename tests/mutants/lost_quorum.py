@@ -169,4 +169,26 @@ MUTANTS: list[Mutant] = [
         "        counted = info.nodes\n",
         (_SIM + "test_a_spare_node_takes_copies_by_itself",),
     ),
+    Mutant(
+        "recovered-though-ended",
+        _PLAN,
+        "            if ended:\n                raise Unsafe(",
+        "            if False:\n                raise Unsafe(",
+        (_PARTS,),
+    ),
+    Mutant("recovered-from-a-tree-beyond-its-log", _PLAN, "        if state.applied > log.last:\n", "        if False:\n", (_PARTS,)),
+    Mutant(
+        "recovered-beside-one-that-answers",
+        "scrubjay/quorum_recovery.py",
+        "        if await answers(address.host, address.port, timeout_s=KNOCK_S):\n",
+        "        if False:\n",
+        ("tests/unit/cli/test_quorum_recovery.py::test_who_answers_is_not_lost",),
+    ),
+    Mutant(
+        "recovered-beside-the-durability-process",
+        "scrubjay/quorum_recovery.py",
+        "    if await answers(plan.durability.host, plan.durability.port, timeout_s=KNOCK_S):\n",
+        "    if False:\n",
+        ("tests/unit/cli/test_quorum_recovery.py::test_who_answers_is_not_lost",),
+    ),
 ]

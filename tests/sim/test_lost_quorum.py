@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,6 +35,7 @@ from scrubjay.storage.btree.memory_engine import MemoryTree, MemoryTrees
 from scrubjay.storage.catalogue import REMOVED
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node.identity import identity_in
+from scrubjay.storage.replica.state import BornExtra
 from scrubjay.storage.wal.port import Append
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.control.house import House
@@ -462,20 +465,26 @@ def test_a_spare_node_takes_copies_by_itself() -> None:
         ("member", "of an earlier member"),
         ("nothing", "nothing of the group"),
         ("tree", "tree is suspect"),
+        ("beyond", "beyond the end of its log"),
+        ("ended", "its log has ended"),
     ],
 )
 def test_a_copy_that_is_not_whole_is_refused_by_name(what: str, why: str) -> None:
     wreck = Wreck()
     wreck.fill(0, 5)
+    wreck.house.pass_time(3)  # the tree has them
     wreck.wreck()
     survivor = wreck.survivor()
     log = survivor.recovered.replicas[wreck.partition]
+    if what == "ended":  # half of a split, or of a drop
+        survivor = survivor._replace(look=partial(_ended, survivor.look, wreck.partition))
     changes: dict[str, Any] = {
         "amnesiac": {"vote": "amnesiac", "amnesia": "a test"},
         "damaged": {"damaged": ((Lsn(2), Lsn(3)),)},
         "tree": {"tree": "suspect"},
         "member": {"member": Member(1, 9)},
         "nothing": {"accepted": Ballot(0)},
+        "beyond": {"last": Lsn(2)},
     }.get(what, {})
     replicas = {**survivor.recovered.replicas, wreck.partition: log._replace(**changes)}
     keeps = (lambda partition: partition == wreck.partition) if what == "log" else survivor.keeps_log
@@ -485,6 +494,16 @@ def test_a_copy_that_is_not_whole_is_refused_by_name(what: str, why: str) -> Non
     with pytest.raises(Unsafe):
         plan.check()
     survivor.wal.close()
+
+
+def _ended(look: Callable[[PartitionId], Any], ends: PartitionId, partition: PartitionId) -> Any:
+    """A tree in which the last SEAL of that partition is applied."""
+    tree = look(partition)
+    if partition == ends:
+        extra = msgspec.msgpack.decode(tree.state.extra, type=BornExtra)
+        ended = msgspec.structs.replace(extra, segments=msgspec.structs.replace(extra.segments, ended=5))
+        tree.state = tree.state._replace(extra=msgspec.msgpack.encode(ended))
+    return tree
 
 
 def test_a_node_without_a_copy_of_the_metadata_group_is_none_to_go_on_from() -> None:
