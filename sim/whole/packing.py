@@ -45,7 +45,7 @@ class Packing:
         for _ in range(ROUNDS):
             await self._round()
         self._cluster.archive.faults = type(self._cluster.archive.faults)()
-        if (why := await self._whole("packing")) or (why := self._lost(before, await self._proven())):
+        if (why := await self._whole("packing")) or (why := unproven_since(before, await self._proven())):
             return why
         lost = await self._lose_a_manifest()
         if lost is not None:
@@ -53,7 +53,7 @@ class Packing:
                 return why
             if lost not in self._cluster.archive.objects:
                 return f"the manifest of a pack was lost and is not there again: {lost}"
-        return self._lost(before, await self._proven())
+        return unproven_since(before, await self._proven())
 
     async def _round(self) -> None:
         """A run of compaction that something happens to."""
@@ -140,9 +140,10 @@ class Packing:
         await index.refresh(now_us=self._cluster.env.clock.wall_us())
         return {key: tuple(found.coverage().thread) for key, found in index.partitions.items()}
 
-    def _lost(self, before: dict[tuple[str, str], tuple[Span, ...]], now: dict[tuple[str, str], tuple[Span, ...]]) -> str:
-        """What was proven then and is not now. A segment in front of it may have come since: its first upload was bad."""
-        for key, thread in before.items():
-            if not {*thread} <= {*now.get(key, ())}:
-                return f"packing changed what is proven of partition {key[1]}"
-        return ""
+
+def unproven_since(before: dict[tuple[str, str], tuple[Span, ...]], now: dict[tuple[str, str], tuple[Span, ...]]) -> str:
+    """What was proven `before` and is not `now`. A segment in front of it may have come since: its first upload was bad."""
+    for key, thread in before.items():
+        if not {*thread} <= {*now.get(key, ())}:
+            return f"packing changed what is proven of partition {key[1]}"
+    return ""

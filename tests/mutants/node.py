@@ -796,4 +796,11 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         ("tests/sim/test_log_replica.py::test_a_log_that_begins_inside_an_archived_segment_is_followed_from_there",),
     ),
+    Mutant(
+        "facts-of-the-tree-before",
+        "storage/node/port_server.py",
+        "            segments,  # made anew with each tree that takes the place of another: one may have been at the same LSN by other records\n",
+        "",
+        ("tests/unit/node/test_port_local.py::test_a_tree_that_takes_the_place_of_another_at_the_same_lsn_is_told_of",),
+    ),
 ]

@@ -7,7 +7,9 @@ from typing import Any
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.archiver.format.layout import SegmentKey, parse
 from scrubjay.base.times import utc_text
+from scrubjay.sim.whole.packing import unproven_since
 from tests.sim.test_edge import Edge
+from tests.unit.archiver.lines import Line
 
 VALUES = 12
 
@@ -119,3 +121,11 @@ def test_readers_go_on_while_segments_are_packed_under_them() -> None:
 
     edge.run(story(), seconds=1200)
     assert edge.bugs == []
+
+
+def test_what_packing_may_not_take_is_a_segment_that_was_proven_and_what_may_come_is_one_in_front() -> None:
+    spans, key = tuple(Line().grow(3, 6, 9).spans), ("t", "p")
+    assert unproven_since({key: spans[1:]}, {key: spans}) == ""
+    assert "changed what is proven" in unproven_since({key: spans}, {key: spans[1:]})
+    assert "changed what is proven" in unproven_since({key: spans}, {key: (spans[0]._replace(chain=b"x"), *spans[1:])})
+    assert "changed what is proven" in unproven_since({key: spans}, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
@@ -49,6 +50,20 @@ def test_what_is_told_in_frames_is_what_is_told_in_the_process() -> None:
     unknown = PartitionId("00000000-0000-4000-8000-00000000bbbb")
     assert (both.remote.facts(unknown), both.local.facts(unknown)) == (None, None)
     assert (both.remote.applied(unknown), both.local.applied(unknown)) == (0, 0)
+
+
+def test_a_tree_that_takes_the_place_of_another_at_the_same_lsn_is_told_of() -> None:
+    """A copy whose last records were chosen anew is healed: it is applied as far as before, and says something else of its segments."""
+    both = Both()
+    assert isinstance(both.local, LocalNode)
+    replica = both.node.replicas[both.partition]
+    before = both.local.facts(both.partition)
+    assert before is not None
+    replica.segments.facts = msgspec.structs.replace(replica.segments.facts, last_content=before.last_content + 1)
+    both.local.check_invariants()
+    after = both.local.facts(both.partition)
+    assert after is not None
+    assert (after.applied, after.last_content) == (before.applied, before.last_content + 1)
 
 
 def test_nothing_that_is_told_is_older_than_what_it_is_told_of() -> None:
