@@ -755,3 +755,20 @@ def test_unavailable_from_the_store_is_never_a_finding() -> None:
     bench.loop.run_for(900)
     assert complete(bench, sample)
     assert not source.findings
+
+
+def test_a_follower_whose_log_let_go_of_what_no_segment_of_its_own_holds_any_more_waits_on() -> None:
+    """Others archived it, and it lies in a pack by now: nothing is there to compare with, and nothing to upload from."""
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(2, [sample], leads=False)
+
+    def gone(segment: SealedSegment, _raw: bytes) -> bytes:
+        source.archived_lsn[segment.partition] = sample.segments[-1].last  # applied while it looked
+        raise Missing("records are not in the WAL", what=segment.partition, lsn=segment.first)
+
+    source.raw_of = gone
+    said: list[str] = []
+    agent = bench.agent(source, log=lambda level, line: said.append(f"{level} {line}"))
+    bench.loop.run_for(agent.options.backup_after_s * 2)
+    assert (said, agent.state().trouble, source.announced, bench.segment_keys()) == ([], None, [], [])
+    assert [key for verb, key in bench.store.calls if verb == "list" and "/log/" in key] == [], "no pack is looked for either"

@@ -14,6 +14,7 @@ from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.outgoing import Outgoing, prepare, request
 from scrubjay.archiver.write.placing import GENERATIONS_MAX, Own, Placer
 from scrubjay.archiver.write.publishing import ClosedPublisher
+from scrubjay.archiver.write.settling import _Own
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
@@ -278,3 +279,17 @@ def test_what_was_there_already_was_read_back_and_what_was_only_written_was_not(
     del store.objects[build(mine.key(segment, 1).twin())]
     assert loop.run(mine.place(segment, sample.facts, checked, refuted={})).read is False, "its manifest was only written"
     assert loop.run(mine.place(segment, sample.facts, checked, refuted={1: "cut short"})).generation == 2
+
+
+@pytest.mark.parametrize("raw", [b"records", None], ids=["there", "let go"])
+def test_a_log_of_ones_own_is_read_once_for_a_segment(raw: bytes | None) -> None:
+    """Each generation that is looked at asks for it, a bad one twice: a log that was let go of is not asked again either."""
+    loop, asked = LoneHost(), list[None]()
+
+    async def read() -> bytes | None:
+        asked.append(None)
+        return raw
+
+    own = _Own(read)
+    assert [loop.run(own.raw()) for _ in range(3)] == [raw] * 3
+    assert (len(asked), own.let_go) == (1, raw is None)

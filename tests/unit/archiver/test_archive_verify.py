@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 import scrubjay.archiver.read.objects
 import scrubjay.archiver.verify.partition
-from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.former import Former, FormerMember, encode_former
+from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, SegmentKey, build, former_prefix, parse
 from scrubjay.archiver.format.manifest import Sums, decode_manifest, encode_manifest
 from scrubjay.archiver.format.segment import SegmentHead, encode_segment
 from scrubjay.archiver.read.suspects import LEVELS
@@ -571,3 +573,23 @@ def test_more_findings_than_a_report_holds_make_it_incomplete(monkeypatch: pytes
         assert (len(report.findings), report.failed) == (1, at)
         assert (report.verdict, report.exit) == ("mismatch", 2)
         assert (report.complete, report.reason) == ((True, None), (False, "too_many_findings"))[at > 1]
+
+
+def test_former_members_are_looked_at_and_told_of_like_identity_and_epochs() -> None:
+    archive, passed = SmallArchive(), list[str]()
+    former = Former(CLUSTER, 1, "n1", 1, (FormerMember("n2", "", 1),), ())
+    junk = former_prefix(CLUSTER) + "README"
+    before = check(archive).checked
+    archive.store.objects.update({junk: b"of people", former.key(): encode_former(former)})
+
+    async def proved(good: Sequence[str], _bad: Sequence[str]) -> None:
+        passed.extend(good)
+
+    options = VerifyOptions(wall_us=lambda: START_US + 60_000_000)
+    report = archive.loop.run(
+        verify(archive.store, archive.disk, options=options, now_us=archive.loop.boot_us, work="verify-work", proved=proved)
+    )
+    assert (report.findings, report.checked) == ([], before + 1)
+    assert (former.key() in passed, junk in passed) == (True, False)
+    archive.store.objects[former.key()] = b"rot"
+    assert named(check(archive)) == [former.key()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.archiver.format.former import Former, FormerMember, encode_former
-from scrubjay.archiver.read.formers import FormersSeen
+from scrubjay.archiver.format.layout import former_prefix
+from scrubjay.archiver.read.formers import FormersSeen, formers
 from scrubjay.archiver.read.suspects import Suspect, Suspects
 from scrubjay.sim.lone import LoneHost, LoneStore
 from tests.unit.archiver.expire_world import ExpireWorld
@@ -72,3 +73,10 @@ def test_their_locks_never_end() -> None:
         world.idle(1)
         world.expire()
         assert world.store._store.objects[key].locked_until_us > world.now_us + DAY_US
+
+
+def test_what_is_no_former_beside_them_is_not_read() -> None:
+    loop, store = LoneHost(), LoneStore()
+    store.objects[former(1).key()] = encode_former(former(1))
+    store.objects[former_prefix(CLUSTER) + "README"] = b"of people"
+    assert loop.run(formers(store, CLUSTER)) == [former(1)]

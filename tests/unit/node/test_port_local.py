@@ -13,6 +13,7 @@ from scrubjay.sim.whole.commands import key_of, put
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import port
+from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.port import NodePort
 from scrubjay.storage.node.port_local import AbsentNode, LocalNode
 from scrubjay.storage.replica.status import AMNESIAC, BASE, HEALING, OK, SUSPECT
@@ -187,3 +188,23 @@ def test_an_absent_node_refuses_everything_and_says_why_it_is_absent() -> None:
 
 def test_the_words_that_control_reads_are_the_words_of_the_replica() -> None:
     assert (OK, SUSPECT, AMNESIAC, HEALING, BASE) == ("ok", "suspect", "amnesiac", "healing", "base")
+
+
+def test_a_tree_that_takes_the_place_of_another_at_the_same_lsn_is_told_anew() -> None:
+    both = Both()
+    local = both.local
+    replica = both.node.replicas[both.partition]
+    before = local.facts(both.partition)
+    assert before is not None
+    tracker = replica.segments
+    tracker.facts = msgspec.structs.replace(tracker.facts, archived=tracker.facts.archived + 7)
+    after = local.facts(both.partition)
+    assert after is not None
+    assert (after.applied, after.archived) == (before.applied, before.archived + 7)
+
+
+def test_the_log_of_a_partition_that_was_forgotten_is_not_to_be_read_at_once() -> None:
+    both = Both()
+    source, gone = NodeLogSource(both.node), PartitionId("00000000-0000-4000-8000-00000000bbbb")
+    assert source.reading(both.partition, Lsn(1), Lsn(1)) is not None
+    assert source.reading(gone, Lsn(1), Lsn(1)) is None

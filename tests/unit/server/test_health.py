@@ -450,3 +450,21 @@ def test_what_keeps_the_clusters_version_is_told_and_after_a_day_it_is_a_problem
     assert "version-held" not in [one.found.kind for one in watched.begun().look().problems]
     house.run(metadata.put_version(VersionNote(NEWEST, NEWEST, 7)))
     assert told() is None, "there is nothing to be raised to"
+
+
+def test_of_a_table_that_was_just_made_nothing_is_a_problem_before_nodes_have_told_who_leads_it() -> None:
+    watched = Watched()
+    fleet = watched.house.cluster.parts.fleet
+    metadata = watched.house.cluster.metadata
+    now_us = watched.house.env.clock.wall_us()
+    table = metadata.tables[watched.table.table_id]
+    metadata.tables[watched.table.table_id] = msgspec.structs.replace(table, created_at=now_us)
+
+    def parts() -> list[str]:
+        return [part.partition for part in watched.look().facts.partitions if part.table == table.name]
+
+    fleet._led.clear()
+    assert parts() == [table.partitions[0].partition_id], "its leader is known"
+    fleet._led.clear()
+    fleet.facts = lambda partition: []  # type: ignore[method-assign]
+    assert parts() == []

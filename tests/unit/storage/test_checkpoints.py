@@ -139,3 +139,13 @@ def test_a_checkpoint_of_a_tree_that_was_let_go_moves_nothing(bench: Bench) -> N
     replica.give_up_tree()
     bench.house.pass_time(1.0)
     assert replica.checkpoints.committed == before
+
+
+def test_a_replica_without_its_group_lets_go_of_nothing(bench: Bench) -> None:
+    """Its log was lost, or it waits for its tree: what it needs is not known."""
+    replica, kept = bench.replica, bench.kept_from
+    bench.archived_to(bench.seal())
+    group, replica.group = replica.group, None
+    replica.checkpoints.trim()
+    replica.group = group
+    assert bench.kept_from == kept

@@ -128,3 +128,15 @@ def test_two_files_are_two_reads_and_nothing_is_nothing() -> None:
     one, other = Counted(100), Counted(200)
     assert read_runs([DiskRun(one, 0, 100), DiskRun(other, 100, 100)]) == bytes(one.content.synced) + bytes(other.content.synced[100:])
     assert read_runs([]) == b""
+
+
+def test_a_part_of_what_is_found_damaged_only_now_has_no_place() -> None:
+    """The ends of what is asked for are measured record by record: here none can be."""
+    disk = MemoryDisk()
+    wal = filled(disk)
+    wal._reader.forget()
+    content = disk.files[next(iter(disk.files))]
+    for lsn in (4, 5, 6):
+        content.synced[content.synced.find(record(lsn).data) + 60] ^= 1
+    assert read(wal, 4, 5) is None
+    assert read(wal, 1, 3) == bytes_of(1, 3)
