@@ -8,7 +8,7 @@ from scrubjay.base.ids import NodeName
 from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.cut_histories import cuts_of
-from scrubjay.server.health import awaited, in_use, restoring
+from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
 from scrubjay.server.raising import version_report
 from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
@@ -25,7 +25,7 @@ def serves(control: Control, now_us: int) -> bool:
     for table in tables or [control.system]:
         for info in table.partitions:
             leader = control.fleet.leader(info.partition_id)
-            if leader is None and tables and awaited(control.fleet, table, info.partition_id, now_us):
+            if leader is None and tables and control.fleet.awaited(table, info.partition_id, now_us):
                 continue
             if leader is None or control.ports[leader.node].status().full:
                 return False

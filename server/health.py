@@ -60,7 +60,7 @@ from scrubjay.server.remembered import Remembered
 from scrubjay.server.ttl.walker import TtlWalker
 from scrubjay.server.windows import archived_table
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
-from scrubjay.storage.control.fleet import Fleet, copy_of
+from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.control.indexing.feeds import IndexFeeds
 from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
 
@@ -75,8 +75,6 @@ INDEX_LATE_US = 60_000_000
 """A global index that lacks what was changed so long ago is a problem."""
 MAKING_US = 60_000_000
 """A table that is being made for longer has a problem."""
-AWAITED_US = 5_000_000
-"""Nodes are asked once a second who leads what: by then of a new table they have told."""
 GONE = ("ArchiveGone", "BucketMissing")
 
 
@@ -347,7 +345,7 @@ class Health:
     ) -> list[PartitionHealth]:
         found = []
         for info in table.partitions:
-            if awaited(self._control.fleet, table, info.partition_id, now_us):
+            if self._control.fleet.awaited(table, info.partition_id, now_us):
                 continue
             members = self._control.fleet.counted(info)
             copies = [copy_of(node, known.get((node.name, info.partition_id))) for node, _ in members]
@@ -611,11 +609,6 @@ def _dropped(table: TableMeta) -> bool:
 def in_use(table: TableMeta, now_us: int) -> bool:
     """It is read and written, or should be by now: while a table is being made, every request for it has its answer."""
     return not _dropped(table) and (table.status != "CREATING" or now_us - table.created_at > MAKING_US)
-
-
-def awaited(fleet: Fleet, table: TableMeta, partition: PartitionId, now_us: int) -> bool:
-    """It was just made, and no node has told yet who leads it: that is up to a second old, and its requests have their answers meanwhile. One that was led is not awaited, however new it is."""
-    return now_us - table.created_at <= AWAITED_US and fleet.leader(partition) is None and not fleet.was_led(partition)
 
 
 def restoring(table: TableMeta) -> bool:

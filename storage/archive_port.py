@@ -164,9 +164,10 @@ class LogSource(Protocol):
         Raises Missing, Corrupt."""
         ...
 
-    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+    def read_at_once(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
         """Reads the records' bytes as they lie on this node's disk, in one piece and **unchecked**: for a thread, and for whoever knows their hash. None: they do not all lie there
-        whole; `read_raw` says what is wrong, as it does if the hash differs. Raises nothing; what it gives raises Corrupt, Exhausted."""
+        whole; `read_raw` says what is wrong, as it does if the hash differs. No record of a kind that is not known is among them: a replica stops before it, and seals nothing behind.
+        Both raise Corrupt, Missing, Exhausted, Unavailable."""
         ...
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:

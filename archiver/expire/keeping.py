@@ -11,7 +11,8 @@ from scrubjay.archiver.expire.locks import FOREVER, Extend, LockBook, needed_unt
 from scrubjay.archiver.expire.plan import PIN, Need, PartPlan, concerns
 from scrubjay.archiver.expire.report import LockOutcome
 from scrubjay.archiver.facts import Coverage
-from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, former_prefix, parse
+from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, parse
+from scrubjay.archiver.read.formers import former_names
 from scrubjay.archiver.read.names import PARALLEL, Names, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.replaced import replaced_by_packs
@@ -94,7 +95,7 @@ class LockKeeper:
         names = [
             build(IdentityKey(self._cluster)),
             *await list_all(self._store, epoch_prefix(self._cluster)),
-            *await list_all(self._store, former_prefix(self._cluster)),
+            *await former_names(self._store, self._cluster),
         ]
         await self._retain(self.outcome, (Extend(name, most_us) for name in names if book.until(name) < due_us))
         some = []

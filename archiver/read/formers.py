@@ -19,7 +19,7 @@ class FormersSeen:
         """All of them, rising. Raises as `formers`."""
         if self._found is None or await self._store.head(build(FormerKey(self._cluster, self._next))) is not None:
             self._found = await formers(self._store, self._cluster)
-        return self._found
+        return list(self._found)
 
     @property
     def _next(self) -> int:
@@ -28,5 +28,9 @@ class FormersSeen:
 
 async def formers(store: ObjectStore, cluster: str) -> list[Former]:
     """Every recovery of a lost quorum, rising: one request where there was none. Raises Unavailable, Corrupt (one cannot be read: whom it names is not known), Missing (listed and gone)."""
-    names = [name for name in await list_all(store, former_prefix(cluster)) if isinstance(parse(name), FormerKey)]
-    return [decode_former(await store.get(name), where=name) for name in names]
+    return [decode_former(await store.get(name), where=name) for name in await former_names(store, cluster)]
+
+
+async def former_names(store: ObjectStore, cluster: str) -> list[str]:
+    """Their keys, rising. Raises Unavailable."""
+    return [name for name in await list_all(store, former_prefix(cluster)) if isinstance(parse(name), FormerKey)]

@@ -14,18 +14,17 @@ from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
     EpochKey,
-    FormerKey,
     IdentityKey,
     IndexKey,
     build,
     closed_prefix,
-    former_prefix,
     index_prefix,
     parse,
 )
 from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.days import Days, read_day
 from scrubjay.archiver.read.epochs import closed_fault
+from scrubjay.archiver.read.formers import former_names
 from scrubjay.archiver.read.names import PARALLEL, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.verify.round import CHUNK, Round, Spent
@@ -67,9 +66,7 @@ class SmallObjects:
             expected = number + 1
         for name in names:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
-        formers = [
-            name for name in await list_all(self._round.store, former_prefix(self._round.cluster)) if isinstance(parse(name), FormerKey)
-        ]
+        formers = await former_names(self._round.store, self._round.cluster)
         for name in formers:
             await self._small(name, lambda data, name=name: decode_former(data, where=name))  # type: ignore[misc]
         await self._round.tell([key, *names, *formers])

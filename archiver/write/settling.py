@@ -79,8 +79,6 @@ class Settler:
         own = _Own(lambda: self._own(segment, age_us))
         if not leads:
             generation, bad = await self._placer.compare(segment, own.raw, refuted=refuted)
-            if own.let_go:
-                return None
             self._refute(segment, bad)
             if generation is not None:
                 self.status_now.compared += 1
@@ -135,16 +133,11 @@ class Settler:
     async def _at_once(self, segment: SealedSegment) -> bytes | None:
         """As `_own`, off the loop: record by record, three members of a segment of 8 MiB keep everybody waiting whom their process serves. None: not to be had so, which is
         nothing that can be said of the log; read record by record, it says what is wrong itself."""
-        reading = self._source.reading(segment.partition, segment.first, segment.last)
-        if reading is None:
-            return None
-
-        def proven() -> bytes | None:
-            raw = reading()
-            return raw if hashlib.sha256(raw).digest() == segment.raw_sha256 else None
-
         try:
-            return await self._env.tasks.blocking(proven)
+            read = self._source.read_at_once(segment.partition, segment.first, segment.last)
+            if read is None:
+                return None
+            return await self._env.tasks.blocking(lambda: raw if hashlib.sha256(raw := read()).digest() == segment.raw_sha256 else None)
         except ScrubjayError:
             return None
 

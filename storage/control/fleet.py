@@ -22,6 +22,8 @@ from scrubjay.storage.service_port import Copy
 
 LOOK_WAIT_S = 1.0
 """How long `look` waits for a node before it takes what that one told last."""
+AWAITED_US = 5_000_000
+"""Nodes are asked once a second who leads what: by then of a new table they have told."""
 TELL_WAIT_S = 5.0
 TELLS_MAX = 5
 """How often a node is told to host or forget a replica while no answer comes. A node that starts is told what to host anyhow."""
@@ -68,9 +70,10 @@ class Fleet:
             self._led.add(partition)
         return found
 
-    def was_led(self, partition: PartitionId) -> bool:
-        """In this process' life `leader` found one."""
-        return partition in self._led
+    def awaited(self, table: TableMeta, partition: PartitionId, now_us: int) -> bool:
+        """It was just made, and no node has told yet who leads it: that is up to a second old, and its requests have their answers meanwhile. One that was led as far as is known here is not
+        awaited, however new it is."""
+        return now_us - table.created_at <= AWAITED_US and self.leader(partition) is None and partition not in self._led
 
     def stated(self, table: TableMeta) -> dict[PartitionId, Lsn] | None:
         """Of each partition the LSN of the SCHEMA record from which on its log is as this definition of the table wants it (`storage.log.stated`); None while a leader has not

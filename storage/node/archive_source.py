@@ -82,9 +82,9 @@ class NodeLogSource:
                 at += 1
             yield b"".join(parts)
 
-    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
-        places = self._node.wal.places(partition, first, Lsn(last + 1)) if partition in self._node.members else None
-        return None if places is None else lambda: read_runs(places)
+    def read_at_once(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+        runs = self._node.wal.runs(partition, first, Lsn(last + 1)) if partition in self._node.members else None
+        return None if runs is None else lambda: read_runs(runs)
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self._node.peers.attest(self._replica(partition), first=first, last=last, said=said)

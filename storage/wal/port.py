@@ -166,8 +166,8 @@ class WalLog(Protocol):
         Raises Missing (trimmed or never there), Corrupt."""
         ...
 
-    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
-        """Where the log records [first, end) lie on the disk, in their order, for `read_runs`; None if some of them do not lie there whole: `read` says which, and why.
+    def runs(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
+        """Where the log records [first, end) lie on the disk, in their order, for `disk_runs.read_runs`; None if some of them do not lie there whole: `read` says which, and why.
         What may be trimmed meanwhile may be overwritten meanwhile."""
         ...
 

@@ -74,8 +74,10 @@ class Reader:
             at = stop
         return found
 
-    def places(self, state: LogState, first: int, end: int) -> list[DiskRun] | None:
-        """Where the records [first, end) lie on the disk; None if some do not lie there whole (trimmed, damaged, not written yet): `read` says which."""
+    def runs(self, state: LogState, first: int, end: int) -> list[DiskRun] | None:
+        """Where the records [first, end) lie on the disk; None if some do not lie there whole (trimmed, damaged, not written yet): `read` says which.
+
+        Of a body that is wanted in part, at the ends and where a log was cut, the records are read, and found damaged if they are. Raises as they do: Exhausted, Unavailable."""
         found: list[DiskRun] = []
         at = first
         for extent in state.extents.over(first, end):
@@ -90,6 +92,8 @@ class Reader:
                     records = self._records(body, body.base, body.base + body.count, cached=True)
                 except Corrupt:
                     return None
+                if len(records) < body.count:
+                    return None  # the others are damaged
                 sizes = [len(record.data) for record in records]
                 skipped = sum(sizes[: at - body.base])
                 length = sum(sizes[at - body.base : stop - body.base])

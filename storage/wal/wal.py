@@ -540,9 +540,9 @@ class Wal:
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30, cached: bool = True) -> list[Record]:
         return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes, cached=cached)
 
-    def places(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
+    def runs(self, partition: PartitionId, first: Lsn, end: Lsn) -> list[DiskRun] | None:
         """See WalLog."""
-        return self._reader.places(self._state(partition), first, end)
+        return self._reader.runs(self._state(partition), first, end)
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
         """See WalLog."""

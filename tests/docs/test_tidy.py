@@ -211,6 +211,21 @@ def test_no_file_is_too_long() -> None:
     assert long_files() == []
 
 
+KEPT_BYTES_MAX = 300_000
+BUILT = (".whl", ".tar.gz", ".zip", ".pyc", ".so")
+
+
+def not_ours(name: Path, size: int) -> bool:
+    """Something that was fetched or built here, and added with the rest."""
+    return size > KEPT_BYTES_MAX or name.name.endswith(BUILT)
+
+
+def test_nothing_is_kept_that_was_fetched_or_built() -> None:
+    assert [str(name) for name in files() if not_ours(name, (ROOT / name).stat().st_size)] == []
+    assert not_ours(Path("a-1.0-py3-none-any.whl"), 1)
+    assert not_ours(Path("docs/picture.png"), KEPT_BYTES_MAX + 1)
+
+
 def unfinished(name: Path, text: str) -> list[str]:
     """Marks of work left undone, and errors swallowed in silence."""
     found = [f"{name}: {word}" for word in re.findall(r"\b(TODO|FIXME|XXX|HACK)\b", text)]

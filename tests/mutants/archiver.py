@@ -558,8 +558,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "at-once-unproven",
         "archiver/write/settling.py",
-        "return raw if hashlib.sha256(raw).digest() == segment.raw_sha256 else None",
-        "return raw",
+        "lambda: raw if hashlib.sha256(raw := read()).digest() == segment.raw_sha256 else None",
+        "read",
         (
             "tests/unit/archiver/test_archive_agent.py::test_what_is_read_at_once_and_is_not_what_was_agreed_says_nothing_of_the_log[other bytes]",
         ),
@@ -567,15 +567,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "at-once-failure-is-the-logs",
         "archiver/write/settling.py",
-        "            return await self._env.tasks.blocking(proven)\n        except ScrubjayError:\n            return None\n",
-        "            return await self._env.tasks.blocking(proven)\n        except Unavailable:\n            return None\n",
+        "else None)\n        except ScrubjayError:\n            return None\n",
+        "else None)\n        except Missing:\n            return None\n",
         ("tests/unit/archiver/test_archive_agent.py::test_what_is_read_at_once_and_is_not_what_was_agreed_says_nothing_of_the_log[error]",),
     ),
     Mutant(
         "never-at-once",
         "archiver/write/settling.py",
-        "        if reading is None:\n            return None\n",
-        "        return None\n",
+        "            if read is None:\n                return None\n",
+        "            return None\n",
         ("tests/unit/archiver/test_archive_agent.py::test_a_log_that_can_be_read_at_once_is_not_read_record_by_record[True]",),
     ),
 ]

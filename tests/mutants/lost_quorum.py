@@ -208,7 +208,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "former-members-unlocked",
         "archiver/expire/keeping.py",
-        "            *await list_all(self._store, former_prefix(self._cluster)),\n",
+        "            *await former_names(self._store, self._cluster),\n",
         "",
         ("tests/unit/archiver/test_formers.py::test_their_locks_never_end",),
     ),

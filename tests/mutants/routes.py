@@ -185,7 +185,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-new-table-takes-routers-out",
         "server/cluster_status.py",
-        "            if leader is None and tables and awaited(control.fleet, table, info.partition_id, now_us):\n                continue\n",
+        "            if leader is None and tables and control.fleet.awaited(table, info.partition_id, now_us):\n                continue\n",
         "",
         (
             "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
@@ -193,18 +193,18 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a-leader-lost-early-is-awaited",
-        "server/health.py",
-        " and not fleet.was_led(partition)",
-        "",
+        "storage/control/fleet.py",
+        " and partition not in self._led\n",
+        "\n",
         (
             "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
         ),
     ),
     Mutant(
         "awaited-for-ever",
-        "server/health.py",
-        "    return now_us - table.created_at <= AWAITED_US and fleet",
-        "    return fleet",
+        "storage/control/fleet.py",
+        "now_us - table.created_at <= AWAITED_US and self.leader",
+        "self.leader",
         (
             "tests/unit/control/test_routers_alone.py::test_a_table_that_was_just_made_takes_no_router_out_of_service_before_it_has_heard_who_leads",
         ),

@@ -46,7 +46,7 @@ class FakeSource:
         self._listeners: list[Callable[[PartitionId], None]] = []
         self._after = after
         self.at_once: Callable[[int], Callable[[], bytes]] | None = None
-        """What `reading` answers, by the first LSN."""
+        """What `read_at_once` answers, by the first LSN."""
         self.auto_archived = True
 
     def partitions(self) -> list[PartitionId]:
@@ -75,7 +75,7 @@ class FakeSource:
             raise Missing("records are not in the WAL", what=partition, lsn=first)
         yield self.raw_of(segment, sample.raw(segment))
 
-    def reading(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
+    def read_at_once(self, partition: PartitionId, first: Lsn, last: Lsn) -> Callable[[], bytes] | None:
         return None if self.at_once is None else self.at_once(first)
 
     def hosted(self) -> list[PartitionId]:

@@ -10,8 +10,8 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.server.cluster_status import serves
 from scrubjay.server.control import Control
-from scrubjay.server.health import AWAITED_US
 from scrubjay.server.node import start_node
+from scrubjay.storage.control.fleet import AWAITED_US
 from tests.unit.control.test_following import Pair, spec, status
 
 ASKED_S = 40

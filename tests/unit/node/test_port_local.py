@@ -206,5 +206,5 @@ def test_a_tree_that_takes_the_place_of_another_at_the_same_lsn_is_told_anew() -
 def test_the_log_of_a_partition_that_was_forgotten_is_not_to_be_read_at_once() -> None:
     both = Both()
     source, gone = NodeLogSource(both.node), PartitionId("00000000-0000-4000-8000-00000000bbbb")
-    assert source.reading(both.partition, Lsn(1), Lsn(1)) is not None
-    assert source.reading(gone, Lsn(1), Lsn(1)) is None
+    assert source.read_at_once(both.partition, Lsn(1), Lsn(1)) is not None
+    assert source.read_at_once(gone, Lsn(1), Lsn(1)) is None

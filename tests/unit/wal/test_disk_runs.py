@@ -39,8 +39,8 @@ def filled(disk: MemoryDisk) -> Wal:
 
 
 def read(wal: Wal, first: int, last: int) -> bytes | None:
-    places = wal.places(P, Lsn(first), Lsn(last + 1))
-    return None if places is None else read_runs(places)
+    runs = wal.runs(P, Lsn(first), Lsn(last + 1))
+    return None if runs is None else read_runs(runs)
 
 
 def bytes_of(first: int, last: int) -> bytes:
@@ -54,7 +54,7 @@ def test_any_run_of_records_is_found_in_their_order_without_those_of_others() ->
             assert read(wal, first, last) == bytes_of(first, last)
 
 
-def test_what_is_not_all_there_has_no_places() -> None:
+def test_what_is_not_all_there_has_no_runs() -> None:
     disk = MemoryDisk()
     wal = filled(disk)
     assert read(wal, 1, 10) is None, "never written"
@@ -79,10 +79,10 @@ def test_a_damaged_record_has_no_place_until_it_is_repaired_and_lies_elsewhere_t
     assert (read(wal, 4, 6), read(wal, 1, 4), read(wal, 6, 9)) == (None, bytes_of(1, 4), bytes_of(6, 9))
     wal.repair(P, [record(5)])
     commit(wal)
-    places = wal.places(P, Lsn(1), Lsn(10))
-    assert places is not None
-    assert sorted(places, key=lambda place: place.offset) != places, "the copy was put behind all others"
-    assert read_runs(places) == bytes_of(1, 9)
+    runs = wal.runs(P, Lsn(1), Lsn(10))
+    assert runs is not None
+    assert sorted(runs, key=lambda run: run.offset) != runs, "the copy was put behind all others"
+    assert read_runs(runs) == bytes_of(1, 9)
 
 
 def test_what_rots_on_the_disk_is_read_as_it_lies_there_whatever_the_cache_says() -> None:
@@ -100,11 +100,11 @@ def test_what_rots_on_the_disk_is_read_as_it_lies_there_whatever_the_cache_says(
     ("gap", "reads"),
     [(0, 1), (GAP_BYTES, 1), (GAP_BYTES + 1, 3)],
 )
-def test_places_near_each_other_are_one_read(gap: int, reads: int) -> None:
+def test_runs_near_each_other_are_one_read(gap: int, reads: int) -> None:
     file = Counted(1 << 20)
-    places = [DiskRun(file, at * (1000 + gap), 1000) for at in range(3)]
+    runs = [DiskRun(file, at * (1000 + gap), 1000) for at in range(3)]
     whole = bytes(file.content.synced)
-    assert read_runs(places) == b"".join(whole[place.offset : place.offset + 1000] for place in places)
+    assert read_runs(runs) == b"".join(whole[run.offset : run.offset + 1000] for run in runs)
     assert len(file.asked) == reads
 
 
@@ -118,7 +118,7 @@ def test_a_read_takes_in_a_window_at_most_but_a_large_place_whole() -> None:
     assert file.asked == [(0, 2 * WINDOW_BYTES)]
 
 
-def test_places_that_lie_backwards_are_read_apart() -> None:
+def test_runs_that_lie_backwards_are_read_apart() -> None:
     file = Counted(1000)
     whole = bytes(file.content.synced)
     assert read_runs([DiskRun(file, 0, 10), DiskRun(file, 100, 10), DiskRun(file, 50, 10)]) == whole[:10] + whole[100:110] + whole[50:60]
@@ -140,3 +140,14 @@ def test_a_part_of_what_is_found_damaged_only_now_has_no_place() -> None:
         content.synced[content.synced.find(record(lsn).data) + 60] ^= 1
     assert read(wal, 4, 5) is None
     assert read(wal, 1, 3) == bytes_of(1, 3)
+
+
+def test_a_part_of_a_body_with_rot_in_it_has_no_runs() -> None:
+    """Where the part begins is told by the records in front of it, of which one cannot be read."""
+    disk = MemoryDisk()
+    wal = filled(disk)
+    content = disk.files[next(iter(disk.files))]
+    content.synced[content.synced.find(record(5).data) + 60] ^= 1
+    wal._reader.forget()
+    assert read(wal, 6, 9) is None
+    assert read(wal, 7, 9) == bytes_of(7, 9)

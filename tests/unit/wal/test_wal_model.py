@@ -112,10 +112,10 @@ class Model:
             assert self.wal.read(partition, Lsn(replica.first), Lsn(replica.last + 1)) == wanted
             first = self.draw.randint(replica.first, replica.last + 1)
             end = self.draw.randint(first, replica.last + 1)
-            places = self.wal.places(partition, Lsn(first), Lsn(end))
-            assert places is not None or self.wal.queued, "all of it lies on the disk"
-            if places is not None:
-                assert read_runs(places) == b"".join(one.data for one in wanted[first - replica.first : end - replica.first])
+            runs = self.wal.runs(partition, Lsn(first), Lsn(end))
+            assert runs is not None or self.wal.queued, "all of it lies on the disk"
+            if runs is not None:
+                assert read_runs(runs) == b"".join(one.data for one in wanted[first - replica.first : end - replica.first])
 
     def restart(self) -> None:
         self.commit()
