@@ -78,10 +78,9 @@ class Findings:
         """True if this fault was not known."""
         identity = _identity(finding)
         new = identity not in self._kept
+        # An object is written once: the second member that finds it bad, while a scrub runs, would have that scrub tell of it and the next one again.
         if not new and finding.object is not None:
-            finding = self._kept[
-                identity
-            ]  # it is written once: the second member that finds it bad, while a scrub runs, would have that scrub tell of it and the next one again
+            finding = self._kept[identity]
         self._kept[identity] = finding
         while len(self._kept) > KEPT_MAX:
             self._drop_one()
