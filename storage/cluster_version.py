@@ -36,6 +36,8 @@ GLOBAL_INDEXES = Feature("a global secondary index", STANDS_IN)
 TRANSACTIONS = Feature("a transaction", STANDS_IN)
 POLICIES = Feature("a resource policy", STANDS_IN)
 """The last five came with no flag of their own, in a release that told STANDS_IN."""
+POLICIES_OF_ATTRIBUTES = Feature("a resource policy with dynamodb:Attributes, dynamodb:FullTableScan or Bool", NUMBERED)
+"""A release before would take a condition on what it does not know for one on what no request has, and so hold an Allow that is narrowed by it for one that is not."""
 
 
 class Flags(Protocol):
@@ -51,6 +53,12 @@ class Flags(Protocol):
     def splits(self) -> bool: ...
     @property
     def stands_in(self) -> bool: ...
+
+
+def policy_feature(text: str) -> Feature:
+    """What a policy needs. text: of its document."""
+    lowered = text.lower()
+    return POLICIES_OF_ATTRIBUTES if any(one in lowered for one in ("dynamodb:attributes", "dynamodb:fulltablescan", "bool")) else POLICIES
 
 
 def said(told: Flags) -> int:

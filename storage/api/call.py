@@ -12,13 +12,13 @@ from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.base.times import utc_text
 from scrubjay.storage.api import errors, guard
 from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.shapes import Struct
 from scrubjay.storage.api.sigv4 import Signer
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.dropped import is_dropped
 from scrubjay.storage.items.errors import ItemError, SerializationError
-from scrubjay.storage.items.values import Item
 
 encode_json = msgspec.json.Encoder().encode
 Body = dict[str, Any]
@@ -180,21 +180,18 @@ class Call:
     def account(self) -> str:
         return self.api.account
 
-    def data_table(self, name: str, action: str, items: Sequence[Item] | None, *, index: str | None = None, within: str = "") -> TableMeta:
-        """The table for an item operation. action: what of it a policy would have to allow. items, index, within: as of `guard.item_context`. Raises ApiError: it does not exist, or cannot be read or
-        written now, or not by this caller."""
+    def data_table(self, name: str, action: str, touched: NamedItems) -> TableMeta:
+        """The table for an item operation. action: what of it a policy would have to allow. Raises ApiError: it does not exist, or cannot be read or written now, or not by this caller."""
         table = self.api.backend.table(self.api.table_name(name, self.operation))
         if table is None or table.status not in ("ACTIVE", "UPDATING") or (table.restore_of is not None and table.restore_of.in_progress):
             self.check_sure()
             if self.role is not None:
                 guard.check_absent(self, action, name if name.startswith("arn:") else self.api.table_arn(name))
             raise errors.resource_not_found()
-        if index is not None and not _reads(table, index):
+        if touched.index_name is not None and not _reads(table, touched.index_name):
             self.check_sure()
         if self.role is not None:
-            arn = self.api.table_arn(table.name)
-            context = guard.item_context(table, index, items, within)
-            guard.check(self, table, action, arn if index is None else f"{arn}/index/{index}", context=context)
+            guard.check_items(self, table, action, self.api.table_arn(table.name), touched)
         return table
 
     def check_policy(self, table: TableMeta) -> TableMeta:

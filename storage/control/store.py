@@ -23,7 +23,7 @@ from scrubjay.storage.catalogue import (
     index_table,
     index_tables,
 )
-from scrubjay.storage.cluster_version import EXPIRING, GLOBAL_INDEXES, POLICIES, STREAMS, TRANSACTIONS
+from scrubjay.storage.cluster_version import EXPIRING, GLOBAL_INDEXES, POLICIES, STREAMS, TRANSACTIONS, policy_feature
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
 from scrubjay.storage.control.change_reader import ChangeReader
@@ -115,7 +115,7 @@ class Store:
         if spec.global_indexes:  # UNSET is false
             self.version.need(GLOBAL_INDEXES)
         if spec.policy is not None:
-            self.version.need(POLICIES)
+            self.version.need(policy_feature(spec.policy.text))
         return await self.tables.create(spec)
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
@@ -145,7 +145,14 @@ class Store:
 
     async def set_policy(self, name: str, decide: Callable[[TableMeta], ResourcePolicy | None]) -> TableMeta:
         self.version.need(POLICIES)
-        return await self.tables.set_policy(name, decide)
+
+        def decided(table: TableMeta) -> ResourcePolicy | None:
+            policy = decide(table)
+            if policy is not None:
+                self.version.need(policy_feature(policy.text))
+            return policy
+
+        return await self.tables.set_policy(name, decided)
 
     async def delete_table(self, name: str) -> TableMeta:
         return await self.tables.delete(name)

@@ -15,6 +15,9 @@ _API = "tests/unit/api/test_resource_policies.py::"
 _DENIED = (_API + "test_a_deny_is_asked_by_every_operation_on_a_table",)
 _NOTHING_ELSE = (_API + "test_who_may_only_do_what_a_policy_allows_may_do_nothing_else",)
 _ITEMS = (_API + "test_items_by_their_partition_key",)
+_NAMES = (_API + "test_attributes_by_every_name_of_a_request",)
+_SHOWN = (_API + "test_what_is_shown_is_known_without_being_said",)
+_STATED = (_API + "test_items_that_statements_reach",)
 _KEPT = (_API + "test_a_policy_is_shown_as_it_is_kept_until_it_is_removed",)
 
 MUTANTS: list[Mutant] = [
@@ -60,8 +63,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "policy-reads-unguarded",
         _CALL,
-        "            guard.check(self, table, action, arn",
-        "            (lambda *_, **__: None)(self, table, action, arn",
+        "            guard.check_items(self, table, action,",
+        "            (lambda *_, **__: None)(self, table, action,",
         _DENIED,
     ),
     Mutant(
@@ -94,6 +97,66 @@ MUTANTS: list[Mutant] = [
         "tuple([_text(item, name) for item in items])",
         "tuple([_text(item, name) for item in items[:1]])",
         _ITEMS,
+    ),
+    Mutant("policy-expressions-unread", _GUARD, "    for one in touched.named:", "    for one in ():", _NAMES),
+    Mutant("policy-operands-unread", _GUARD, "(one.reads if isinstance(one, Update) else ())", "()", _NAMES),
+    Mutant("policy-items-unread", _GUARD, "[name for item in items or () for name in item]", "[]", _NAMES),
+    Mutant(
+        "policy-transactions-expressions-unread",
+        "storage/api/operations/transactions.py",
+        "NamedItems([action.item], action.named, within",
+        "NamedItems([action.item], (), within",
+        _NAMES,
+    ),
+    Mutant(
+        "policy-keys-unnamed",
+        _GUARD,
+        "[*attributes, *_key_attributes(table, touched.index_name)]",
+        "attributes",
+        (_API + "test_key_attributes_are_always_named",),
+    ),
+    Mutant("policy-everything-is-specific", _GUARD, "        specific = any(", "        specific = True or any(", _SHOWN),
+    Mutant(
+        "policy-failure-shows-unseen",
+        _GUARD,
+        'if call.input.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":',
+        "if False:",
+        _SHOWN,
+    ),
+    Mutant(
+        "policy-failure-of-a-part-shows-unseen",
+        "storage/api/operations/transactions.py",
+        'returns=("ALL_OLD",) if action.wants_item else ()',
+        "returns=()",
+        _SHOWN,
+    ),
+    Mutant(
+        "policy-returning-unseen",
+        "storage/api/operations/statement_run.py",
+        "(*(() if returning is None else (return_values_of(returning),)), *(",
+        "(*(",
+        _SHOWN,
+    ),
+    Mutant(
+        "policy-scan-of-a-statement-unseen",
+        _GUARD,
+        '("true" if items is None else "false",)',
+        '("false",)',
+        (_API + "test_a_statement_that_scans_is_denied_where_scans_are",),
+    ),
+    Mutant(
+        "policy-statement-reaches-nothing",
+        "storage/api/operations/statement_run.py",
+        "    return None if keys is None else [",
+        "    return [] if keys is None else [",
+        _STATED,
+    ),
+    Mutant(
+        "policy-statement-by-the-tables-key",
+        "storage/api/operations/statement_run.py",
+        "    if several is not None:\n        schema = KeySchema(several.hash",
+        "    if False:\n        schema = KeySchema(several.hash",
+        _STATED,
     ),
     Mutant(
         "policy-boss-locked-out",

@@ -31,7 +31,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "an-index-that-another-router-made-is-not-there",
         "storage/api/call.py",
-        "        if index is not None and not _reads(table, index):\n",
+        "        if touched.index_name is not None and not _reads(table, touched.index_name):\n",
         "        if False:\n",
         _CHANGED,
     ),

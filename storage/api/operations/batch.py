@@ -9,6 +9,7 @@ from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.item_collections import CollectionMetrics
 from scrubjay.storage.api.operations.items import check_index_keys_of, check_paths, encoded, refusal, shown, table_key
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
@@ -122,7 +123,7 @@ def batch_get_item(call: Call) -> None:
 
 
 def _resolved(call: Call, name: str, request: Body, keys: list[Item], projection: Projection | None) -> _Table:
-    meta = call.data_table(name, "BatchGetItem", keys)
+    meta = call.data_table(name, "BatchGetItem", NamedItems(keys, (projection,)))
     storage = [table_key(call, meta, key) for key in keys]
     if len(set(storage)) != len(storage):
         raise errors.validation(_DUPLICATES)
@@ -283,7 +284,8 @@ def _batch_write(call: Call) -> Iterator[None]:
     if len(requests) > limits.BATCH_WRITE_REQUESTS_MAX:
         raise errors.validation("Too many items requested for the BatchWriteItem call")
     tables = {
-        name: call.data_table(name, "BatchWriteItem", [one.item for one in requests if one.table == name]) for name in data["RequestItems"]
+        name: call.data_table(name, "BatchWriteItem", NamedItems([one.item for one in requests if one.table == name]))
+        for name in data["RequestItems"]
     }
     blind = data.get("ReturnConsumedCapacity", "NONE") == "NONE"
     commands = []

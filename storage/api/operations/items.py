@@ -9,6 +9,7 @@ from scrubjay.base.errors import Corrupt, ScrubjayError, from_code
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, consumed, read_units, stored_size
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.item_collections import CollectionMetrics
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import (
@@ -191,7 +192,7 @@ def get_item(call: Call) -> None:
             placeholders.check_all_used()
     except ItemError as error:
         raise worded(error, Layer.BARE, call.raw) from None
-    meta = call.data_table(data["TableName"], "GetItem", [key])
+    meta = call.data_table(data["TableName"], "GetItem", NamedItems([key], (projection,)))
     storage = table_key(call, meta, key)
     if projection is not None:
         check_paths(meta, None, None, projection)
@@ -369,7 +370,7 @@ def put_item(call: Call) -> None:
         placeholders = _maybe_placeholders(data)
         condition = condition_of(data, placeholders)
         _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"], "PutItem", [item])
+    meta = call.data_table(data["TableName"], "PutItem", NamedItems([item], (condition,)))
     try:
         check_item_keys(meta.key, item)
         check_index_keys_of(meta, item)
@@ -435,7 +436,7 @@ def delete_item(call: Call) -> None:
     placeholders = _maybe_placeholders(data)
     condition = condition_of(data, placeholders)
     _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"], "DeleteItem", [key])
+    meta = call.data_table(data["TableName"], "DeleteItem", NamedItems([key], (condition,)))
     storage = table_key(call, meta, key)
     if condition is not None:
         check_paths(meta, condition)
@@ -488,7 +489,7 @@ def update_item(call: Call) -> None:
     update = update_of(data, placeholders)
     condition = condition_of(data, placeholders)
     _finish_expressions(placeholders)
-    meta = call.data_table(data["TableName"], "UpdateItem", [key])
+    meta = call.data_table(data["TableName"], "UpdateItem", NamedItems([key], (update, condition)))
     if update is not None:
         check_update_keys(update, meta)
     storage = table_key(call, meta, key)

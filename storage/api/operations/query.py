@@ -8,6 +8,7 @@ from typing import Any
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.index_reads import IndexRead, index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
@@ -118,7 +119,7 @@ def query(call: Call) -> None:
     except ItemError as error:
         raise _key_condition_fault(call, error) or worded(error, Layer.BARE, call.raw) from None
     equal = {name: one.values[0] for name, one in conditions.items() if one.operator == "="}
-    meta = call.data_table(data["TableName"], "Query", [equal], index=data.get("IndexName"))
+    meta = call.data_table(data["TableName"], "Query", NamedItems([equal], (condition, projection), data.get("IndexName")))
     _run_query(call, meta, conditions, condition, projection, start_key)
 
 
@@ -144,7 +145,7 @@ def _key_condition_fault(call: Call, error: ItemError) -> ApiError | None:
         return errors.validation(f"Invalid KeyConditionExpression: {_ONE_EACH}")
     if error.message == WRONG_LENGTH:
         paths = parse_condition(text, placeholders_of(call.input), kind="KeyConditionExpression").paths
-        meta = call.data_table(call.input["TableName"], "Query", None, index=call.input.get("IndexName"))
+        meta = call.data_table(call.input["TableName"], "Query", NamedItems(None, index_name=call.input.get("IndexName")))
         return _too_many(len(dict.fromkeys(path[0] for path in paths)), meta.key)
     return None
 

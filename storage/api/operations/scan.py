@@ -9,6 +9,7 @@ from typing import Any
 
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.index_reads import index_read
 from scrubjay.storage.api.operations.items import check_paths
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
@@ -122,7 +123,7 @@ def scan(call: Call) -> None:
         placeholders.check_all_used()
     except ItemError as error:
         raise worded(error, Layer.OLDER, call.raw) from None
-    meta = call.data_table(data["TableName"], "Scan", [], index=data.get("IndexName"))
+    meta = call.data_table(data["TableName"], "Scan", NamedItems([], (condition, projection), data.get("IndexName")))
     view = index_read(call.api.backend, meta, data, condition, projection, by_key=False)
     segment, total = data.get("Segment", 0), data.get("TotalSegments", 1)
     start, end = segment_bounds(segment, total)

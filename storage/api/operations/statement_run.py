@@ -14,6 +14,7 @@ from scrubjay.storage.api import errors
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, read_units, stored_size
 from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.index_reads import IndexRead, check_filter, index_read
 from scrubjay.storage.api.operations.items import (
     check_index_keys_of,
@@ -125,13 +126,35 @@ def plan(call: Call, asked: Asked) -> Planned:
     raise bind.bare_refusal(statement.expression)
 
 
-def table_of_statement(
-    call: Call, asked: Asked, name: str, action: str, *, index: str | None = None, items: Sequence[Item] | None = None
-) -> TableMeta:
-    """action, index, items: as of `Call.data_table`. Raises ApiError."""
+def table_of_statement(call: Call, asked: Asked, name: str, action: str, touched: NamedItems) -> TableMeta:
+    """action, touched: as of `Call.data_table`. Raises ApiError."""
     if not name.startswith("arn:") and (not 3 <= len(name) <= 255 or _TABLE_NAME.fullmatch(name) is None):
         raise errors.validation(_BAD_TABLE_NAME)
-    return call.data_table(name, action, items, index=index, within=asked.within if asked.within == TRANSACTION else "")
+    return call.data_table(name, action, touched._replace(within=TRANSACTION) if asked.within == TRANSACTION else touched)
+
+
+def _read_keys(table: TableMeta, index: str | None, tree: Any) -> list[Item] | None:
+    """The partition keys that a WHERE pins, each as an item that has no more; None: it pins none, and whatever is there is read."""
+    schema = table.key
+    for local in table.local_indexes or ():
+        if local.name == index:
+            schema = KeySchema(schema.partition, local.sort)
+    several = _global_index(table, index)
+    if several is not None:
+        schema = KeySchema(several.hash[0], several.sort[0] if several.sort else None)
+    try:
+        keys = reach_of(tree, schema).keys
+    except ItemError:
+        return None  # told once it is known that this caller may ask
+    return None if keys is None else [{schema.partition.name: key.hash_value} for key in keys]
+
+
+def _written_key(table: TableMeta, tree: Any) -> list[Item] | None:
+    """As `_read_keys`, of the one item that a statement writes."""
+    try:
+        return [bind.split_key(tree, key_names(table.key))[0]]
+    except ItemError:
+        return None
 
 
 # --- reads -------------------------------------------------------------------------------------------------------------------------------
@@ -145,7 +168,8 @@ def _select(call: Call, asked: Asked, select: syntax.SelectSyntax, parameters: S
         clause, at = select.unsupported
         raise ItemError(f"Unsupported clause: {clause} at {at}")
     tree = None if select.where is None else bind.condition_of(select.where, parameters)
-    meta = table_of_statement(call, asked, name, "PartiQLSelect", index=index)
+    named = (None if tree is None else Condition(tree), columns)
+    meta = table_of_statement(call, asked, name, "PartiQLSelect", NamedItems(lambda table: _read_keys(table, index, tree), named, index))
     view = _index_read(call, asked, meta, index, tree, columns)
     schema = meta.key if view is None else view.schema
     assert isinstance(schema, KeySchema)
@@ -315,7 +339,7 @@ def _insert(call: Call, asked: Asked, insert: syntax.InsertSyntax, parameters: S
         raise ItemError("RETURNING is not supported in INSERT")
     item = item_of(insert.value, parameters)
     check_size(call, item)
-    meta = table_of_statement(call, asked, name, "PartiQLInsert", items=[item])
+    meta = table_of_statement(call, asked, name, "PartiQLInsert", NamedItems([item], returns=("ALL_OLD",) if asked.shows_old else ()))
     for attribute in key_attributes(meta.key):
         if attribute.name not in item:
             raise ItemError(f"Key attribute should be present in the item: Key {attribute.name}")
@@ -331,7 +355,9 @@ def _update(call: Call, asked: Asked, statement: syntax.UpdateSyntax, parameters
     name = bind.written_table_of(statement.target)
     _check_returning(asked, statement.returning)
     update = bind.update_of(statement, parameters)
-    key, rest, meta, storage = target(call, asked, name, "PartiQLUpdate", statement.where, parameters)
+    key, rest, meta, storage = target(
+        call, asked, name, "PartiQLUpdate", statement.where, parameters, update=update, returning=statement.returning
+    )
     check_update_keys(update, meta)
     condition = Condition(And((_exists(meta.key, "attribute_exists"), *rest)))
     check_paths(meta, condition, update)
@@ -346,7 +372,7 @@ def _delete(call: Call, asked: Asked, statement: syntax.DeleteSyntax, parameters
     _check_returning(asked, returning)
     if returning is not None and not (returning.all and not returning.new):
         raise ItemError(f"Invalid returning clause: RETURNING {returning.text}. Only RETURNING ALL OLD * is allowed in DELETE statements.")
-    key, rest, meta, storage = target(call, asked, name, "PartiQLDelete", statement.where, parameters)
+    key, rest, meta, storage = target(call, asked, name, "PartiQLDelete", statement.where, parameters, returning=returning)
     condition = None
     if rest:
         # an item that is not there is deleted already, whatever is demanded of it
@@ -362,11 +388,21 @@ def _check_returning(asked: Asked, returning: syntax.Returning | None) -> None:
 
 
 def target(
-    call: Call, asked: Asked, name: str, action: str, where: Any, parameters: Sequence[Value]
+    call: Call,
+    asked: Asked,
+    name: str,
+    action: str,
+    where: Any,
+    parameters: Sequence[Value],
+    *,
+    update: Update | None = None,
+    returning: syntax.Returning | None = None,
 ) -> tuple[Item, list[Any], TableMeta, bytes]:
-    """Of a write: the key, what else is demanded of the item, the table, and the storage key. action: as of `table_of_statement`. Raises ApiError, ItemError."""
+    """Of a write: the key, what else is demanded of the item, the table, and the storage key. action: as of `table_of_statement`. update: what it changes. Raises ApiError, ItemError."""
     tree = None if where is None else bind.condition_of(where, parameters)
-    meta = table_of_statement(call, asked, name, action)
+    named = (update, None if tree is None else Condition(tree))
+    returns = (*(() if returning is None else (return_values_of(returning),)), *(("ALL_OLD",) if asked.shows_old else ()))
+    meta = table_of_statement(call, asked, name, action, NamedItems(lambda table: _written_key(table, tree), named, returns=returns))
     key, rest = bind.split_key(tree, key_names(meta.key))
     for attribute in key_attributes(meta.key):
         check_key_type(attribute.name, attribute.type, key[attribute.name])
@@ -421,8 +457,9 @@ class _Write:
         return Ran(self._name, [] if item is None else [item], consumed, traces)
 
     def _wanted(self) -> str:
-        """RETURNING as the ReturnValues it is."""
-        returning = self._returning
-        if returning is None:
-            return "NONE"
-        return f"{'ALL' if returning.all else 'UPDATED'}_{'NEW' if returning.new else 'OLD'}"
+        return "NONE" if self._returning is None else return_values_of(self._returning)
+
+
+def return_values_of(returning: syntax.Returning) -> str:
+    """RETURNING as the ReturnValues it is."""
+    return f"{'ALL' if returning.all else 'UPDATED'}_{'NEW' if returning.new else 'OLD'}"

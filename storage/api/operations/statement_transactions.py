@@ -81,7 +81,7 @@ def _step(call: Call, one: Body) -> _Step:
     parsed = parse(text)
     if isinstance(parsed.statement, syntax.ExistsSyntax):
         return _check(call, parsed, parsed.statement.select, given, wants_item=wants_item)
-    planned = plan(call, Asked(text, given, consistent=True, within=TRANSACTION))
+    planned = plan(call, Asked(text, given, consistent=True, shows_old=wants_item, within=TRANSACTION))
     step = _Step(planned.table, planned.meta, planned.command, wants_item=wants_item, read=planned if planned.reads else None)
     step.inserts = planned.inserts
     return step
@@ -95,7 +95,9 @@ def _check(call: Call, parsed: syntax.Parsed, select: syntax.SelectSyntax, given
     if index is not None or select.order or select.unsupported is not None:
         raise ItemError(_EXISTS)
     try:
-        key, rest, meta, storage = target(call, Asked("", within=TRANSACTION), name, "ConditionCheckItem", select.where, parameters)
+        key, rest, meta, storage = target(
+            call, Asked("", shows_old=wants_item, within=TRANSACTION), name, "ConditionCheckItem", select.where, parameters
+        )
     except ItemError as error:
         raise ItemError(_EXISTS if error.message == bind.NO_KEY else error.message) from None
     if not rest:

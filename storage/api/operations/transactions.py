@@ -12,6 +12,7 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import Consumed, read_units, stored_size, write_units
+from scrubjay.storage.api.guard import NamedItems
 from scrubjay.storage.api.item_collections import CollectionMetrics
 from scrubjay.storage.api.operations.items import check_index_keys_of, check_paths, check_update_keys, encoded, shown
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
@@ -41,7 +42,9 @@ from scrubjay.storage.commands.values import (
 )
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import Condition
 from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.expressions.update import Update
 from scrubjay.storage.items.keys import check_item_keys, check_key, key_item, storage_key
 from scrubjay.storage.items.local_index import COLLECTION_FULL
 from scrubjay.storage.items.size import check_item_size, item_size
@@ -187,12 +190,19 @@ _PERMISSIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"
 
 
 class _Action:
-    """One action, read. item: it, or its key. make: the command, once the table is known; raises ItemError, ApiError."""
+    """One action, read. item: it, or its key. named: its expressions. make: the command, once the table is known; raises ItemError, ApiError."""
 
-    __slots__ = ("body", "item", "kind", "make")
+    __slots__ = ("body", "item", "kind", "make", "named")
 
-    def __init__(self, kind: str, body: Body, item: Item, make: Callable[[TableMeta], TransactedCommand]) -> None:
-        self.kind, self.body, self.item, self.make = kind, body, item, make
+    def __init__(
+        self,
+        kind: str,
+        body: Body,
+        item: Item,
+        named: tuple[Update | Condition | None, ...],
+        make: Callable[[TableMeta], TransactedCommand],
+    ) -> None:
+        self.kind, self.body, self.item, self.named, self.make = kind, body, item, named, make
 
     @property
     def wants_item(self) -> bool:
@@ -234,7 +244,7 @@ def _action(entry: Body) -> _Action:
         assert condition is not None
         return CheckCommand(key, key_bytes, condition)
 
-    return _Action(kind, body, item, make)
+    return _Action(kind, body, item, (update, condition), make)
 
 
 async def transact_write_items(call: Call) -> None:
@@ -248,7 +258,11 @@ async def transact_write_items(call: Call) -> None:
     tables: dict[str, TableMeta] = {}
     for action in actions:
         name = action.body["TableName"]
-        tables[name] = call.data_table(name, _PERMISSIONS[action.kind], [action.item], within=call.operation)
+        tables[name] = call.data_table(
+            name,
+            _PERMISSIONS[action.kind],
+            NamedItems([action.item], action.named, within=call.operation, returns=("ALL_OLD",) if action.wants_item else ()),
+        )
     parts = _parts(actions, tables)
     if (
         sum(len(part.command.item) for part in parts if isinstance(part.command, PutCommand)) > limits.TRANSACT_BYTES_MAX
@@ -386,7 +400,10 @@ async def transact_get_items(call: Call) -> None:
             gets.append((get, key, projection))
     except ItemError as error:
         raise worded(error, Layer.BARE, call.raw) from None
-    tables = {get["TableName"]: call.data_table(get["TableName"], "GetItem", [key], within=call.operation) for get, key, _ in gets}
+    tables = {
+        get["TableName"]: call.data_table(get["TableName"], "GetItem", NamedItems([key], (projection,), within=call.operation))
+        for get, key, projection in gets
+    }
     keys = _keys(gets, tables)
     found, sizes = await read_together(call, keys)
     body: Body = {

@@ -20,10 +20,14 @@ UNKNOWN = None
 
 Values = tuple[str, ...] | None
 EVERYONE = "*"
+ATTRIBUTES = "dynamodb:Attributes"
+FULL_TABLE_SCAN = "dynamodb:FullTableScan"
 LEADING_KEYS = "dynamodb:LeadingKeys"
 CONDITION_KEYS = {
     name.lower(): name
     for name in (
+        ATTRIBUTES,
+        FULL_TABLE_SCAN,
         LEADING_KEYS,
         "dynamodb:EnclosingOperation",
         "dynamodb:ReturnConsumedCapacity",
@@ -202,6 +206,7 @@ OPERATORS = {
     "ArnNotEquals": Operator("like", negated=True),
     "ArnLike": Operator("like"),
     "ArnNotLike": Operator("like", negated=True),
+    "Bool": Operator("equals_ignoring_case"),
     "Null": Operator("null"),
 }
 

@@ -132,7 +132,7 @@ NOBODY = "One or more parameter values were invalid: Invalid principal in policy
         (one(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), BAD + "The condition operator IpAddress is not supported"),
         (one(Condition={"ForSome:StringLike": {"aws:username": "a"}}), BAD + "The condition operator ForSome:StringLike is not supported"),
         (one(Condition={"ForAllValues:Null": {"aws:username": "true"}}), BAD + "The condition operator ForAllValues:Null is not supported"),
-        (one(Condition={"StringEquals": {"dynamodb:Attributes": "a"}}), BAD + "The condition key dynamodb:Attributes is not supported"),
+        (one(Condition={"StringEquals": {"dynamodb:Nothing": "a"}}), BAD + "The condition key dynamodb:Nothing is not supported"),
         (one(Condition={"StringEquals": {"aws:username": "${aws:userid}"}}), BAD + "The policy variable ${aws:userid} is not supported"),
         (one(Resource=f"{TABLE}/index/${{aws:userid}}"), BAD + "The policy variable ${aws:userid} is not supported"),
         (

@@ -358,10 +358,193 @@ def test_items_by_their_partition_key(office: Office) -> None:
         values = {":g": {"N": number}}
         asked = {"TableName": "tab", "IndexName": "by-g", "KeyConditionExpression": "g = :g", "ExpressionAttributeValues": values}
         assert done("Query", asked) is expected
-    # which items a statement reads or writes is not known: it is denied
-    office.attach(policy(statement("Deny", "clerk", "dynamodb:Parti*", Condition={"StringEquals": {"dynamodb:LeadingKeys": "other"}})))
-    assert office.refusal("clerk", "ExecuteStatement", {"Statement": "SELECT * FROM tab WHERE pk = 'ann'"})[0] == "AccessDeniedException"
-    assert office.refusal("clerk", "ExecuteStatement", {"Statement": "INSERT INTO tab VALUE {'pk': 'mine'}"})[0] == ""
+
+
+def test_items_that_statements_reach(office: Office) -> None:
+    """By the WHERE, in every alternative of it. One that pins no key, or is none, may reach any: it is not allowed, and denied."""
+    own = {"Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["mine", "5"]}}}
+    others = {"Condition": {"StringEquals": {"dynamodb:LeadingKeys": "other"}}}
+    office.attach(policy(statement("Allow", "guest", "dynamodb:Parti*", **own), statement("Deny", "clerk", "dynamodb:Parti*", **others)))
+    for text, allowed, not_denied in (
+        ("SELECT * FROM tab WHERE pk = 'mine'", True, True),
+        ("SELECT * FROM tab WHERE pk IN ['mine', 'ann']", False, True),
+        ("SELECT * FROM tab WHERE pk = 'mine' OR pk = 'other'", False, False),
+        ("SELECT * FROM tab WHERE g = 5", False, False),
+        ("SELECT * FROM tab", False, False),
+        ('SELECT * FROM "tab"."by-g" WHERE g = 5', True, True),
+        ('SELECT * FROM "tab"."by-g" WHERE g = 6', False, True),
+        ("INSERT INTO tab VALUE {'pk': 'mine'}", True, True),
+        ("UPDATE tab SET a = 1 WHERE pk = 'mine'", True, True),
+        ("UPDATE tab SET a = 1 WHERE pk = 'other'", False, False),
+        ("UPDATE tab SET a = 1 WHERE a = 1", False, False),
+        ("DELETE FROM tab WHERE pk = 'mine'", True, True),
+        ("DELETE FROM tab WHERE pk = 'other'", False, False),
+    ):
+        if text.startswith("INSERT"):
+            office.boss.delete_item(TableName="tab", Key={"pk": {"S": "mine"}})
+        name, message = office.refusal("guest", "ExecuteStatement", {"Statement": text})
+        assert (name == "", name in ("", "AccessDeniedException")) == (allowed, True), (text, message)
+        if text.startswith("INSERT"):
+            office.boss.delete_item(TableName="tab", Key={"pk": {"S": "mine"}})
+        name, message = office.refusal("clerk", "ExecuteStatement", {"Statement": text})
+        # who is not denied may find that there is nothing to update, or no key to do it by
+        assert (name != "AccessDeniedException") is not_denied, (text, message)
+        if text.startswith("DELETE"):
+            continue
+        office.boss.put_item(TableName="tab", Item={"pk": {"S": "mine"}})
+
+
+def test_a_statement_that_scans_is_denied_where_scans_are(office: Office) -> None:
+    office.attach(policy(statement("Deny", "clerk", "dynamodb:PartiQLSelect", Condition={"Bool": {"dynamodb:FullTableScan": ["true"]}})))
+    for text, expected in (
+        ("SELECT * FROM tab", True),
+        ("SELECT * FROM tab WHERE g = 1", True),
+        ("SELECT * FROM tab WHERE pk = 'a'", False),
+    ):
+        assert (office.refusal("clerk", "ExecuteStatement", {"Statement": text})[0] == "AccessDeniedException") is expected
+
+
+EVERY_NAME = [
+    ("PutItem", {"Item": {"HIDDEN": {"S": "1"}}}),
+    ("PutItem", {"Item": {}, "ConditionExpression": "attribute_not_exists(HIDDEN)"}),
+    ("PutItem", {"Item": {}, "Expected": {"HIDDEN": {"Exists": False}}}),
+    ("GetItem", {"ProjectionExpression": "pk, #x.y[0]", "ExpressionAttributeNames": {"#x": "HIDDEN"}}),
+    ("GetItem", {"AttributesToGet": ["HIDDEN"]}),
+    ("DeleteItem", {"ConditionExpression": "NOT size(HIDDEN) > :n", "ExpressionAttributeValues": {":n": {"N": "1"}}}),
+    ("UpdateItem", {"UpdateExpression": "SET HIDDEN = :n", "ExpressionAttributeValues": {":n": {"N": "1"}}}),
+    ("UpdateItem", {"UpdateExpression": "SET a = if_not_exists(HIDDEN, :n)", "ExpressionAttributeValues": {":n": {"N": "1"}}}),
+    ("UpdateItem", {"UpdateExpression": "REMOVE HIDDEN[1]"}),
+    ("UpdateItem", {"AttributeUpdates": {"HIDDEN": {"Action": "DELETE"}}}),
+    ("UpdateItem", {"UpdateExpression": "REMOVE a", "ConditionExpression": "a = HIDDEN"}),
+    ("Query", {"FilterExpression": "HIDDEN = :p"}),
+    ("Query", {"ProjectionExpression": "HIDDEN"}),
+    ("Scan", {"FilterExpression": "attribute_exists(HIDDEN)"}),
+    ("Scan", {"ScanFilter": {"HIDDEN": {"ComparisonOperator": "NOT_NULL"}}}),
+    ("Scan", {"AttributesToGet": ["HIDDEN"]}),
+    ("BatchGetItem", {"ProjectionExpression": "HIDDEN"}),
+    ("BatchWriteItem", {"Item": {"HIDDEN": {"S": "1"}}}),
+    ("TransactGetItems", {"ProjectionExpression": "HIDDEN"}),
+    ("Put", {"Item": {"HIDDEN": {"S": "1"}}}),
+    ("Update", {"UpdateExpression": "REMOVE HIDDEN"}),
+    ("Delete", {"ConditionExpression": "attribute_not_exists(HIDDEN)"}),
+    ("ConditionCheck", {"ConditionExpression": "attribute_not_exists(HIDDEN)"}),
+    ("SELECT HIDDEN FROM tab WHERE pk = 'at'", {}),
+    ("SELECT a FROM tab WHERE HIDDEN = 1", {}),
+    ("SELECT a FROM tab WHERE pk = 'at' AND HIDDEN[0].y = 1", {}),
+    ("INSERT INTO tab VALUE {'pk': 'new', 'HIDDEN': 1}", {}),
+    ("UPDATE tab SET HIDDEN = 1 WHERE pk = 'at'", {}),
+    ("UPDATE tab SET a = HIDDEN WHERE pk = 'at'", {}),
+    ("UPDATE tab REMOVE a WHERE pk = 'at' AND HIDDEN = 1", {}),
+    ("DELETE FROM tab WHERE pk = 'at' AND HIDDEN = 1", {}),
+    ("EXISTS(SELECT * FROM tab WHERE pk = 'at' AND HIDDEN IS MISSING)", {}),
+]
+"""Each operation, or part of one, with every place in which it may name an attribute: HIDDEN."""
+
+
+def naming(operation: str, members: dict[str, Any], *, name: str) -> tuple[str, dict[str, Any]]:
+    """The request, with `name` for HIDDEN."""
+    operation, members = json.loads(json.dumps([operation, members]).replace("HIDDEN", name))
+    key = {"pk": {"S": "at"}}
+    if " " in operation:
+        if operation.startswith("EXISTS"):
+            return "ExecuteTransaction", {"TransactStatements": [{"Statement": operation}]}
+        return "ExecuteStatement", {"Statement": operation}
+    whole = {"Item": {**key, **members.pop("Item")}} if "Item" in members else {"Key": key}
+    if operation == "BatchGetItem":
+        return operation, {"RequestItems": {"tab": {"Keys": [key], **members}}}
+    if operation == "BatchWriteItem":
+        return operation, {"RequestItems": {"tab": [{"PutRequest": whole}]}}
+    if operation == "TransactGetItems":
+        return operation, {"TransactItems": [{"Get": {"TableName": "tab", "Key": key, **members}}]}
+    if operation in ("Put", "Update", "Delete", "ConditionCheck"):
+        return "TransactWriteItems", {"TransactItems": [{operation: {"TableName": "tab", **whole, **members}}]}
+    if operation == "Query":
+        members = {**members, "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "at"}}}
+        return operation, {"TableName": "tab", **members}
+    return operation, {"TableName": "tab", **({} if operation == "Scan" else whole), **members}
+
+
+@pytest.mark.parametrize(("operation", "members"), EVERY_NAME, ids=[f"{one}-{json.dumps(two)}" for one, two in EVERY_NAME])
+def test_attributes_by_every_name_of_a_request(office: Office, operation: str, members: dict[str, Any]) -> None:
+    """Whatever an attribute is named for, an Allow that does not list it does not hold, and a Deny that does applies."""
+    listed = {"Condition": {"ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "a", "b"]}}}
+    hidden = {"Condition": {"ForAnyValue:StringEquals": {"dynamodb:Attributes": ["x"]}}}
+    office.attach(policy(statement("Allow", "guest", **listed), statement("Deny", "clerk", **hidden)))
+    asked, body = naming(operation, members, name="x")
+    for user in ("guest", "clerk"):
+        office.boss.put_item(TableName="tab", Item={"pk": {"S": "at"}})
+        assert office.refusal(user, asked, body)[0] == "AccessDeniedException"
+    asked, body = naming(operation, members, name="b")
+    for user in ("guest", "clerk"):
+        office.boss.put_item(TableName="tab", Item={"pk": {"S": "at"}})
+        office.boss.delete_item(TableName="tab", Key={"pk": {"S": "new"}})
+        assert "AccessDenied" not in office.refusal(user, asked, body)[0]
+
+
+def test_key_attributes_are_always_named(office: Office) -> None:
+    """Those of the table, and of the index that is read: nothing is reached without them."""
+    for listed, on_table, on_index in ((["a"], False, False), (["a", "pk"], True, False), (["a", "pk", "g"], True, True)):
+        office.attach(policy(statement("Allow", "guest", Condition={"ForAllValues:StringEquals": {"dynamodb:Attributes": listed}})))
+        asked = {"TableName": "tab", "ProjectionExpression": "a"}
+        assert (office.refusal("guest", "Scan", asked)[0] == "") is on_table
+        assert (office.refusal("guest", "Scan", {**asked, "IndexName": "by-g"})[0] == "") is on_index
+
+
+def test_what_is_shown_is_known_without_being_said(office: Office) -> None:
+    """A read that projects nothing shows everything, of an index all that it has; a write shows what its ReturnValues say, or what it wants if its condition fails."""
+    narrow = {
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES", "dynamodb:ReturnValues": ["NONE", "UPDATED_OLD", "UPDATED_NEW"]}
+    }
+    office.attach(policy(statement("Allow", "guest", Condition=narrow)))
+    key = {"pk": {"S": "ann"}}
+    for operation, body in (
+        ("GetItem", {"TableName": "tab", "Key": key}),
+        ("Scan", {"TableName": "tab"}),
+        ("Scan", {"TableName": "tab", "IndexName": "by-g"}),
+        ("Query", {"TableName": "tab", "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": key["pk"]}}),
+        ("BatchGetItem", {"RequestItems": {"tab": {"Keys": [key]}}}),
+        ("TransactGetItems", {"TransactItems": [{"Get": {"TableName": "tab", "Key": key}}]}),
+        ("ExecuteStatement", {"Statement": "SELECT * FROM tab WHERE pk = 'ann'"}),
+        ("Scan", {"TableName": "tab", "Select": "COUNT"}),
+        ("PutItem", {"TableName": "tab", "Item": key, "ReturnValues": "ALL_OLD"}),
+        ("UpdateItem", {"TableName": "tab", "Key": key, "ReturnValues": "ALL_NEW"}),
+        (
+            "DeleteItem",
+            {"TableName": "tab", "Key": key, "ConditionExpression": "a = pk", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"},
+        ),
+        (
+            "TransactWriteItems",
+            {
+                "TransactItems": [
+                    {
+                        "ConditionCheck": {
+                            "TableName": "tab",
+                            "Key": key,
+                            "ConditionExpression": "a = pk",
+                            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                        }
+                    }
+                ]
+            },
+        ),
+        ("ExecuteStatement", {"Statement": "UPDATE tab SET a = 1 WHERE pk = 'ann' RETURNING ALL NEW *"}),
+        ("ExecuteStatement", {"Statement": "DELETE FROM tab WHERE pk = 'ann' RETURNING ALL OLD *"}),
+        (
+            "ExecuteStatement",
+            {"Statement": "UPDATE tab SET a = 1 WHERE pk = 'ann' AND a = 7", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"},
+        ),
+        ("ExecuteStatement", {"Statement": "INSERT INTO tab VALUE {'pk': 'ann'}", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}),
+    ):
+        assert office.refusal("guest", operation, body)[0] == "AccessDeniedException", body
+    for operation, body in (
+        ("GetItem", {"TableName": "tab", "Key": key, "ProjectionExpression": "g"}),
+        ("Scan", {"TableName": "tab", "AttributesToGet": ["g"]}),
+        ("ExecuteStatement", {"Statement": "SELECT g FROM tab WHERE pk = 'ann'"}),
+        ("UpdateItem", {"TableName": "tab", "Key": key, "ReturnValues": "UPDATED_NEW"}),
+        ("PutItem", {"TableName": "tab", "Item": key}),
+        ("ExecuteStatement", {"Statement": "UPDATE tab SET a = 1 WHERE pk = 'ann' RETURNING MODIFIED NEW *"}),
+    ):
+        assert office.refusal("guest", operation, body) == ("", ""), body
 
 
 def test_an_index_is_a_resource_of_its_own(office: Office) -> None:

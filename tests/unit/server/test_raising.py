@@ -323,6 +323,20 @@ def test_what_the_api_turns_on_is_refused_while_a_node_cannot_read_it() -> None:
             house.run(ask())
     house.run(store.create_table(spec))
     house.put(table, 1, 1)
+    # a policy that a release of that time would take for a wider one
+    server.can = STANDS_IN
+    house.cluster.metadata.version = VersionNote(STANDS_IN)
+    house.pass_time(1)
+    for key in ("dynamodb:attributes", "dynamodb:FullTableScan"):
+        narrowed = ResourcePolicy(f'{{"Condition": {{"ForAllValues:StringEquals": {{"{key}": "a"}}}}}}', 1)
+        asked: list[Callable[[], Any]] = [
+            lambda narrowed=narrowed: store.set_policy("table", lambda _: narrowed),
+            lambda narrowed=narrowed: store.create_table(msgspec.structs.replace(spec, name="other", policy=narrowed)),
+        ]
+        for ask in asked:
+            with pytest.raises(Unavailable, match="needs version 6 of the cluster, it has 5"):
+                house.run(ask())
+    assert house.run(store.set_policy("table", lambda _: ResourcePolicy("{}", 1))).policies
     server.can = NEWEST
     house.pass_time(1)
     assert house.run(store.create_table(msgspec.structs.replace(streamed, name="streamed"))).streams
