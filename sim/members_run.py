@@ -50,6 +50,8 @@ class MembersRun(ConsensusRun):
         self._minted = dict.fromkeys(self._names, 1)
         self.dead: set[tuple[PartitionId, Member]] = set()
         self._unowned: dict[tuple[PartitionId, Member], int] = {}
+        self._unheard: dict[tuple[NodeName, PartitionId], GroupCopy] = {}
+        """The copy that a node was last told to make and has not made yet: its process stands still."""
 
     def run(self) -> ConsensusResult:
         self._later()
@@ -140,14 +142,28 @@ class MembersRun(ConsensusRun):
         if (before := self._copies[host.name].get(partition)) is not None:
             self.dead.add((partition, before.member))
         if host.process is None:
+            self._unheard.pop((host.name, partition), None)
             self._copies[host.name][partition] = copy
-        else:
-            host.life.run(lambda: host.process.host_copy(partition, copy))
+            return
+
+        def hears() -> None:
+            if self._unheard.get((host.name, partition)) is copy:
+                del self._unheard[host.name, partition]
+            host.process.host_copy(partition, copy)
+
+        self._unheard[host.name, partition] = copy
+        host.life.run(hears)
+
+    def _build(self, host: WorldHost, number: int) -> GroupNode:
+        """What its process was told while it stood still, and did not live to do, the catalogue tells the next one."""
+        for at in [at for at in self._unheard if at[0] == host.name]:
+            self._copies[host.name][at[1]] = self._unheard.pop(at)
+        return super()._build(host, number)
 
     def _drop_gone(self, partition: PartitionId, leader: GroupReplica) -> None:
-        """Nodes are told to drop the copies of members that what is chosen calls gone."""
+        """Nodes are told to drop the copies of members that what is chosen calls gone; not one whose place another one takes as soon as its process goes on."""
         for host in self.world.hosts.values():
-            copy = self._copies[host.name].get(partition)
+            copy = self._copies[host.name].get(partition) if (host.name, partition) not in self._unheard else None
             if copy is not None and leader.group.members_chosen.configuration.gone(copy.member) and self._operator.chance(0.3):
                 if host.process is None:
                     del self._copies[host.name][partition]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.catalogue import Mutant
 
 _TEST = "tests/unit/consensus/test_membership.py::"
+_UNHEARD = "tests/sim/test_members_profile.py::test_a_copy_that_a_node_is_told_to_make_while_its_process_stands_still_is_made"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -153,5 +154,19 @@ MUTANTS: list[Mutant] = [
         "kind not in _KINDS or vote not in _VOTES or ",
         "",
         (_TEST + "test_a_payload_that_is_malformed_or_of_a_later_version_is_refused",),
+    ),
+    Mutant(
+        "simulated-orders-die-with-a-process",
+        "sim/members_run.py",
+        "            self._copies[host.name][at[1]] = self._unheard.pop(at)\n",
+        "            self._unheard.pop(at)\n",
+        (_UNHEARD,),
+    ),
+    Mutant(
+        "simulated-copies-are-dropped-before-they-are-made",
+        "sim/members_run.py",
+        " if (host.name, partition) not in self._unheard else None",
+        "",
+        (_UNHEARD,),
     ),
 ]

@@ -13,6 +13,7 @@ from scrubjay.cli import main
 from scrubjay.config import load
 from scrubjay.config_cluster import Address, address_of
 from scrubjay.serving.plan import plan_of, router_of
+from scrubjay.verbs import serve as verb
 
 GOOD = """
 [cluster]
@@ -188,8 +189,13 @@ def test_routers_are_read_and_each_process_knows_which_it_is(tmp_path: Path) -> 
     ],
 )
 def test_what_a_process_cannot_be_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], says: tuple[str, int]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    says: tuple[str, int],
 ) -> None:
+    monkeypatch.setattr(verb, "_serve", lambda *_: pytest.fail("it serves"))  # and would until somebody stops it
     file = tmp_path / "cluster.toml"
     file.write_text(GOOD.replace("[durability]", ROUTER, 1) + '[archive]\nurl = "file:///a"\n')
     code = main(["serve", "--json", *([] if options[0] == "--dev" else ["--config", str(file)]), *options])
