@@ -151,7 +151,7 @@ class Preparing:
             policies=msgspec.UNSET,
             version=1,
         )
-        meta = msgspec.structs.replace(meta, **overrides)
+        meta = definition_anew(msgspec.structs.replace(meta, **overrides))  # what was asked for names indexes as the source has them
         return RestoreJob(
             source_id=source.table_id,
             source_name=source.name,

@@ -12,12 +12,17 @@ RATES_KEY = "restore-rates"
 
 class Rates(NamedTuple):
     """Measured rates that predictions go by. read: raw bytes rebuilt a second per worker; load: raw bytes loaded a second per worker;
-    fixed: seconds a restore takes whatever its size; samples: restores they were learnt from (0: the built-in figures)."""
+    fixed: seconds a restore takes whatever its size; samples: restores they were learnt from (0: the built-in figures).
+
+    indexed: items put into global indexes a second, in all; indexed_fixed: seconds until the last index is read, whatever its size; indexed_samples: as samples."""
 
     read: float = 20e6
     load: float = 20e6
     fixed: float = 1.5
     samples: int = 0
+    indexed: float = 5e3
+    indexed_fixed: float = 0.5
+    indexed_samples: int = 0
 
 
 def predict(raw: Sequence[int], rates: Rates, *, workers: int) -> float:
@@ -27,6 +32,11 @@ def predict(raw: Sequence[int], rates: Rates, *, workers: int) -> float:
         at = lanes.index(min(lanes))
         lanes[at] += size / rates.read + size / rates.load
     return round(rates.fixed + max(lanes), 3)
+
+
+def predict_indexes(items: int, *, indexes: int, rates: Rates) -> float:
+    """Seconds from when a table is published until so many global indexes of it hold all items and are read."""
+    return round(rates.indexed_fixed + items * indexes / rates.indexed, 3)
 
 
 SAMPLE_BYTES_MIN = 1 << 20
@@ -45,7 +55,21 @@ def learn(rates: Rates, *, raw: int, workers: int, read_seconds: float, load_sec
     lanes = max(1, workers)
     read = _towards(rates.read, raw / lanes / max(read_seconds, 1e-3), weight)
     load = _towards(rates.load, raw / lanes / max(load_seconds, 1e-3), weight)
-    return Rates(read, load, fixed, rates.samples + 1)
+    return rates._replace(read=read, load=load, fixed=fixed, samples=rates.samples + 1)
+
+
+SAMPLE_ITEMS_MIN = 1000
+"""Items put into indexes. Fewer say nothing about the rate, only about the fixed part."""
+
+
+def learn_indexes(rates: Rates, *, items: int, indexes: int, seconds: float) -> Rates:
+    """Rates after the indexes of one more table were built: weights as of `learn`."""
+    weight = 1.0 if rates.indexed_samples == 0 else _WEIGHT
+    samples = rates.indexed_samples + 1
+    if items * indexes < SAMPLE_ITEMS_MIN:
+        return rates._replace(indexed_fixed=_towards(rates.indexed_fixed, seconds, weight), indexed_samples=samples)
+    rate = items * indexes / max(seconds - rates.indexed_fixed, 1e-3)
+    return rates._replace(indexed=_towards(rates.indexed, rate, weight), indexed_samples=samples)
 
 
 def _towards(old: float, new: float, weight: float) -> float:

@@ -14,6 +14,7 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import RestoreBook
+from scrubjay.pitr.index_building import IndexBuilding
 from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, note
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
@@ -51,13 +52,17 @@ class RestoreService:
         log: Log,
         ended: Callable[[str, int], object] | None = None,
         foresee: Foresee | None = None,
+        items: Callable[[TableMeta], int] = lambda table: 0,
     ) -> None:
-        """foresee: None: predictions go by what was learnt. ended: told the state of each restore that ends, and the microseconds since it was asked for."""
+        """foresee: None: predictions go by what was learnt. items: of a table as it is now, 0: nobody knows. ended: told the state of each restore that ends, and the microseconds since it was asked for."""
         self._ended, self._foresee = ended, foresee
         self._env = env
         self._port = port
         self._archive = archive
         self._options = options
+        self._building = IndexBuilding(env, port, items=items)
+        self._learning: set[Task[None]] = set()
+        """Of published tables whose indexes are being built."""
         self._log = log
         self.preparing = Preparing(env, port, archive, options, max_offset_us=max_offset_us, pitr_default=pitr_default)
         self._book = RestoreBook(port, live=self._live, log=log)
@@ -86,6 +91,9 @@ class RestoreService:
         self._begun.clear()
         for target_id in list(self._running):
             await self._end(target_id)
+        for task in self._learning:
+            task.cancel()
+        self._learning.clear()
 
     async def _end(self, target_id: str) -> RestoreJob:
         """Cancel a coordinator and wait until it is gone."""
@@ -112,6 +120,7 @@ class RestoreService:
             "bytes": plan.bytes,
             "requests": plan.requests,
             "predicted_seconds": plan.predicted_seconds if foreseen is None else foreseen,
+            "predicted_index_seconds": None if asked.part is not None else self._building.predicted(source, job.target_meta, plan),
             "rates": plan.rates._asdict(),
         }
 
@@ -254,6 +263,8 @@ class RestoreService:
             if self._ended is not None:
                 self._ended(job.state, self._env.clock.wall_us() - job.created_us)
             if job.state == PUBLISHED:
+                self._learning = {task for task in self._learning if not task.done()}
+                self._learning.add(self._env.tasks.spawn(self._building.learn(job), name=f"indexes of {job.target}"))
                 await self._book.forget_old()
         finally:
             self._running.pop(job.target_id, None)

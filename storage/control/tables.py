@@ -265,8 +265,8 @@ class Tables:
     async def add(self, table: TableMeta) -> TableMeta:
         """Record a table and host its replicas; a plain one is then made ACTIVE, one that is restored is returned when its replicas wait for their base.
         Raises Conflict if the name is taken; Unavailable, `unknown`: it may have been recorded, and is gone on with as soon as that is known."""
-        if any(not index.partitions for index in table.global_indexes or ()):
-            table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))
+        # Whatever it was made after: two tables that share an index's table write each other's rows into it, and lose it with the first that is dropped.
+        table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))
         await self.metadata.settle()  # a table that may have been made has its name
         if self.metadata.by_name(table.name) is not None or table.name in self._names_taken:
             raise Conflict("table already exists", table=table.name)

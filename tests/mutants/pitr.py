@@ -13,6 +13,50 @@ MUTANTS: list[Mutant] = [
         ("tests/sim/test_log_replica.py::test_a_restored_table_keeps_its_logs_where_its_source_keeps_them",),
     ),
     Mutant(
+        "restore-takes-the-sources-indexes",
+        "pitr/prepare.py",
+        "        meta = definition_anew(msgspec.structs.replace(meta, **overrides))",
+        "        meta = msgspec.structs.replace(meta, **overrides)",
+        ("tests/unit/pitr/test_restore.py::test_indexes_that_a_request_names_are_made_anew",),
+    ),
+    Mutant(
+        "made-with-anothers-index-tables",
+        "storage/control/tables.py",
+        "        table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))\n        await self.metadata.settle()",
+        "        if any(not index.partitions for index in table.global_indexes or ()):\n"
+        "            table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))\n"
+        "        await self.metadata.settle()",
+        ("tests/unit/control/test_global_indexes.py::test_no_table_is_made_with_the_index_tables_of_another",),
+    ),
+    Mutant(
+        "indexes-learn-of-a-table-that-went",
+        "pitr/index_building.py",
+        "        if self._found(job.target_id) is None:\n            return\n",
+        "",
+        ("tests/unit/pitr/test_restore.py::test_the_building_of_indexes_is_predicted_and_learnt_from_tables_that_have_them",),
+    ),
+    Mutant(
+        "indexes-are-built-when-the-first-is",
+        "pitr/index_building.py",
+        "table is None or all(index.status",
+        "table is None or any(index.status",
+        ("tests/unit/pitr/test_restore.py::test_the_building_of_indexes_is_predicted_and_learnt_from_tables_that_have_them",),
+    ),
+    Mutant(
+        "indexes-cost-nothing",
+        "pitr/rates.py",
+        "rates.indexed_fixed + items * indexes / rates.indexed",
+        "rates.indexed_fixed",
+        ("tests/unit/pitr/test_plan.py::test_what_indexes_take_moves_towards_what_was_measured",),
+    ),
+    Mutant(
+        "restores-forget-what-indexes-take",
+        "pitr/rates.py",
+        "    return rates._replace(read=read, load=load, fixed=fixed, samples=rates.samples + 1)",
+        "    return Rates(read, load, fixed, rates.samples + 1)",
+        ("tests/unit/pitr/test_plan.py::test_what_indexes_take_moves_towards_what_was_measured",),
+    ),
+    Mutant(
         "confirm-rows-only",
         "pitr/confirm.py",
         "        if found.sum != proven.sum or found.rows != proven.rows\n",

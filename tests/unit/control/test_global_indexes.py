@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from scrubjay.base.errors import Conflict, Missing
-from scrubjay.base.ids import NodeName, uuid_bytes
+from scrubjay.base.ids import NodeName, TableId, uuid_bytes
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.server import control, health
@@ -278,24 +278,50 @@ def record_shows_old(house: House, indexed: Indexed) -> list[bool]:
     return [leader.stated.old_items]
 
 
-def test_a_restore_builds_the_indexes_that_the_new_table_has() -> None:
+@pytest.mark.parametrize("renamed", [None, "by-colour", "else"])
+def test_a_restore_builds_the_indexes_that_the_new_table_has(renamed: str | None) -> None:
+    """In tables of their own, also where a request names those of the source: the first to be dropped takes nothing of the other's."""
     house = House(17, partitions=2)
     indexed = Indexed(house, BY_COLOUR, BY_NUMBER)
     indexed.write(40)
     house.run(house.cluster.store.delete_index("indexed", "by-number"))
     house.until(lambda: len(indexed.table.global_indexes or ()) == 1)
     house.pass_time(10)
-    report = house.run(house.restore.start(indexed.table, "restored", RestoreTarget(latest=True)))
+    overrides: dict[str, object] = {}
+    if renamed is not None:
+        overrides["global_indexes"] = tuple([msgspec.structs.replace(one, name=renamed) for one in indexed.table.global_indexes or ()])
+    report = house.run(house.restore.start(indexed.table, "restored", RestoreTarget(latest=True), overrides=overrides))
     assert report["state"] == "running"
     assert house.restored("restored")["state"] == "published"
     old, indexed.name = indexed.table, "restored"
-    assert [one.name for one in indexed.table.global_indexes or ()] == ["by-colour"]
+    named = renamed or "by-colour"
+    assert [one.name for one in indexed.table.global_indexes or ()] == [named]
     assert {one.table_id for one in index_tables(indexed.table)}.isdisjoint({one.table_id for one in index_tables(old)})
     assert (indexed.table.attributes, indexed.table.attributes_now) == ((("k", "S"), ("c", "S"), ("n", "N")), msgspec.UNSET)
-    indexed.active("by-colour")
+    indexed.active(named)
     indexed.agrees()
+    of_old = dict(indexed.items)
     indexed.write(10)
     indexed.agrees()
+    house.run(house.cluster.store.delete_table("restored"))
+    house.pass_time(5)
+    assert house.known(old.table_id).global_indexes == old.global_indexes
+    indexed.name, indexed.items = "indexed", of_old
+    indexed.write(10)
+    indexed.agrees()
+
+
+def test_no_table_is_made_with_the_index_tables_of_another() -> None:
+    house = House(18)
+    indexed = Indexed(house, BY_COLOUR)
+    tables = house.cluster.store.tables
+    twin = msgspec.structs.replace(
+        indexed.table, table_id=TableId(house.env.rand.uuid()), name="twin", status="CREATING", partitions=tables.initial_partitions()
+    )
+    made = house.run(tables.add(twin))
+    (of_twin,), (of_other,) = index_tables(made), index_tables(indexed.table)
+    assert of_twin.table_id != of_other.table_id
+    assert {one.partition_id for one in of_twin.partitions}.isdisjoint({one.partition_id for one in of_other.partitions})
 
 
 def test_a_lag_is_told_and_is_over_when_the_index_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PlannedSegment, plan_partition, plan_table
-from scrubjay.pitr.rates import Rates, learn, predict
+from scrubjay.pitr.rates import Rates, learn, learn_indexes, predict, predict_indexes
 from scrubjay.pitr.target import Bounds, RestoreTarget, reach, resolve
 
 WINDOW = Bounds(1_000, 9_000)
@@ -248,6 +248,19 @@ def test_rates_move_towards_what_was_measured() -> None:
     small = learn(second, raw=10, workers=1, read_seconds=0.001, load_seconds=0.001, total_seconds=0.5)
     assert (small.read, small.load) == (second.read, second.load)
     assert small.fixed < second.fixed
+
+
+def test_what_indexes_take_moves_towards_what_was_measured() -> None:
+    rates = Rates(indexed=1000.0, indexed_fixed=2.0)
+    assert predict_indexes(3000, indexes=2, rates=rates) == 2 + 6
+    first = learn_indexes(rates, items=3000, indexes=2, seconds=5.0)
+    assert (first.indexed, first.indexed_fixed, first.indexed_samples) == (2000.0, 2.0, 1)
+    second = learn_indexes(first, items=3000, indexes=2, seconds=4.0)
+    assert (second.indexed, second.indexed_samples) == (2300.0, 2)
+    small = learn_indexes(second, items=10, indexes=2, seconds=1.0)
+    assert (small.indexed, small.indexed_fixed) == (second.indexed, 1.7)
+    kept = learn(small, raw=10 << 20, workers=1, read_seconds=1.0, load_seconds=2.0, total_seconds=4.0)
+    assert (kept.indexed, kept.indexed_fixed, kept.indexed_samples) == (small.indexed, small.indexed_fixed, 3)
 
 
 def test_a_plan_adds_up() -> None:

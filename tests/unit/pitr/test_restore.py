@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from scrubjay.base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
-from scrubjay.base.ids import NodeName
+from scrubjay.base.ids import NodeName, TableId
 from scrubjay.pitr.plan import Plan
+from scrubjay.pitr.rates import Rates, predict_indexes, rates_of
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.storage.catalogue import METADATA_TABLE
+from scrubjay.storage.catalogue import METADATA_TABLE, GlobalIndex, KeyAttribute
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import item_of, storage_key
 
@@ -110,6 +111,56 @@ def test_what_is_foreseen_counts_and_else_what_was_learnt() -> None:
     assert world.run(world.service.plan(world.source, "new", RestoreTarget(latest=True)))["predicted_seconds"] == 123.5
     assert restore(world, RestoreTarget(latest=True))["predicted_seconds"] == 123.5
     assert asked == [(world.source.table_id, len(world.source.partitions))] * 3
+
+
+def test_the_building_of_indexes_is_predicted_and_learnt_from_tables_that_have_them() -> None:
+    """Until the last of them is read; a table that is dropped before teaches nothing, nor do indexes that never come."""
+    world = world_with_history()
+    indexes = tuple([GlobalIndex(name=name, hash=(KeyAttribute("v", "S"),)) for name in ("one", "two")])
+    world.source = msgspec.structs.replace(world.source, global_indexes=indexes)
+    world.metas[world.source.table_id] = world.source
+    asked = RestoreTarget(latest=True)
+
+    def predicted() -> Any:
+        return world.run(world.service.plan(world.source, "new", asked))["predicted_index_seconds"]
+
+    of_bases = predicted()
+    world.service._building._items = lambda table: 1_000_000 if table.table_id == world.source.table_id else 0
+    assert predicted() == predict_indexes(1_000_000, indexes=2, rates=Rates()) > of_bases >= Rates().indexed_fixed
+
+    async def build(to: str, after_s: float, **changes: Any) -> None:
+        while not world.published:
+            await world.env.tasks.sleep(0.01)
+        await world.env.tasks.sleep(after_s / 2)
+        for names, s in (({"one"}, after_s / 2), ({"one", "two"}, 0.0)):
+            meta = next(meta for meta in world.metas.values() if meta.name == to)
+            built = tuple(
+                [msgspec.structs.replace(one, status="ACTIVE") if one.name in names else one for one in meta.global_indexes or ()]
+            )
+            world.metas[meta.table_id] = msgspec.structs.replace(meta, global_indexes=built, **changes)
+            await world.env.tasks.sleep(s)
+        world.published.clear()
+
+    for to, after_s, changes in (("new", 4.0, {}), ("other", 8.0, {"status": "DELETING"}), ("third", 4.0, {})):
+        world.env.tasks.spawn(build(to, after_s, **changes), name="builds")
+        assert restore(world, asked, to)["state"] == "published"
+        rates = rates_of(cast("Any", world))
+        assert (round(rates.indexed_fixed, 0), rates.indexed_samples) == (4.0, 2 if to == "third" else 1), "few items: what it takes anyway"
+        assert rates.indexed == Rates().indexed
+    restore(world, asked, "never")
+    assert rates_of(cast("Any", world)).indexed_samples == 2
+    assert rates_of(cast("Any", world)).samples == 4, "and what restores teach is kept beside"
+
+
+def test_indexes_that_a_request_names_are_made_anew() -> None:
+    """A request finds them in the source, with the tables that hold their rows there."""
+    world = world_with_history()
+    there = GlobalIndex(
+        name="one", hash=(KeyAttribute("v", "S"),), table_id=TableId("rows"), partitions=world.source.partitions, status="ACTIVE"
+    )
+    world.run(world.service.start(world.source, "new", RestoreTarget(latest=True), overrides={"global_indexes": (there,)}))
+    (index,) = next(meta for meta in world.metas.values() if meta.name == "new").global_indexes or ()
+    assert (index.name, index.table_id, index.partitions, index.status) == ("one", "", (), "CREATING")
 
 
 @pytest.mark.parametrize("where", ["before", "beyond"])
