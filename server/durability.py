@@ -214,6 +214,7 @@ def open_durability(
         log=log,
         ended=partial(telling.over, "restore"),
         foresee=foresee,
+        items=lambda table: control.store.stats(table).rows,
     )
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()

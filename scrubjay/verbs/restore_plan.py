@@ -21,7 +21,7 @@ VERB = Verb(
         2: "planned, but the archive holds two histories of what would be read (`forks`)",
         4: "refused: outside the proven window, or the new table exists",
     },
-    template=PLAN_TEMPLATE,
+    template={**PLAN_TEMPLATE, "predicted_index_seconds": None},
     options=target_options,
     run=_run,
     render=plan_lines,

@@ -130,6 +130,7 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
                 "proven window": f"{window['earliest']} to {window['latest']}",
                 "to read": f"{human_size(document['bytes'])} in {plural(document['requests'], 'request')}",
                 "predicted": seconds(document["predicted_seconds"]),
+                **_index_facts(document),
                 "only": _part_text(document["part"]),
             }
         ),
@@ -138,6 +139,12 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
         "",
         *exact_line(document),
     ]
+
+
+def _index_facts(document: Mapping[str, Any]) -> dict[str, str]:
+    """Of a table without global indexes none."""
+    foreseen = document.get("predicted_index_seconds")
+    return {} if foreseen is None else {"then its indexes": f"{seconds(foreseen)} until they are read; the table is by then"}
 
 
 def exact_line(document: Mapping[str, Any]) -> Sequence[str]:
