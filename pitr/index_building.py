@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.pitr.job import RestoreJob, note
 from scrubjay.pitr.plan import Plan
@@ -23,6 +23,7 @@ class IndexBuilding:
 
     def __init__(self, env: Env, port: ServicePort, *, items: Callable[[TableMeta], int]) -> None:
         self._env, self._port, self._items = env, port, items
+        self._watching: list[Task[None]] = []
 
     def predicted(self, source: TableMeta, target: TableMeta, plan: Plan) -> float | None:
         """Seconds from when it is published until all its indexes are read; None: it has none. Of a source that is gone its bases say how many items there were."""
@@ -32,8 +33,18 @@ class IndexBuilding:
         items = self._items(source) or sum(0 if part.base is None else part.base.rows for part in plan.partitions)
         return predict_indexes(items, indexes=indexes, rates=plan.rates)
 
-    async def learn(self, job: RestoreJob) -> None:
-        """Of a table that is being published now: wait until its indexes are read, and note how long that took. A nicety: if that cannot be noted, the old figures stay."""
+    def watch(self, job: RestoreJob) -> None:
+        """A table was published now: learn how long its indexes take, if it has any."""
+        self._watching = [task for task in self._watching if not task.done()]
+        self._watching.append(self._env.tasks.spawn(self._learn(job), name=f"indexes of {job.target}"))
+
+    def stop(self) -> None:
+        for task in self._watching:
+            task.cancel()
+        self._watching.clear()
+
+    async def _learn(self, job: RestoreJob) -> None:
+        """Wait until they are read, and note how long that took. A nicety: if that cannot be noted, the old figures stay."""
         indexes, proven = len(job.target_meta.global_indexes or ()), job.proven()
         began_us = self._env.clock.boot_us()
         if not indexes or proven is None:

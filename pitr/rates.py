@@ -20,7 +20,7 @@ class Rates(NamedTuple):
     load: float = 20e6
     fixed: float = 1.5
     samples: int = 0
-    indexed: float = 5e3
+    indexed: float = 8.5e3
     indexed_fixed: float = 0.5
     indexed_samples: int = 0
 

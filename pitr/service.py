@@ -61,8 +61,6 @@ class RestoreService:
         self._archive = archive
         self._options = options
         self._building = IndexBuilding(env, port, items=items)
-        self._learning: set[Task[None]] = set()
-        """Of published tables whose indexes are being built."""
         self._log = log
         self.preparing = Preparing(env, port, archive, options, max_offset_us=max_offset_us, pitr_default=pitr_default)
         self._book = RestoreBook(port, live=self._live, log=log)
@@ -91,9 +89,7 @@ class RestoreService:
         self._begun.clear()
         for target_id in list(self._running):
             await self._end(target_id)
-        for task in self._learning:
-            task.cancel()
-        self._learning.clear()
+        self._building.stop()
 
     async def _end(self, target_id: str) -> RestoreJob:
         """Cancel a coordinator and wait until it is gone."""
@@ -263,8 +259,7 @@ class RestoreService:
             if self._ended is not None:
                 self._ended(job.state, self._env.clock.wall_us() - job.created_us)
             if job.state == PUBLISHED:
-                self._learning = {task for task in self._learning if not task.done()}
-                self._learning.add(self._env.tasks.spawn(self._building.learn(job), name=f"indexes of {job.target}"))
+                self._building.watch(job)
                 await self._book.forget_old()
         finally:
             self._running.pop(job.target_id, None)

@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant("index-remains-forgotten", "storage/control/indexing/keeper.py", "return msgspec.structs.replace(without_index(known, index.name), gone=(*(known.gone or ()), *gone))", "return without_index(known, index.name)", _GONE),
     Mutant("index-bad-copy-left", "storage/control/indexing/keeper.py", '_BAD = ("suspect", "amnesiac", "behind")', '_BAD = ("amnesiac",)', _ANEW),
     Mutant("index-gives-way-unfilled", "storage/control/indexing/keeper.py", "if index.next is not None and index.next.made and await self.filled(table, index.next):", "if index.next is not None:", _ANEW),
-    Mutant("index-ids-restored", "storage/control/tables.py", "if any(not index.partitions for index in table.global_indexes or ()):", "if False:", _RESTORED),
+    Mutant("index-ids-restored", "storage/control/tables.py", "table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))", "pass", _RESTORED),
     Mutant("index-lag-of-a-feed-that-hangs", "storage/control/indexing/feeding.py", "lag_us = max(0, self._parts.env.clock.wall_us() - self._fresh_us)", "lag_us = 0", _LAG),
     Mutant("index-proof-one-way", "storage/control/indexing/proof.py", "[*await self._of_items(), *await self._of_rows()]", "[*await self._of_items()]", _PROOF),
     Mutant("index-proof-other-way", "storage/control/indexing/proof.py", "[*await self._of_items(), *await self._of_rows()]", "[*await self._of_rows()]", _PROOF),

@@ -134,7 +134,7 @@ MUTANTS: list[Mutant] = [
         "policy-returning-unseen",
         "storage/api/operations/statement_run.py",
         "(*(() if returning is None else (return_values_of(returning),)), *(",
-        "(*(",
+        "(*(), *(",
         _SHOWN,
     ),
     Mutant(
