@@ -80,7 +80,7 @@ class PartitionCheck:
         await self._look_at_parents(index)
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
         found = index.coverage()
-        self._orphans(names, found)
+        await self._orphans(names, found)
         await self._orphan_rows(names, index)
         listed, took = {**names.log, **names.base}, index.beginning.took if index.beginning is not None else _nothing
         await self._round.remembered(partition_prefix(self._round.cluster, table, partition), listed, table, partition, took)
@@ -141,8 +141,8 @@ class PartitionCheck:
         self._round.find(found.kind, found.object, found.detail, lsn=key.lsn, table=key.table, partition=key.partition)
         return None
 
-    def _orphans(self, names: Names, found: Coverage) -> None:
-        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order).
+    async def _orphans(self, names: Names, found: Coverage) -> None:
+        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order), unless it is asked for by its name and there.
         One of a pack whose parts are all in others is a pack that was not finished."""
         last = max([found.end, *(span.last for span in found.thread)])
         there = joined(sorted((span.first, span.last) for span in found.thread))
@@ -151,7 +151,8 @@ class PartitionCheck:
             bare = isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in names.log
             if bare and isinstance(key, SegmentKey) and not covers(there, key.first, key.last) and key.first <= last:
                 detail = "the manifest is gone, its segment is there"
-                self._round.find(HOLE, build(key.twin()), detail, lsn=key.first, table=names.table, partition=names.partition)
+                if await self._round.store.head(build(key.twin())) is None:
+                    self._round.find(HOLE, build(key.twin()), detail, lsn=key.first, table=names.table, partition=names.partition)
 
     async def _orphan_rows(self, names: Names, index: PartitionIndex) -> None:
         """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off, and so may these be
@@ -192,7 +193,7 @@ class PartitionCheck:
                         detail = (
                             f"what this log goes on from, the state of partition {index.born.parent} at LSN {hole.first_lsn}, cannot be had"
                         )
-                    self._round.find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition)
+                    self._round.find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition, listed=True)
                 continue
             told = sorted(
                 (key.first, key.last)
@@ -203,7 +204,8 @@ class PartitionCheck:
             if left is not None:
                 at = left[0]
                 why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
-                self._round.find(HOLE, None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
+                detail = f"records {at} to {hole.last_lsn} {why}"
+                self._round.find(HOLE, None, detail, lsn=at, table=table, partition=partition, listed=True)
 
     def _strays(self, index: PartitionIndex, found: Coverage) -> None:
         """Forks, and what fits nowhere."""

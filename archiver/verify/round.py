@@ -96,6 +96,8 @@ class Round:
         self.reader = ManifestReader(store, cluster, tasks)
         self.failed: dict[str, None] = {}
         self.unread: dict[str, Unread] = {}
+        self.unseen: list[ArchiveFinding] = []
+        """Findings that rest on what a listing does not show, and on nothing else."""
         self._depth = LEVELS.index(options.level)
         self._now_us = now_us
         self._end_us = None if options.budget_us is None else now_us() + options.budget_us
@@ -157,8 +159,17 @@ class Round:
             raise Spent(why)
 
     def find(
-        self, kind: str, key: str | None, detail: str, *, lsn: int | None = None, table: str | None = None, partition: str | None = None
+        self,
+        kind: str,
+        key: str | None,
+        detail: str,
+        *,
+        lsn: int | None = None,
+        table: str | None = None,
+        partition: str | None = None,
+        listed: bool = False,
     ) -> None:
+        """listed: nothing says so but a listing, which may lag."""
         if kind == NO_KEY:
             if key is not None and key not in self.failed:
                 self.unread.setdefault(key, Unread(detail, table, partition))
@@ -174,7 +185,10 @@ class Round:
         segment = segment_of(key) if key else None
         if isinstance(parsed, SegmentKey):
             lsn = parsed.first if lsn is None else lsn
-        self.report.findings.append(ArchiveFinding(kind, key, lsn, segment, table, partition, detail))
+        found = ArchiveFinding(kind, key, lsn, segment, table, partition, detail)
+        self.report.findings.append(found)
+        if listed:
+            self.unseen.append(found)
 
     def named(self) -> list[str]:
         """Keys of objects that are there, or should be, and that this run could not use: it has told of each."""
@@ -234,7 +248,19 @@ class Round:
         count, failed, unread = mark
         self.unread = {key: self.unread[key] for key in unread}
         del self.report.findings[count:]
+        self.unseen = [one for one in self.unseen if one in self.report.findings]
         self.failed = dict.fromkeys(failed)
+
+    def look_again(self) -> None:
+        """What was found counts no more: all of it is looked at anew."""
+        self.take_back(RoundMark(0, (), ()))
+        self.report.checked = self.report.skipped_fresh = 0
+
+    def leave_unseen(self) -> None:
+        """It was not looked for again: what a listing did not show is not proven to be gone."""
+        self.report.findings = [one for one in self.report.findings if one not in self.unseen]
+        self.failed = {key: None for key in self.failed if all(one.object != key for one in self.unseen)}
+        self.unseen = []
 
     async def remembered(
         self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None, took: Callable[[str], bool]

@@ -8,12 +8,13 @@ Levels, each with all of the ones before it:
 
 What should be there is known from names and manifests, from closed objects (which say up to where each log was archived when they were published, so a lost
 tail, table or dropped table is a hole here too), from what the daily index names (from level `objects` on), and online from the cluster's own ends and the
-ledger. Not seen offline: the loss of what was archived after the last closed object that is left, and after the last night (`end_checked` false).
+ledger. What nothing but a listing says is gone is looked for once more, LISTING_LAG_S later, before anybody is told; where the budget does not reach that far it is unverified. Not seen offline: the loss of what was archived after the last closed object that is left, and after the last night (`end_checked` false).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import NamedTuple
 
 from scrubjay.archiver.format.layout import (
     IdentityKey,
@@ -34,6 +35,9 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.together import in_lanes
 
+LISTING_LAG_S = 5.0
+"""What nothing says is gone but a listing is looked for once more so long after: a listing that lags would have it by then. Stores whose listings lag are refused (`archiver.write.probe`), as far as
+that can be seen."""
 SILENT_US = 300_000_000
 """A cluster that archived for longer than this has published closed objects: that there is none at all means that they are gone."""
 
@@ -52,6 +56,17 @@ async def pick_cluster(store: ObjectStore, cluster: str | None) -> str:
     return present[0]
 
 
+class _Look(NamedTuple):
+    """At one partition. number: of its part. known: what closed objects say of it. told: names of it that the daily index tells."""
+
+    table: str
+    partition: str
+    number: int
+    part: Round
+    known: PartitionIndex
+    told: Iterable[str]
+
+
 class ArchiveVerifier:
     """One run. A few partitions at a time (`VerifyOptions.parallel`, where there are workers): a bounded pace, and in memory, for each of these, a row for each segment
     and a handful of manifests."""
@@ -62,6 +77,8 @@ class ArchiveVerifier:
         self._stamps: list[tuple[int, int]] = []
         """First and last one met in the log of each partition."""
         self._spent: Spent | None = None
+        self._unseen: list[_Look] = []
+        """At partitions of which nothing but a listing says that something is gone."""
 
     async def run(self) -> VerifyReport:
         """Raises Unavailable if the store does not answer; everything else ends up in the report, also (online) that the archive's place is gone."""
@@ -105,6 +122,12 @@ class ArchiveVerifier:
         """Those that are listed, and those that somebody knows of. Where the budget ends, those under way end at their next step, and no more are begun."""
         lanes = self._round.options.parallel if self._round.jobs is not None else 1
         await in_lanes(self._round.tasks, self._one, self._wanted(), lanes=lanes, name="verify")
+        if self._unseen and self._round.tasks is not None and self._spent is None:
+            await self._round.tasks.sleep(LISTING_LAG_S)
+            await in_lanes(self._round.tasks, self._again, self._lacking(), lanes=lanes, name="verify again")
+        for look in self._unseen:
+            look.part.leave_unseen()
+            self._ended(look, whole=False)
         if self._spent is not None:
             raise self._spent
 
@@ -133,17 +156,46 @@ class ArchiveVerifier:
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
         told = self._small.told.names.pop(at, ())
         number, part = self._round.part()
-        log = LogCheck(part)
+        look = _Look(*at, number, part, index, told)
+        whole = await self._look(look, names)
+        if part.unseen and self._round.tasks is not None:
+            self._unseen.append(look)
+        else:
+            self._ended(look, whole=whole)
+
+    async def _lacking(self) -> AsyncIterator[_Look]:
+        while self._unseen and self._spent is None:
+            try:
+                self._round.spend()
+            except Spent as spent:
+                self._spent = spent
+                return
+            yield self._unseen.pop(0)
+
+    async def _again(self, look: _Look) -> None:
+        look.part.look_again()
+        names = await names_of(self._round.store, self._round.cluster, look.table, look.partition)
+        self._ended(look, whole=await self._look(look._replace(known=look.known.emptied()), names))
+
+    async def _look(self, look: _Look, names: Names) -> bool:
+        """Whether it came to its end."""
+        log = LogCheck(look.part)
         try:
-            await PartitionCheck(part, log).run(names, index, told)
-            if part.report.complete and not part.unread_of(*at):
-                part.report.covered.append(at)
+            await PartitionCheck(look.part, log).run(names, look.known, look.told)
         except Spent as spent:
             self._spent = self._spent or spent
+            return False
         finally:
             if log.stamps is not None:
                 self._stamps.append(log.stamps)
-            self._round.end_part(number)
+        return True
+
+    def _ended(self, look: _Look, *, whole: bool) -> None:
+        """What was found of it is told; and that it was looked at whole, if it was."""
+        at, part = (look.table, look.partition), look.part
+        if whole and part.report.complete and not part.unread_of(*at):
+            part.report.covered.append(at)
+        self._round.end_part(look.number)
 
 
 async def verify(

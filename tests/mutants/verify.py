@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
+_LISTED = "tests/unit/archiver/test_archive_verify.py::test_what_nothing_but_a_listing_calls_gone_is_looked_for_once_more_later"
+
 MUTANTS: list[Mutant] = [
     Mutant(
         "told-twice",
@@ -123,5 +125,47 @@ MUTANTS: list[Mutant] = [
         "            if key in self._round.options.noted() and",
         "            if False and",
         ("tests/unit/archiver/test_pins.py::test_a_pin_that_is_gone_is_a_hole_as_long_as_somebody_remembers_it",),
+    ),
+    Mutant(
+        "verify-believes-one-listing",
+        "archiver/verify/run.py",
+        "if part.unseen and self._round.tasks is not None:",
+        "if False:",
+        (_LISTED,),
+    ),
+    Mutant(
+        "verify-looks-again-at-once",
+        "archiver/verify/run.py",
+        "            await self._round.tasks.sleep(LISTING_LAG_S)\n",
+        "",
+        (_LISTED,),
+    ),
+    Mutant(
+        "verify-keeps-what-it-looks-for-again",
+        "archiver/verify/run.py",
+        "        look.part.look_again()\n",
+        "",
+        (_LISTED,),
+    ),
+    Mutant(
+        "verify-calls-gone-what-it-did-not-look-for-again",
+        "archiver/verify/run.py",
+        "            look.part.leave_unseen()\n",
+        "",
+        (_LISTED,),
+    ),
+    Mutant(
+        "verify-covers-what-it-did-not-look-for-again",
+        "archiver/verify/run.py",
+        "self._ended(look, whole=False)",
+        "self._ended(look, whole=True)",
+        (_LISTED,),
+    ),
+    Mutant(
+        "verify-misses-manifests-by-a-listing",
+        "archiver/verify/partition.py",
+        "if await self._round.store.head(build(key.twin())) is None:",
+        "if True:",
+        (_LISTED,),
     ),
 ]

@@ -124,6 +124,40 @@ def test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone() 
         assert report.findings == [], key
 
 
+@pytest.mark.parametrize("lacks", ["tail", "middle", "manifest", "everything"])
+@pytest.mark.parametrize(
+    ("lag_s", "budget_s", "verdict", "covered"),
+    [(3, None, "match", 2), (1_000, None, "mismatch", 2), (1_000, 4, "unverified", 1)],
+    ids=["lags", "gone", "budget"],
+)
+def test_what_nothing_but_a_listing_calls_gone_is_looked_for_once_more_later(
+    lacks: str, lag_s: int, budget_s: int | None, verdict: str, covered: int
+) -> None:
+    """Seed 14000: a pack was not listed yet, its parts were deleted, and a hole was told of that was none. What was not looked for again is not proven to be gone."""
+    archive = SmallArchive()
+    sample = archive.samples[0]
+    hidden = {key for key in KEYS if isinstance(at := parse(key), SegmentKey | BaseKey) and at.partition == sample.partition}
+    if lacks != "everything":
+        first = sample.segments[-1 if lacks == "tail" else 1].first
+        hidden = {
+            key for key in hidden if isinstance(at := parse(key), SegmentKey) and at.first == first and (at.manifest or lacks != "manifest")
+        }
+    began, whole = archive.loop.boot_us(), archive.store.list
+
+    async def list_(prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        page = await whole(prefix, after=after, limit=limit)
+        late = archive.loop.boot_us() - began < lag_s * 1_000_000
+        return ListPage(tuple([one for one in page.objects if not (late and one.key in hidden)]), page.more)
+
+    archive.store.list = list_  # type: ignore[method-assign]
+    budget_us = None if budget_s is None else budget_s * 1_000_000
+    report = check(archive, jobs=True, level="listed", archived=archive.archived(), cluster=CLUSTER, budget_us=budget_us)
+    assert (report.verdict, len(report.covered)) == (verdict, covered)
+    assert (report.complete, report.reason) == ((False, "budget_spent") if budget_s else (True, None))
+    assert len(report.findings) == (verdict == "mismatch")
+    assert report.failed == len([one for one in report.findings if one.object is not None])
+
+
 def test_a_size_that_is_not_the_manifests_is_seen_by_names_alone() -> None:
     for name in (key for key in KEYS if key.endswith(".seg")):
         archive = SmallArchive()
