@@ -13,6 +13,7 @@ from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.server.node import RunningNode
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.world import WorldHost
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, coming, leaving
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import LogReplica, Replica
 
@@ -67,11 +68,11 @@ class Copies:
         return ""
 
     def _partitions(self, nodes: list[NodeName]) -> list[PartitionId]:
-        """Those of tables that are there, the metadata group's too; every one that was ever there, while nobody can say."""
+        """Those of tables that are there, the metadata group's too, and what was split of them until it is archived, and what it becomes; every one that was ever there, while nobody can say."""
         seen = {partition for name in nodes for node in self._lives[name] for partition in node.members}
         if self._cluster.ready:
             tables = (self._cluster.system, *(table for table in self._cluster.metadata.tables.values() if table.status != "DROPPED"))
-            seen &= {PartitionId(info.partition_id) for table in tables for info in table.partitions}
+            seen &= {PartitionId(info.partition_id) for table in tables for info in copied(table)}
         return sorted(seen)
 
     def _last_known(self, name: NodeName, partition: PartitionId) -> CopyReach:
@@ -81,3 +82,8 @@ class Copies:
             if found is not None:
                 return found
         return NOTHING
+
+
+def copied(table: TableMeta) -> tuple[PartitionInfo, ...]:
+    """The partitions of a table of which a log may still be needed: also what comes by a split, and what was split until it is archived."""
+    return (*table.partitions, *coming(table), *leaving(table))

@@ -93,6 +93,10 @@ REPLACED, REPLACED_FROM = 0.7, 7_000
 """In how many of the seeds, of those from REPLACED_FROM on, nodes whose disk is lost are replaced; where no node keeps the log alone."""
 
 
+SPLIT_LOSSES_FROM = 16_000
+"""From this seed on faults may take what was durable from a node while partitions are split; seeds below are what they were found for."""
+
+
 DURABLE_LOSSES = ("rot", "wal-rot", "amnesia", "empty-disk")
 """Faults that take from a node what was durable."""
 
@@ -214,9 +218,9 @@ class WholeRun:
             self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         self.splitter = None
         if splits is not None and not calm:
-            self.splitter = SplitsOperator(self.world, self.cluster, splits, TABLE)
-            # The halves of a copy that is lost while its partition is split are healed; that is tried by itself.
-            self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
+            self.splitter = SplitsOperator(self.world, self.cluster, splits, TABLE, self._stays_out)
+            if seed < SPLIT_LOSSES_FROM:
+                self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         if clocks:
             self.result.faults["skew"] = len(clocks)
         self.snapshots: list[WorldSnapshot] = []
@@ -479,6 +483,10 @@ class WholeRun:
     def _lost_its_log(self, node: NodeName) -> bool:
         struck = ("wal-rot", "amnesia") if self._replaces else ("wal-rot", "amnesia", "empty-disk")
         return node == self.nemesis.victim and any(self.result.faults.get(kind) for kind in struck)
+
+    def _stays_out(self, number: int) -> bool:
+        """Its disk was lost, and nobody replaces it."""
+        return not self._replaces and self.nemesis.victim == self.cluster.names[number - 1] and bool(self.result.faults.get("empty-disk"))
 
     async def _scrub(self) -> None:
         first = await self.cluster.ask(self.cluster.durability.scrub.run(), seconds=200.0)

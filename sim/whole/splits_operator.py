@@ -3,6 +3,8 @@ What was begun must come to its end once the faults are over, and the children m
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from scrubjay.base.errors import ScrubjayError
@@ -23,10 +25,11 @@ BEGIN_S = 10.0
 
 
 class SplitsOperator:
-    """table: whose partitions are split. over: he begins nothing more."""
+    """table: whose partitions are split. stays_out: of a node's number whether it lost its disk and nobody replaces it. over: he begins nothing more."""
 
-    def __init__(self, world: World, cluster: WholeCluster, draw: Stream, table: str) -> None:
+    def __init__(self, world: World, cluster: WholeCluster, draw: Stream, table: str, stays_out: Callable[[int], bool]) -> None:
         self._world, self._cluster, self._draw, self._table = world, cluster, draw, table
+        self._stays_out = stays_out
         self._begun = 0
         self.over = False
 
@@ -58,7 +61,7 @@ class SplitsOperator:
         if not cluster.ready:
             return "the control part is not up"
         for table in cluster.metadata.tables.values():
-            if table.status == "ACTIVE" and (why := _left_of(table)):
+            if table.status == "ACTIVE" and (why := left_of(table, self._stays_out)):
                 return f"{table.name}: {why}"
         return ""
 
@@ -68,13 +71,14 @@ class SplitsOperator:
         return 0 if table is None else len(table.former or ())
 
 
-def _left_of(table: TableMeta) -> str:
+def left_of(table: TableMeta, stays_out: Callable[[int], bool]) -> str:
+    """What of a table's splits is not over, "": nothing. A copy of a half does not begin on a node that stays out."""
     if not isinstance(table.split, msgspec.UnsetType):
         return f"partition {table.split.parent} is to be split still"
     for former in table.former or ():
         if former.archived_at is None:
             return f"the log of {former.info.partition_id}, which was split, is not archived to its end"
-    fresh = [info.partition_id for info in table.partitions if info.fresh]
+    fresh = [info.partition_id for info in table.partitions if any(not stays_out(number) for number in info.fresh)]
     return f"copies of {fresh} have not begun" if fresh else ""
 
 

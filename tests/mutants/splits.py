@@ -148,4 +148,18 @@ MUTANTS = [
         "        if True:\n",
         ("tests/unit/btree/test_split_point.py::test_one_partition_key_is_never_divided",),
     ),
+    Mutant(
+        "simulated-losses-forget-what-was-split",
+        "sim/whole/copies.py",
+        "*coming(table), *leaving(table))",
+        "*coming(table))",
+        ("tests/sim/test_whole_checkers.py::test_a_log_is_needed_from_when_its_partition_is_to_come_until_it_is_archived",),
+    ),
+    Mutant(
+        "simulated-halves-are-awaited-on-nodes-that-stay-out",
+        "sim/whole/splits_operator.py",
+        "any(not stays_out(number) for number in info.fresh)",
+        "info.fresh",
+        ("tests/sim/test_whole_checkers.py::test_halves_are_awaited_but_on_a_node_that_stays_out",),
+    ),
 ]

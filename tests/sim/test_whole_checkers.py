@@ -11,8 +11,11 @@ import pytest
 from scrubjay.sim.checkers.history import Kind
 from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
 from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.sim.whole.copies import copied
 from scrubjay.sim.whole.run import RESTORED, TABLE, WholeRun, but_for
+from scrubjay.sim.whole.splits_operator import left_of
 from scrubjay.storage.commands.values import RangeAnswer, ReadAnswer
+from tests.unit.control.test_split_catalogue import MEANT, TWO, A, B, C
 
 Forge = Callable[["Forged", int], int | None]
 """Value to show for a key, given the run and the key."""
@@ -170,3 +173,22 @@ def test_a_scrub_is_excused_only_for_what_it_says_of_the_node_that_lost_its_log(
     assert not but_for(_report("mismatch", findings=({**told, "kind": "different"},)), lost)
     assert not but_for(_report("mismatch", findings=(told, {**told, "found_by": "scrub"})), lost)
     assert not but_for({"tables": []}, lost)
+
+
+def test_halves_are_awaited_but_on_a_node_that_stays_out() -> None:
+    """Seeds 16020 and 16021: a node lost its disk, nobody replaced it, and a copy that could not begin was waited for."""
+    (former,) = TWO.former or ()
+    archived = msgspec.structs.replace(TWO, former=(msgspec.structs.replace(former, archived_at=1),))
+    assert "is not archived to its end" in left_of(TWO, lambda _: True)
+    assert "have not begun" in left_of(archived, lambda _: False)
+    assert "have not begun" in left_of(archived, lambda number: number == 1)
+    assert left_of(archived, lambda _: True) == ""
+
+
+def test_a_log_is_needed_from_when_its_partition_is_to_come_until_it_is_archived() -> None:
+    """What the nemesis asks before it takes one."""
+    assert [info.partition_id for info in copied(MEANT)] == [A, B, C]
+    assert [info.partition_id for info in copied(TWO)] == [B, C, A]
+    (former,) = TWO.former or ()
+    archived = msgspec.structs.replace(TWO, former=(msgspec.structs.replace(former, archived_at=1),))
+    assert [info.partition_id for info in copied(archived)] == [B, C]
