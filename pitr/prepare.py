@@ -138,6 +138,7 @@ class Preparing:
             created_at=now_us,
             billing_changed_at=now_us if overrides.get("billing", source.billing) == "PAY_PER_REQUEST" else None,
             throughput_changed_at=(None, None),
+            decreases=msgspec.UNSET,
             table_class_changed_at=None,
             deletion_protection=False,
             tags=(),

@@ -75,7 +75,7 @@ class Throughput(msgspec.Struct, frozen=True):
 class GlobalIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A global secondary index: items by attributes of their own choice, in a table of its own. hash, sort: its key attributes, one to four, none to four. projection, attributes: as of
     a LocalIndex. table_id, partitions: of the internal table that holds its rows; "", (): not made yet. status: CREATING | ACTIVE | UPDATING | DELETING. backfilling: the table's items are
-    being put into it. created_at: microseconds since the epoch. throughput, throughput_changed_at, on_demand, warm: as of a table."""
+    being put into it. created_at: microseconds since the epoch. throughput, throughput_changed_at, on_demand, warm, decreases: as of a table."""
 
     name: str
     hash: tuple[KeyAttribute, ...]
@@ -97,6 +97,7 @@ class GlobalIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """As of a table, once it was made."""
     next: GlobalIndex | None = None
     """The one that is built to take its place, as its rows cannot be relied on or its copies are bad: it is read until then."""
+    decreases: int = 0
 
 
 class IndexOf(msgspec.Struct, frozen=True):
@@ -275,6 +276,8 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     gone: tuple[PartitionInfo, ...] | msgspec.UnsetType = msgspec.UNSET
     """Partitions of indexes that were removed, while some member may still have a copy."""
     warm: Throughput | msgspec.UnsetType = msgspec.UNSET
+    decreases: int | msgspec.UnsetType = msgspec.UNSET
+    """How often provisioned throughput was decreased on the day (UTC) of the last time. UNSET: never."""
     ttl: TimeToLive | msgspec.UnsetType = msgspec.UNSET
     """UNSET: it was never set, as in a table that was restored or imported."""
     streams: tuple[TableStream, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -498,6 +501,8 @@ def definition_anew(table: TableMeta) -> TableMeta:
                 made=False,
                 absent=(),
                 next=None,
+                throughput_changed_at=(None, None),
+                decreases=0,
             )
             for index in kept
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from scrubjay.storage.api.call import Body
 from scrubjay.storage.api.streams import latest_members
-from scrubjay.storage.api.throughput import least_warm
+from scrubjay.storage.api.throughput import decreases_today, least_warm
 from scrubjay.storage.catalogue import GlobalIndex, KeySchema, LocalIndex, TableMeta, TableStats, Throughput
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -25,6 +25,7 @@ def table_description(
     arn: str,
     source_arn: str | None = None,
     *,
+    now_us: int,
     status: str | None = None,
     index_stats: Sequence[TableStats] = (),
 ) -> Body:
@@ -35,7 +36,7 @@ def table_description(
         "KeySchema": key_schema(meta),
         "TableStatus": _status(meta) if status is None else status,
         "CreationDateTime": seconds(meta.created_at),
-        **throughput_description(meta),
+        **throughput_description(meta, now_us),
         "TableSizeBytes": stats.bytes,
         "ItemCount": stats.rows,
         "TableArn": arn,
@@ -63,7 +64,7 @@ def table_description(
         result["LocalSecondaryIndexes"] = _local_indexes(meta, stats, arn)
     if meta.global_indexes:
         result["GlobalSecondaryIndexes"] = [
-            _global_index(meta, index, one, f"{arn}/index/{index.name}")
+            _global_index(meta, index, one, f"{arn}/index/{index.name}", now_us)
             for index, one in zip(meta.global_indexes, index_stats, strict=True)
         ]
     result["DeletionProtectionEnabled"] = meta.deletion_protection
@@ -71,11 +72,11 @@ def table_description(
     return result
 
 
-def _global_index(meta: TableMeta, index: GlobalIndex, stats: TableStats, arn: str) -> Body:
+def _global_index(meta: TableMeta, index: GlobalIndex, stats: TableStats, arn: str, now_us: int) -> Body:
     shown: Body = {
         **global_index_info(index),
         "IndexStatus": index.status,
-        **throughput_member(meta.billing, index.throughput, index.throughput_changed_at),
+        **index_throughput(meta.billing, index, now_us),
         "IndexSizeBytes": stats.bytes,
         "ItemCount": stats.rows,
         "IndexArn": arn,
@@ -156,16 +157,25 @@ def import_arn(table_arn: str, id_: str) -> str:
     return f"{table_arn}/import/{id_}"
 
 
-def throughput_description(meta: TableMeta) -> Body:
+def throughput_description(meta: TableMeta, now_us: int) -> Body:
     """The member ProvisionedThroughput alone."""
-    return throughput_member(meta.billing, meta.throughput, meta.throughput_changed_at)
+    return _throughput(
+        meta.billing, meta.throughput, meta.throughput_changed_at, decreases_today(meta.decreases or 0, meta.throughput_changed_at, now_us)
+    )
 
 
-def throughput_member(billing: str, units: Throughput, changed_at: tuple[int | None, int | None]) -> Body:
-    """As `throughput_description`, of a table or an index. changed_at: when it was last increased, and decreased."""
+def index_throughput(billing: str, index: GlobalIndex, now_us: int) -> Body:
+    """As `throughput_description`."""
+    return _throughput(
+        billing, index.throughput, index.throughput_changed_at, decreases_today(index.decreases, index.throughput_changed_at, now_us)
+    )
+
+
+def _throughput(billing: str, units: Throughput, changed_at: tuple[int | None, int | None], decreases: int) -> Body:
+    """changed_at: when it was last increased, and decreased."""
     increased, decreased = changed_at
     throughput: Body = {
-        "NumberOfDecreasesToday": 0,
+        "NumberOfDecreasesToday": decreases,
         "ReadCapacityUnits": units.read if billing == "PROVISIONED" else 0,
         "WriteCapacityUnits": units.write if billing == "PROVISIONED" else 0,
     }

@@ -13,7 +13,7 @@ import msgspec
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body
 from scrubjay.storage.api.index_definitions import Definitions, check_index_alone, check_projected_count, global_index_of
-from scrubjay.storage.api.throughput import changed_at, check_capacity, on_demand_of, warm_of
+from scrubjay.storage.api.throughput import changed_at, check_capacity, decreases_after, on_demand_of, warm_of
 from scrubjay.storage.catalogue import GlobalIndex, TableMeta, Throughput, used_attributes
 
 _INVALID = "One or more parameter values were invalid: "
@@ -230,7 +230,11 @@ def _changes(asked: Body, meta: TableMeta, billing: str, now_us: int) -> dict[st
                 f"Current WriteCapacityUnits provisioned for index {name}: {units.write}. Requested WriteCapacityUnits: {units.write}. "
                 "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
             )
-        changes = {"throughput": units, "throughput_changed_at": changed_at(index.throughput, index.throughput_changed_at, units, now_us)}
+        changes = {
+            "throughput": units,
+            "throughput_changed_at": changed_at(index.throughput, index.throughput_changed_at, units, now_us),
+            "decreases": decreases_after(index.throughput, index.decreases, index.throughput_changed_at, units, now_us),
+        }
     on_demand = on_demand_of(asked.get("OnDemandThroughput"), billing, index=name, may_clear=True)
     if on_demand is not None and on_demand != index.on_demand:
         changes["on_demand"] = on_demand

@@ -78,3 +78,18 @@ def changed_at(before: Throughput, at: tuple[int | None, int | None], after: Thr
     if after.read < before.read or after.write < before.write:
         decreased = now_us
     return increased, decreased
+
+
+DAY_US = 86_400_000_000
+
+
+def decreases_today(count: int, at: tuple[int | None, int | None], now_us: int) -> int:
+    """How often it was decreased since midnight, UTC. count: on the day of the last time, which `at` has."""
+    return count if at[1] is not None and at[1] // DAY_US == now_us // DAY_US else 0
+
+
+def decreases_after(before: Throughput, count: int, at: tuple[int | None, int | None], after: Throughput, now_us: int) -> int:
+    """What is kept of that once `after` holds. count, at: the same of `before`."""
+    if after.read < before.read or after.write < before.write:
+        return decreases_today(count, at, now_us) + 1
+    return count

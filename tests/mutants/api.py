@@ -6,6 +6,41 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "decreases-of-any-day",
+        "storage/api/throughput.py",
+        "at[1] // DAY_US == now_us // DAY_US",
+        "at[1] <= now_us",
+        ("tests/unit/api/test_throughput.py::test_decreases_are_those_of_one_day_in_utc",),
+    ),
+    Mutant(
+        "decreases-of-an-index-uncounted",
+        "storage/api/index_updates.py",
+        "decreases_after(index.throughput, index.decreases,",
+        "0 * decreases_after(index.throughput, index.decreases,",
+        ("tests/contract/api/test_global_indexes.py::test_throughput_of_an_index_changes_and_the_answer_shows_it_from_before",),
+    ),
+    Mutant(
+        "decreases-uncounted",
+        "storage/api/operations/tables.py",
+        "decreases or msgspec.UNSET",
+        "msgspec.UNSET",
+        ("tests/contract/api/test_answers.py::test_update_table_still_shows_the_old_throughput",),
+    ),
+    Mutant(
+        "billed-by-request-when-it-ceased",
+        "storage/api/operations/tables.py",
+        "meta.created_at if meta.billing_changed_at is None else meta.billing_changed_at",
+        "now_us",
+        ("tests/contract/api/test_answers.py::test_when_it_was_last_billed_by_request_is_told_for_ever",),
+    ),
+    Mutant(
+        "restored-index-has-a-past",
+        "storage/catalogue.py",
+        "                throughput_changed_at=(None, None),\n                decreases=0,\n",
+        "",
+        ("tests/unit/pitr/test_restore.py::test_indexes_that_a_request_names_are_made_anew",),
+    ),
+    Mutant(
         "any-name-is-a-stream",
         "storage/api/operations/streams.py",
         '    if kind != "table" or "/stream/" not in rest:',

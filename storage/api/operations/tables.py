@@ -10,7 +10,7 @@ import msgspec
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description, throughput_member
+from scrubjay.storage.api.describe import deleted_description, index_throughput, table_description, throughput_description
 from scrubjay.storage.api.index_definitions import check_indexes, check_key_elements, global_indexes_of, local_indexes_of
 from scrubjay.storage.api.index_updates import (
     IndexUpdates,
@@ -24,7 +24,7 @@ from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIB
 from scrubjay.storage.api.operations.tags import check_tags
 from scrubjay.storage.api.policy.document import PolicyOwner, read_policy
 from scrubjay.storage.api.shapes import Struct
-from scrubjay.storage.api.throughput import changed_at, check_capacity, on_demand_of, warm_of
+from scrubjay.storage.api.throughput import changed_at, check_capacity, decreases_after, on_demand_of, warm_of
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, ResourcePolicy, TableMeta, TableStats, Throughput, new_stream
 
@@ -47,7 +47,10 @@ def describe(call: Call, meta: TableMeta, status: str | None = None) -> Body:
     api = call.api
     source_arn = None if meta.restore_of is None else api.table_arn(meta.restore_of.table_name)
     indexes = [_index_stats(call, meta, index) for index in meta.global_indexes or ()]
-    return table_description(meta, api.backend.stats(meta), api.table_arn(meta.name), source_arn, status=status, index_stats=indexes)
+    now_us = api.env.clock.wall_us()
+    return table_description(
+        meta, api.backend.stats(meta), api.table_arn(meta.name), source_arn, now_us=now_us, status=status, index_stats=indexes
+    )
 
 
 def _index_stats(call: Call, meta: TableMeta, index: GlobalIndex) -> TableStats:
@@ -393,7 +396,15 @@ async def update_table(call: Call) -> None:
     # the answer still shows the throughput from before; DescribeTable shows the new one once it holds
     busy = change or indexes.create is not None or indexes.delete is not None
     description = describe(call, meta, "UPDATING" if busy else None)
-    call.reply({"TableDescription": {**description, **throughput_description(before), **_indexes_before(description, before, indexes)}})
+    call.reply(
+        {
+            "TableDescription": {
+                **description,
+                **throughput_description(before, now_us),
+                **_indexes_before(description, before, indexes, now_us),
+            }
+        }
+    )
 
 
 async def _update(call: Call, meta: TableMeta, change: dict[str, object], indexes: IndexUpdates) -> TableMeta:
@@ -411,7 +422,7 @@ async def _update(call: Call, meta: TableMeta, change: dict[str, object], indexe
     return meta
 
 
-def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates) -> Body:
+def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates, now_us: int) -> Body:
     """The member GlobalSecondaryIndexes of an UpdateTable's answer: of an index that is updated with the throughput from before."""
     if not indexes.changes:
         return {}
@@ -420,7 +431,7 @@ def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates)
     for one in description["GlobalSecondaryIndexes"]:
         if one["IndexName"] in indexes.changes:
             index = old[one["IndexName"]]
-            member = throughput_member(before.billing, index.throughput, index.throughput_changed_at)
+            member = index_throughput(before.billing, index, now_us)
             shown.append({**one, **member, "IndexStatus": "UPDATING"})
         else:
             shown.append(one)
@@ -436,10 +447,12 @@ def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
         if billing == "PROVISIONED" and asked is None:
             raise errors.validation(_INVALID + "ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
         change["billing"] = billing
-        change["billing_changed_at"] = now_us
         if billing == "PAY_PER_REQUEST":
+            change["billing_changed_at"] = now_us
             change["throughput"] = Throughput()
         else:
+            # it was billed by request since it was made, unless it is known since when
+            change["billing_changed_at"] = meta.created_at if meta.billing_changed_at is None else meta.billing_changed_at
             change["on_demand"] = None
     if asked is not None:
         if billing == "PAY_PER_REQUEST":
@@ -471,7 +484,12 @@ def _throughput_change(meta: TableMeta, asked: Throughput, now_us: int, *, switc
             f"Requested WriteCapacityUnits: {asked.write}. "
             "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
         )
-    return {"throughput": asked, "throughput_changed_at": changed_at(meta.throughput, meta.throughput_changed_at, asked, now_us)}
+    decreases = decreases_after(meta.throughput, meta.decreases or 0, meta.throughput_changed_at, asked, now_us)
+    return {
+        "throughput": asked,
+        "throughput_changed_at": changed_at(meta.throughput, meta.throughput_changed_at, asked, now_us),
+        "decreases": decreases or msgspec.UNSET,
+    }
 
 
 # -- limits and endpoints --------------------------------------------------------------------------------------------------------------

@@ -52,6 +52,23 @@ def test_update_table_still_shows_the_old_throughput(server: ApiServer) -> None:
     described = server.ok("DescribeTable", {"TableName": "rated"})["Table"]
     assert units(described) == (7, 3)
     assert {"LastIncreaseDateTime", "LastDecreaseDateTime"} <= set(described["ProvisionedThroughput"])
+    assert described["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 1
+    for read, decreases in ((6, 2), (8, 2), (1, 3)):
+        server.ok("UpdateTable", {"TableName": "rated", "ProvisionedThroughput": {"ReadCapacityUnits": read, "WriteCapacityUnits": 3}})
+        shown = server.ok("DescribeTable", {"TableName": "rated"})["Table"]["ProvisionedThroughput"]
+        assert shown["NumberOfDecreasesToday"] == decreases
+
+
+def test_when_it_was_last_billed_by_request_is_told_for_ever(server: ApiServer) -> None:
+    """And not when it ceased to be."""
+    server.make_table("billed", BillingMode="PAY_PER_REQUEST")
+    first = server.ok("DescribeTable", {"TableName": "billed"})["Table"]["BillingModeSummary"]
+    server.ok("UpdateTable", {"TableName": "billed", "BillingMode": "PROVISIONED", "ProvisionedThroughput": UNITS})
+    second = server.ok("DescribeTable", {"TableName": "billed"})["Table"]["BillingModeSummary"]
+    assert second == {**first, "BillingMode": "PROVISIONED"}
+    server.ok("UpdateTable", {"TableName": "billed", "BillingMode": "PAY_PER_REQUEST"})
+    third = server.ok("DescribeTable", {"TableName": "billed"})["Table"]["BillingModeSummary"]
+    assert third["LastUpdateToPayPerRequestDateTime"] > first["LastUpdateToPayPerRequestDateTime"]
 
 
 def test_a_protected_table_is_not_deleted(server: ApiServer) -> None:

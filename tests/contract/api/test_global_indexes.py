@@ -672,6 +672,11 @@ def test_throughput_of_an_index_changes_and_the_answer_shows_it_from_before() ->
     assert (shown["IndexStatus"], shown["ProvisionedThroughput"]["ReadCapacityUnits"]) == ("UPDATING", 5)
     shown = later.described()["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"]
     assert (shown["ReadCapacityUnits"], "LastIncreaseDateTime" in shown, "LastDecreaseDateTime" in shown) == (10, True, False)
+    assert shown["NumberOfDecreasesToday"] == 0
+    later.update({"Update": {"IndexName": "by-a", "ProvisionedThroughput": UNITS}})
+    later.update({"Update": {"IndexName": "by-a", "ProvisionedThroughput": TEN}})
+    assert later.described()["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 1
+    assert later.described()["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 0
     warm = later.update({"Update": {"IndexName": "by-a", "WarmThroughput": {"ReadUnitsPerSecond": 100}}})
     del warm
     assert later.described()["GlobalSecondaryIndexes"][0]["WarmThroughput"] == {

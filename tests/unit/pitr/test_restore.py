@@ -156,11 +156,18 @@ def test_indexes_that_a_request_names_are_made_anew() -> None:
     """A request finds them in the source, with the tables that hold their rows there."""
     world = world_with_history()
     there = GlobalIndex(
-        name="one", hash=(KeyAttribute("v", "S"),), table_id=TableId("rows"), partitions=world.source.partitions, status="ACTIVE"
+        throughput_changed_at=(1, 2),
+        decreases=1,
+        name="one",
+        hash=(KeyAttribute("v", "S"),),
+        table_id=TableId("rows"),
+        partitions=world.source.partitions,
+        status="ACTIVE",
     )
     world.run(world.service.start(world.source, "new", RestoreTarget(latest=True), overrides={"global_indexes": (there,)}))
     (index,) = next(meta for meta in world.metas.values() if meta.name == "new").global_indexes or ()
     assert (index.name, index.table_id, index.partitions, index.status) == ("one", "", (), "CREATING")
+    assert (index.throughput_changed_at, index.decreases) == ((None, None), 0), "it has no past"
 
 
 @pytest.mark.parametrize("where", ["before", "beyond"])
