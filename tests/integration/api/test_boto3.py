@@ -605,6 +605,11 @@ def test_a_global_index_is_made_filled_read_restored_and_removed(client: Any, se
     wait_for(lambda: index_of("by-days-again", "renamed")["IndexStatus"] == "ACTIVE", timeout=60)
     wait_for(lambda: days("by-days-again", "renamed") == expected, timeout=60)
     assert index_of("by-days-again", "by-day") is None
+    client.put_item(TableName="by-days-again", Item={"pk": {"S": "again"}, "day": {"S": "d1"}, "at": {"N": "99"}, "x": {"S": "x"}})
+    wait_for(lambda: days("by-days-again", "renamed") == ["again", *expected], timeout=60)
+    client.delete_table(TableName="by-days-again")
+    client.get_waiter("table_not_exists").wait(TableName="by-days-again", WaiterConfig=WAIT)
+    assert days(name) == expected, "the rows of each are its own, and go with it alone"
     client.update_table(TableName=name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-x"}}])
     wait_for(lambda: index_of(name, "by-x") is None, timeout=60)
     assert {one["AttributeName"] for one in client.describe_table(TableName=name)["Table"]["AttributeDefinitions"]} == {"pk", "day", "at"}

@@ -55,7 +55,9 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     drills = server.data / "tmp" / "drills"
     client = server.client()
     key = {"KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}], "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}]}
-    client.create_table(TableName="birds", BillingMode="PAY_PER_REQUEST", **key)
+    index = {"IndexName": "by-b", "KeySchema": [{"AttributeName": "b", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
+    key["AttributeDefinitions"].append({"AttributeName": "b", "AttributeType": "B"})
+    client.create_table(TableName="birds", BillingMode="PAY_PER_REQUEST", GlobalSecondaryIndexes=[index], **key)
     client.get_waiter("table_exists").wait(TableName="birds", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     for number in range(20):
         item = {"k": {"S": f"bird-{number}"}, "b": {"B": b"\x00\xff"}, "s": {"BS": [b"z", b"a"]}, "n": {"N": "1.50"}}
@@ -79,6 +81,10 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     assert report["facts"]["asks_for_keys"], "what is recovered asks for the keys of the original"
     assert report["facts"]["archive_encrypted"], "and its archive is as unreadable as the original's"
     assert (list(drills.iterdir()), running_below(drills)) == ([], [])
+    code, report = server.cli_json("drill", "run", "restore-random", timeout=180)
+    assert (code, report["verdict"], report["rows_compared"]) == (0, "match", 20), report
+    indexed = {"IndexName": "by-b", "KeyConditionExpression": "b = :b", "ExpressionAttributeValues": {":b": {"B": b"\x00\xff"}}}
+    assert client.query(TableName="birds", **indexed)["Count"] == 20, "what a drill made and dropped took nothing of the original's index"
 
     asked = subprocess.Popen(
         scrubjay_command("drill", "run", "lose-cluster", "--endpoint", server.url),
