@@ -43,8 +43,9 @@ async def scrub(
     planned: Callable[[ScrubPlan], None] | None = None,
     turns: Turns | None = None,
     rest: Rest | None = None,
+    at: set[PartitionId] | None = None,
 ) -> ScrubReport:
-    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. rest: awaited after each partition. turns: a run of the
+    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. rest: awaited after each partition. at: partitions that are looked at just now are kept in it. turns: a run of the
     schedule, which is none and leaves no trace where nothing is due; None: all that was chosen. Raises Unavailable (unknown table or partition); all else is in the report.
 
     What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
@@ -95,7 +96,12 @@ async def scrub(
         if cut is not None:
             return None
         name, boot_us = target.info.partition_id, env.clock.boot_us()
-        report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
+        looks = set() if at is None else at
+        looks.add(name)
+        try:
+            report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
+        finally:
+            looks.discard(name)
         if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in live(port.tables())):
             report = replace(report, reason=DROPPED)
         await _remember(env, ledger, run, target, report, notes)

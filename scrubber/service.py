@@ -52,6 +52,8 @@ class ScrubService:
         self._options = options
         self._log = log
         self._gate = Gate(env.tasks)
+        self.at: set[PartitionId] = set()
+        """Partitions whose copies are compared just now."""
         self._started_us: int | None = None
         self._finished_us: int | None = None
         self._progress: dict[str, Any] = {}
@@ -104,6 +106,7 @@ class ScrubService:
                     progress=tell,
                     turns=turns,
                     rest=None if turns is None else self._rest,
+                    at=self.at,
                     planned=lambda plan: self._log(f"scrub planned: {plan}"),
                 )
             finally:

@@ -100,6 +100,16 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
             "a node that has not answered for so long is lost: a log replica on another node stands in for each of its copies until it is back; 0s: none ever does",
         ),
     ] = 10_000_000
+    balance_copies: Annotated[
+        bool,
+        ConfigKey("balance_copies", "switch", "copies of partitions go from nodes that hold more to nodes that hold less, two at a time"),
+    ] = True
+    balance_leaders: Annotated[
+        bool, ConfigKey("balance_leaders", "switch", "leads are handed over from nodes that lead more to nodes that lead less")
+    ] = True
+    balance_after_us: Annotated[
+        int, ConfigKey("balance_after", "duration", "for so long a node has to be there before copies or leads go to it by themselves")
+    ] = 60_000_000
 
 
 class NodesConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,14 @@ from typing import Any
 
 from scrubjay.base.ids import NodeName
 from scrubjay.base.times import utc_text
+from scrubjay.server.balancing import balance_report
 from scrubjay.server.control import Control
 from scrubjay.server.cut_histories import cuts_of
 from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
 from scrubjay.server.raising import version_report
 from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
-from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.control.fleet import copy_of, on_its_way
 from scrubjay.storage.node.port import error_of
 
 ALL_WELL, DEGRADED = 0, 3
@@ -33,7 +34,7 @@ def serves(control: Control, now_us: int) -> bool:
 
 
 def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
-    """exit: 0 if every copy of every partition is whole and has a leader, else 3."""
+    """exit: 0 if every copy of every partition is whole and has a leader, else 3. A copy on its way to another node is asked nothing."""
     members = control.members()
     nodes = [_node(control, name, zones.get(name), members.get(name)) for name in control.ports]
     shown = [table for table in (control.system, *control.metadata.tables.values()) if table.status != "DROPPED"]
@@ -42,7 +43,9 @@ def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
     well = well and all(
         one["leader"] is not None
         and all(
-            copy["state"] == "ok" and copy["vote"] == "votes" for copy in one["members"] if copy["kind"] != "log" or copy["vote"] == "votes"
+            copy["moves"] or (copy["state"] == "ok" and copy["vote"] == "votes")
+            for copy in one["members"]
+            if copy["kind"] != "log" or copy["vote"] == "votes"
         )
         for one in partitions
     )
@@ -52,6 +55,7 @@ def cluster_report(control: Control, zones: dict[NodeName, str]) -> Report:
         "nodes": nodes,
         "partitions": partitions,
         "version": version_report(control),
+        "balance": balance_report(control),
         "catalogue": None if following is None or following.failed is None else str(following.failed),
     }
 
@@ -110,6 +114,7 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
                 "tree": None if one is None else one.tree,
                 "vote": None if one is None else one.vote,
                 "applied": None if one is None else one.applied,
+                "moves": on_its_way(info, node.number, one),
                 "lag": None if one is None else max(0, furthest - one.applied),
             }
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -29,6 +30,14 @@ from scrubjay.storage.node.port import NodePort
 
 BACKFILL_ROWS_PER_SECOND = 20_000
 """Items of a partition that are put into an index that is built."""
+
+
+class Evens(Protocol):
+    """`server.balancing.Balancing`, as others see it. why, why_leads: why no copy begins to move, and no lead is handed over. counts: what was done since the start."""
+
+    why: str
+    why_leads: str
+    counts: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -60,6 +69,8 @@ class Control:
     """Notes as done what a coordinator did not; from `up` on."""
     told: Callable[[str], None] = lambda line: None
     """Hears what a server's log is to say of that."""
+    evens: Evens | None = None
+    """Evens out what nodes hold and lead, where this process does that."""
     works: Callable[[], bool] = lambda: False
     """Whether this process works for the cluster (`server.duty`): whoever knows sets it."""
 

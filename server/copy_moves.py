@@ -10,6 +10,7 @@ import msgspec
 from scrubjay.base.ids import Member
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo
 from scrubjay.storage.control.placement import Site, next_site, zones_kept
+from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.node.port import BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember
 
 
@@ -43,6 +44,18 @@ class Layout(NamedTuple):
         member = self.members.get(number)
         return member is None or member.state != MEMBER
 
+    def let_go(self, info: PartitionInfo, number: int) -> bool:
+        """The copy of that partition does not stay there: no copy does, or this one goes."""
+        return number in info.goes or self.leaves(number)
+
+    def wanted(self, info: PartitionInfo, number: int) -> Member:
+        """The member that the partition's copy on that node is, or is to be."""
+        return info.member_on(number, self.members[number].incarnation)
+
+    def apart(self, numbers: Sequence[int]) -> int:
+        """In how many zones these nodes are."""
+        return len({self.zones.get(number, str(number)) for number in numbers})
+
     def storage(self, info: PartitionInfo) -> list[int]:
         """Nodes that have a storage replica, or are making one."""
         return [number for number in info.nodes if number not in info.logs]
@@ -64,10 +77,26 @@ class Layout(NamedTuple):
         return next((site.member.node for site in logs if zones_kept(before, [*staying, site])), 0)
 
 
+def with_copy(info: PartitionInfo, member: Member, configuration: Configuration, *, log: bool = False) -> PartitionInfo:
+    """The partition with a copy more, which is to be made on the node of that member. Whose place in its group is that member's already was one there, and comes back as the next. log: it is to have the log alone."""
+    number, place = member.node, configuration.place(member.node)
+    again = info.again
+    if place is not None and place.member.incarnation >= member.incarnation:
+        again = (*[one for one in again if one[0] != number], Member(number, place.member.incarnation + 1))
+    logs = tuple(sorted((*info.logs, number))) if log else info.logs
+    return msgspec.structs.replace(info, hosts=tuple(sorted((*info.nodes, number))), fresh=(*info.fresh, number), logs=logs, again=again)
+
+
 def without(info: PartitionInfo, number: int) -> PartitionInfo:
     """The partition without a copy on that node."""
-    hosts = besides(info.nodes, number)
-    return msgspec.structs.replace(info, hosts=hosts, fresh=besides(info.fresh, number), logs=besides(info.logs, number))
+    return msgspec.structs.replace(
+        info,
+        hosts=besides(info.nodes, number),
+        fresh=besides(info.fresh, number),
+        logs=besides(info.logs, number),
+        goes=besides(info.goes, number),
+        again=tuple([member for member in info.again if member[0] != number]),
+    )
 
 
 def besides(numbers: Sequence[int], number: int) -> tuple[int, ...]:

@@ -82,10 +82,6 @@ class Survivor(NamedTuple):
     look: Callable[[PartitionId], TreeLook]
     keeps_log: Callable[[PartitionId], bool]
 
-    @property
-    def member(self) -> Member:
-        return Member(self.number, self.incarnation)
-
 
 @dataclass(slots=True)
 class GroupPlan:
@@ -366,7 +362,7 @@ class _Looker:
                 return
             if ended:
                 raise Unsafe("its log has ended, and its table goes by it still: it is being split, or dropped")
-            group.after = left_alone(group.configuration, Member(self._survivor.number, self._survivor.incarnation), lost=self._gone)
+            group.after = left_alone(group.configuration, self._member(group), lost=self._gone)
             if not log.accepted or log.last < 1:
                 raise Unsafe("this node has nothing of the group's log yet")
             group.known = self._closed.get(group.partition, 0)
@@ -376,10 +372,14 @@ class _Looker:
         except (Unsafe, Corrupt, Missing, NoKey) as error:
             group.standing, group.why = REFUSED, str(error)
 
+    def _member(self, group: GroupPlan) -> Member:
+        """Who the survivor is in that group."""
+        return group.info.member_on(self._survivor.number, self._survivor.incarnation)
+
     def _read(self, group: GroupPlan, log: ReplicaLog) -> bool:
         """What the survivor holds of it. True: the log has ended. Raises Unsafe, Corrupt, Missing, Unavailable."""
         partition = group.partition
-        if log.member != self._survivor.member:
+        if log.member != self._member(group):
             raise Unsafe("the log is of an earlier member of this node")
         if log.vote == "amnesiac":
             raise Unsafe(f"this node's log has lost synced bytes: {log.amnesia}")

@@ -18,9 +18,9 @@ import msgspec
 
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.ids import Member, NodeName, TableId
+from scrubjay.base.ids import NodeName, TableId
 from scrubjay.server.control import Control
-from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, without
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, with_copy, without
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold, ask
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
@@ -44,20 +44,29 @@ LET_IN_S = 10.0
 
 
 def next_move(
-    info: PartitionInfo, configuration: Configuration, placed: Layout, *, leader: ReplicaFacts, copies: Mapping[int, ReplicaFacts]
+    info: PartitionInfo,
+    configuration: Configuration,
+    placed: Layout,
+    *,
+    leader: ReplicaFacts,
+    copies: Mapping[int, ReplicaFacts],
+    lost: Collection[int] = (),
 ) -> Move:
-    """The next step that brings a partition's copies where they belong. configuration: by which its leader goes. copies: by node number. Pure."""
+    """The next step that brings a partition's copies where they belong. configuration: by which its leader goes. copies: by node number. lost: numbers of nodes that have not answered for too long. Pure."""
+    turned = turned_back(info, configuration, placed, lost)
+    if turned is not None:
+        return Move("its copy stays: the node that was to take it does not", turned)
     for number in info.fresh:
-        copy, member = copies.get(number), placed.members.get(number)
-        if member is None or placed.leaves(number):
+        copy = copies.get(number)
+        if placed.let_go(info, number):
             return Move("its new copy is given up", without(info, number))
-        if copy is not None and copy.up and copy.logged and copy.incarnation == member.incarnation:
+        if copy is not None and copy.up and copy.logged and copy.incarnation == placed.wanted(info, number).incarnation:
             return Move("its log begins", msgspec.structs.replace(info, fresh=besides(info.fresh, number)))
-        return Move("its node makes the copy")
-    staying = [number for number in placed.storage(info) if not placed.leaves(number)]
-    leaving = [number for number in info.nodes if placed.leaves(number)]
+        return Move("its node makes the copy", tell=number)
+    staying = [number for number in placed.storage(info) if not placed.let_go(info, number)]
+    leaving = [number for number in info.nodes if placed.let_go(info, number)]
     for number in staying:
-        wanted = Member(number, placed.members[number].incarnation)
+        wanted = placed.wanted(info, number)
         if not leaving and MemberPlace(wanted, CopyKind.STORAGE, Vote.VOTES) in configuration.places:
             continue  # whether it is there just now is not asked: nothing is taken from anybody
         copy = copies.get(number)
@@ -74,9 +83,7 @@ def next_move(
     if len(staying) < COPIES:
         site = placed.target(info)
         if site is not None and site.up:
-            number = site.member.node
-            hosts, fresh = (*info.nodes, number), (*info.fresh, number)
-            return Move("another node takes it", msgspec.structs.replace(info, hosts=tuple(sorted(hosts)), fresh=fresh), begins=True)
+            return Move("another node takes it", with_copy(info, site.member, configuration), begins=True)
         number = placed.grower(info)
         if number:  # no other node is there: the one that has the log makes the tree too
             return Move("the node that has the log takes it", msgspec.structs.replace(info, logs=besides(info.logs, number)), begins=True)
@@ -90,10 +97,39 @@ def next_move(
     return SETTLED
 
 
+def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int]) -> PartitionInfo | None:
+    """The partition with a copy that was to go staying in the place of one that does not come: its node leaves, or is lost before that copy votes. None: nothing is turned back, or a zone would be lost by it. Pure."""
+    staying = [number for number in placed.storage(info) if number not in info.goes]
+    for number in info.goes:
+        place = configuration.place(number)
+        if placed.leaves(number) or number in info.logs or place is None or place.vote is Vote.GONE:
+            continue
+        for taker in staying:
+            there = configuration.place(taker)
+            votes = there is not None and there.vote is Vote.VOTES
+            if not placed.leaves(taker) and (votes or taker not in lost):
+                continue
+            kept = [one for one in staying if one != taker]
+            if placed.apart([*kept, number]) >= placed.apart(staying):
+                goes = besides(info.goes, number)
+                return msgspec.structs.replace(info, goes=goes if placed.leaves(taker) else (*goes, taker))
+    return None
+
+
 def may_shrink(staying: Collection[int], leaving: Collection[int], placed: Layout) -> bool:
     """A partition may do with fewer copies than it should: a node was removed that nobody takes the place of."""
     gone = [number for number in leaving if (member := placed.members.get(number)) is None or member.state == REMOVED]
     return len(gone) == len(leaving) and len(staying) >= COPIES - 1
+
+
+def partitions_of(control: Control) -> Iterator[tuple[TableId, TableMeta, PartitionInfo]]:
+    """(the table that the catalogue has, it or its index's, a partition) of all that may have copies."""
+    for table in (control.system, *list(control.metadata.tables.values())):
+        if table.status == "DROPPED" and table.archived_at is not None:
+            continue
+        for one in (table, *index_tables(table)):
+            for info in one.partitions:
+                yield table.table_id, one, info
 
 
 class Relocating:
@@ -177,6 +213,7 @@ class Relocating:
         self._follows()
         await self._let_in(name)
         known = told.incarnation if before is None else max(before.incarnation, told.incarnation)
+        known = max(known, self._control.metadata.spoke_as(self._control.ports[name].number))
         incarnation = known + 1 if before is not None or told.out else known
         member = NodeMember(self._control.ports[name].number, incarnation, told.id, self._env.clock.wall_us())
         await self._put(name, member)
@@ -225,12 +262,8 @@ class Relocating:
     def _check_room(self, name: NodeName, member: NodeMember) -> None:
         """Others can take every copy, and no partition loses a zone by it. Raises Unsafe."""
         placed = self._placed({member.number: msgspec.structs.replace(member, state=DRAINING)})
-        for _, one, info in self._infos():
-            if (
-                member.number in info.nodes
-                and one.status in IN_USE
-                and sum(not placed.leaves(number) for number in placed.storage(info)) < COPIES
-            ):
+        for _, one, info in partitions_of(self._control):
+            if member.number in info.nodes and one.status in IN_USE and self._staying(info, placed) < COPIES:
                 site = placed.target(info)
                 if (site is None or not site.up) and not placed.grower(info):
                     raise Unsafe(
@@ -241,6 +274,12 @@ class Relocating:
                         zone=self._control.zones.get(name),
                         next="join another node of that zone: scrubjay cluster join",
                     )
+
+    def _staying(self, info: PartitionInfo, placed: Layout) -> int:
+        """How many storage replicas of a partition stay where they are, or would."""
+        leader = self._control.fleet.leader(info.partition_id)
+        turned = None if leader is None or not info.goes else turned_back(info, members_of(info, leader), placed, ())
+        return sum(not placed.let_go(turned or info, number) for number in placed.storage(info))
 
     # ------------------------------------------------------------------ remove
 
@@ -264,7 +303,7 @@ class Relocating:
 
     def _check_quorums(self, name: NodeName, member: NodeMember) -> None:
         """Every group goes on without that node, now and once it is out. Raises Unsafe."""
-        for _, one, info in self._infos():
+        for _, one, info in partitions_of(self._control):
             if one.status not in IN_USE or member.number not in info.nodes:
                 continue
             leader = self._control.fleet.leader(info.partition_id)
@@ -327,13 +366,30 @@ class Relocating:
     def _left_on(self, name: NodeName, member: NodeMember) -> dict[str, str]:
         """Partitions of which a copy is on that node, by the catalogue, or as it tells itself; and why, in a word."""
         left: dict[str, str] = {
-            info.partition_id: f"{one.name} is {one.status}" for _, one, info in self._infos() if member.number in info.nodes
+            info.partition_id: f"{one.name} is {one.status}" for _, one, info in partitions_of(self._control) if member.number in info.nodes
         }
         if member.state != REMOVED:
             for facts in self._control.ports[name].all_facts():
                 if facts.up:
                     left.setdefault(facts.partition, "its copy goes")
         return left
+
+    # ------------------------------------------------------------------ what is moved though its node stays
+
+    def layout(self) -> Layout:
+        """Where copies are and may go, as of now."""
+        return self._placed()
+
+    async def begin(self, table_id: TableId, info: PartitionInfo, *, source: int, target: int) -> bool:
+        """Have the copy on one node go to another, the way every copy goes; table_id: as in `partitions_of`. False: the partition is another by now, or the node is out. Raises Conflict, Unavailable, Corrupt."""
+        leader = self._control.fleet.leader(info.partition_id)
+        site = next((site for site in self._placed().sites if site.member.node == target and site.up), None)
+        if leader is None or site is None:
+            return False
+        after = with_copy(info, site.member, members_of(info, leader))
+        begun = await self._say(table_id, info, msgspec.structs.replace(after, goes=(*after.goes, source)))
+        self._open = self._open or begun
+        return begun
 
     # ------------------------------------------------------------------ seeing to it
 
@@ -342,15 +398,6 @@ class Relocating:
             if self._works():
                 await self._round()
             await self._env.tasks.sleep(ROUND_S if self._works() and (self._open or self._down_us) else REST_S)
-
-    def _infos(self) -> Iterator[tuple[TableId, TableMeta, PartitionInfo]]:
-        """(the table that the catalogue has, it or its index's, a partition) of all that may have copies."""
-        for table in (self._control.system, *list(self._control.metadata.tables.values())):
-            if table.status == "DROPPED" and table.archived_at is not None:
-                continue
-            for one in (table, *index_tables(table)):
-                for info in one.partitions:
-                    yield table.table_id, one, info
 
     def _placed(self, besides: Mapping[int, NodeMember] | None = None) -> Layout:
         """besides: as if that were what the catalogue says of them."""
@@ -380,9 +427,10 @@ class Relocating:
         self.short = {}
         leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
         found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
-        lanes = LANES - sum(len(placed.storage(info)) > COPIES for _, _, info in self._infos())
+        # What only evens out takes no lane from what a person asked for, or a lost node needs.
+        lanes = LANES - sum(len(placed.storage(info)) > COPIES and not info.goes for _, _, info in partitions_of(self._control))
         open_ = False
-        for table_id, one, info in list(self._infos()):
+        for table_id, one, info in list(partitions_of(self._control)):
             move = self._move(one, info, placed, lost)
             if not move.left:
                 continue
@@ -428,7 +476,7 @@ class Relocating:
                     self.short[info.partition_id] = stands_in.left
                 if stands_in.left and stands_in.left != NOBODY:
                     return stands_in
-            return next_move(info, configuration, placed, leader=leader, copies=copies)
+            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost)
         except ScrubjayError as error:
             return Move(str(error))
 
@@ -466,12 +514,13 @@ class Relocating:
         control = self._control
         return control.system if table_id == control.system.table_id else control.metadata.tables[table_id]
 
-    async def _say(self, table_id: TableId, before: PartitionInfo, after: PartitionInfo) -> None:
-        """Have the catalogue say where the copies are, and tell the nodes that it concerns. Raises Conflict, Unavailable."""
+    async def _say(self, table_id: TableId, before: PartitionInfo, after: PartitionInfo) -> bool:
+        """Have the catalogue say where the copies are, and tell the nodes that it concerns. False: it says something else by now. Raises Conflict, Unavailable."""
         control = self._control
         if not await control.metadata.put_partition(table_id, before, after):
-            return
+            return False
         table = self._table(table_id)
         for node in control.ports.values():
             if (node.number in before.nodes) != (node.number in after.nodes):
                 control.fleet.host_on(node, table)
+        return True

@@ -202,7 +202,8 @@ class Replacing:
         before = metadata.nodes.get(name)
         if before is not None and before.id == told.id:
             return before  # somebody else asked at the same time: one word for one folder
-        incarnation = 1 + max(before.incarnation if before is not None else 1, told.incarnation)
+        known = before.incarnation if before is not None else 1
+        incarnation = 1 + max(known, told.incarnation, metadata.spoke_as(self._control.ports[name].number))
         member = NodeMember(self._control.ports[name].number, incarnation, told.id, self._env.clock.wall_us())
         try:
             await metadata.put_node(name, member)
@@ -269,7 +270,7 @@ class Replacing:
         leader = fleet.leader(partition)
         if leader is None:
             return "the group has no leader"
-        wanted = Member(member.number, member.incarnation)
+        wanted = info.member_on(member.number, member.incarnation)
         copy = self._control.ports[name].facts(partition)
         try:
             step = next_step(wanted, members_of(info, leader), leader=leader, copy=copy)

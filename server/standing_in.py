@@ -14,8 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from scrubjay.base.ids import Member
-from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, without
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, with_copy, without
 from scrubjay.storage.catalogue import MEMBER, PartitionInfo
 from scrubjay.storage.control.placement import COPIES, Site, next_site
 from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote
@@ -54,12 +53,10 @@ def next_stand_in(
     for number in info.fresh:
         if number in info.logs and number in lost:
             return Move("its new log is given up", without(info, number))
-    site = _site(info, configuration, placed, lost, [place.member.node for place in fit])
+    site = _site(info, placed, lost, [place.member.node for place in fit])
     if site is None:
         return Move(NOBODY)
-    number = site.member.node
-    hosts, logs_ = tuple(sorted((*info.nodes, number))), tuple(sorted((*info.logs, number)))
-    return Move("another node stands in", msgspec.structs.replace(info, hosts=hosts, logs=logs_, fresh=(*info.fresh, number)))
+    return Move("another node stands in", with_copy(info, site.member, configuration, log=True))
 
 
 def grows(info: PartitionInfo, number: int, *, leader: ReplicaFacts, copy: ReplicaFacts | None) -> Move:
@@ -81,24 +78,15 @@ def _able(
         member, place, copy = placed.members.get(number), configuration.place(number), copies.get(number)
         if number in lost or member is None or member.state != MEMBER or (copy is not None and copy.vote == "amnesiac"):
             continue
-        if place is None or member.incarnation > place.member.incarnation or place.vote is Vote.LEARNER:
+        if place is None or placed.wanted(info, number).incarnation > place.member.incarnation or place.vote is Vote.LEARNER:
             yield number
 
 
-def _site(info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int], fit: Collection[int]) -> Site | None:
-    """A node that has no copy yet and never had one under this id. A zone of its own comes first."""
+def _site(info: PartitionInfo, placed: Layout, lost: Collection[int], fit: Collection[int]) -> Site | None:
+    """A node that has no copy. A zone of its own comes first."""
     taken = [site for site in placed.sites if site.member.node in fit]
-    free = [
-        site
-        for site in placed.sites
-        if site.up and site.member.node not in lost and site.member.node not in info.nodes and _may_come(configuration, site.member)
-    ]
+    free = [site for site in placed.sites if site.up and site.member.node not in lost and site.member.node not in info.nodes]
     return next_site([*taken, *free], taken, placed.load)
-
-
-def _may_come(configuration: Configuration, member: Member) -> bool:
-    place = configuration.place(member.node)
-    return place is None or place.member.incarnation < member.incarnation
 
 
 def _brought(
@@ -113,7 +101,7 @@ def _brought(
 ) -> Move:
     """The next step by which that node's log comes to vote."""
     partition, copy, place = info.partition_id, copies.get(number), configuration.place(number)
-    wanted = Member(number, placed.members[number].incarnation)
+    wanted = placed.wanted(info, number)
     there = copy is not None and copy.up and copy.logged and copy.incarnation == wanted.incarnation
     if not there or copy is None:
         return Move("its node begins the log", tell=number)

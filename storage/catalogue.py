@@ -51,7 +51,10 @@ class PartitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     member keeps the log alone (a log replica); the others are storage replicas. members: who founded the group; who is a member since, its log says (ADR 0075).
 
     hosts: numbers of the nodes that have a copy, or are making one, once they are not those of `members` any more; (): they are. fresh: of them those whose copy is being made:
-    no CONFIG names them yet, so a log that is not there is begun, and not lost. Both are moved by `server.relocating` alone (ADR 0077)."""
+    no CONFIG names them yet, so a log that is not there is begun, and not lost. Both are moved by `server.relocating` alone (ADR 0077).
+
+    goes: of them those whose copy goes, though their node stays: another has taken it, or is about to. again: as which member a copy speaks that came back to a node after one of its group had left that
+    node: no member comes back under its id. Of others that follows from their node (ADR 0086)."""
 
     partition_id: PartitionId
     lo: str
@@ -60,6 +63,12 @@ class PartitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     logs: tuple[int, ...] = ()
     hosts: tuple[int, ...] = ()
     fresh: tuple[int, ...] = ()
+    goes: tuple[int, ...] = ()
+    again: tuple[Member, ...] = ()
+
+    def member_on(self, number: int, incarnation: int) -> Member:
+        """The member that the copy on that node is. incarnation: of the node."""
+        return Member(number, max([incarnation, *[member[1] for member in self.again if member[0] == number]]))
 
     @property
     def nodes(self) -> tuple[int, ...]:

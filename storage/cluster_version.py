@@ -15,7 +15,9 @@ FLAGGED = STANDS_IN
 """The last number that was told as flags. A release that could this told nothing of itself when it connected."""
 NUMBERED = 6
 """It tells its number, and goes by the cluster's."""
-NEWEST = NUMBERED
+BALANCES = 7
+"""It knows copies that go though their node stays, and copies that come back to a node."""
+NEWEST = BALANCES
 """Of this release."""
 
 
@@ -28,6 +30,7 @@ class Feature(NamedTuple):
 
 REPLACING = Feature("to replace a node", CONFIGURES)
 MOVING = Feature("to move copies between nodes", REMOVES)
+BALANCING = Feature("to even out where copies are", BALANCES)
 SPLITTING = Feature("to split a partition", SPLITS)
 STANDING_IN = Feature("a log replica that stands in", STANDS_IN)
 STREAMS = Feature("a stream", STANDS_IN)

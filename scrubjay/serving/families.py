@@ -113,6 +113,8 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         ),
         Family("scrubjay_splits", COUNTER, "Splits of partitions that this process asked a log for, and carried to the map", ("step",)),
         Family("scrubjay_splits_by_size", COUNTER, "Splits that began for the partition's size, of those that this process began"),
+        Family("scrubjay_balance_moves", COUNTER, "What this process did to even out what nodes hold (copies) and lead (leads)", ("what",)),
+        Family("scrubjay_copies_moving", GAUGE, "Copies of partitions that go to another node though theirs stays"),
         Family("scrubjay_splits_under_way", GAUGE, "Partitions that are to be split, and are not yet"),
         Family(
             "scrubjay_split_pause_seconds",

@@ -27,6 +27,7 @@ from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
 from scrubjay.server.pairing import PairKeeper
 from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES, HalfHealth
+from scrubjay.server.relocating import partitions_of
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped, tell_indexes
@@ -82,6 +83,7 @@ class Metrics(Scraped):
         tell_indexes(out, self._cluster.control.feeds)
         tell_voters(out, self._cluster.control)
         tell_splits(out, self._cluster.control)
+        tell_balance(out, self._cluster.control)
         tell_transactions(out, self._cluster.control)
         self._archive(out, view)
         if self._pair is not None:
@@ -226,6 +228,14 @@ def tell_splits(out: Exposition, control: Control) -> None:
         out.tell("scrubjay_splits_by_size", by_size.begun)
         out.tell("scrubjay_partitions_large", sum(len(large) for large in by_size.large.values()))
         out.took("scrubjay_split_pause_seconds", splits.pauses)
+
+
+def tell_balance(out: Exposition, control: Control) -> None:
+    """Copies that are on their way, by the catalogue; what this process, where it works for the cluster, has done."""
+    out.tell("scrubjay_copies_moving", sum(len(info.goes) for _, _, info in partitions_of(control)))
+    if control.evens is not None:
+        for what, count in control.evens.counts.items():
+            out.tell("scrubjay_balance_moves", count, what)
 
 
 def tell_transactions(out: Exposition, control: Control) -> None:

@@ -29,12 +29,14 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.archive import claim_archive, claim_at_work, start_agents
+from scrubjay.server.balancing import BalanceOptions, Balancing
 from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.duty import WORKS
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
 from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
+from scrubjay.server.problems import DISK_LOW_FILES
 from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import Relocating
 from scrubjay.server.replacing import Replacing
@@ -78,10 +80,11 @@ class WorkingParts:
     replacing: Replacing | None = None
     relocating: Relocating | None = None
     raising: Raising | None = None
+    balancing: Balancing | None = None
 
     def quiet(self) -> None:
         """What looks on and tells ends, before a stop."""
-        for part in (self.replacing, self.relocating, self.raising):
+        for part in (self.balancing, self.replacing, self.relocating, self.raising):
             if part is not None:
                 part.stop()
         self.health.stop()
@@ -248,7 +251,7 @@ async def open_services(
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()
-    replacing = relocating = None
+    replacing = relocating = balancing = None
     node_verbs: dict[str, NodeVerb] = {}
 
     def works() -> bool:
@@ -268,6 +271,23 @@ async def open_services(
             stand_in_us=config.cluster.stand_in_after_us,
         )
         relocating.start()
+        balancing = Balancing(
+            env,
+            cluster.control,
+            relocating,
+            BalanceOptions(
+                copies=config.cluster.balance_copies,
+                leads=config.cluster.balance_leaders,
+                steady_us=config.cluster.balance_after_us,
+                low_bytes=DISK_LOW_FILES * cluster.sizes.file,
+            ),
+            works=works,
+            log=_durability_log.info,
+            free=cluster.free_bytes,
+            scrubbed=durability.scrub.at,
+        )
+        cluster.control.evens = balancing
+        balancing.start()
         node_verbs = {
             "replace": replacing.replace,
             "join": relocating.join,
@@ -293,7 +313,22 @@ async def open_services(
         TableSplits(env, cluster.control, works=lambda: net is None or durability.duty.state == WORKS),
     )
     return WorkingParts(
-        cluster, archive, jobs, claims, agents, durability, drills, webhooks, health, courtesy, api, routes, replacing, relocating, raising
+        cluster,
+        archive,
+        jobs,
+        claims,
+        agents,
+        durability,
+        drills,
+        webhooks,
+        health,
+        courtesy,
+        api,
+        routes,
+        replacing,
+        relocating,
+        raising,
+        balancing,
     )
 
 

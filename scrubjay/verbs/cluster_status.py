@@ -30,6 +30,13 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             lines.append(
                 f"  its quorum was lost: recovered from {cut['from']} behind LSN {cut['kept_to']} at {cut['at']}; what was acknowledged behind that then may be lost{proven}"
             )
+    balance = document["balance"]
+    if balance is not None:
+        lines += [
+            f"{one['table']} {one['partition']}  its copy on {one['from']} goes to {one['to'] or 'another node'}: {one['left']}"
+            for one in balance["moving"]
+        ]
+        lines += [f"no {what} are evened out: {balance[what]}" for what in ("copies", "leaders") if balance[what]]
     version = document["version"]
     if version is not None:
         lines.append(
@@ -49,7 +56,7 @@ VERB = Verb(
         1: "the cluster cannot be asked",
         3: "a node or a copy is not well, or a partition has no leader",
     },
-    template={"nodes": [], "partitions": [], "version": None, "catalogue": None},
+    template={"nodes": [], "partitions": [], "version": None, "balance": None, "catalogue": None},
     options=no_options,
     run=_run,
     render=_render,

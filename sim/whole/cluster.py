@@ -30,6 +30,7 @@ from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.admission import why_out
 from scrubjay.server.archive import Wrapped, claim_archive, claim_at_work, start_agents, wrapped
+from scrubjay.server.balancing import BalanceOptions, Balancing
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
 from scrubjay.server.finding_sink import FindingSink
@@ -45,6 +46,7 @@ from scrubjay.server.node import (
     open_node,
     start_node,
 )
+from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import Relocating
 from scrubjay.server.replacing import Replacing
 from scrubjay.sim.clock import WALL_START_US, SimClock
@@ -154,7 +156,7 @@ class WholeCluster:
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
     Without: storage alone. on_node: called with each new life of a node once it may speak. log_node: number of the node whose member of every new partition
     keeps the log alone (nobody in production places log replicas yet); None: there is none. ring: the keys that the archive is encrypted with, None: it is not.
-    replaces: whoever runs the cluster replaces a node whose folder is empty, as soon as that may be. spares: nodes that run and have not joined. stand_in_us: as `Relocating` has it. second: there is another control part, with durability services, a folder and a ledger of its own, over the same metadata group and archive (`others`).
+    replaces: whoever runs the cluster replaces a node whose folder is empty, as soon as that may be. spares: nodes that run and have not joined. stand_in_us: as `Relocating` has it. balance_after_us: for so long a node is there before something goes to it to even out what nodes hold, 0: nothing does. second: there is another control part, with durability services, a folder and a ledger of its own, over the same metadata group and archive (`others`).
 
     More than 15 fields, more than 25 methods: a whole cluster with its machines, wired once.
     """
@@ -180,6 +182,7 @@ class WholeCluster:
         replaces: bool = False,
         spares: int = 0,
         stand_in_us: int = 0,
+        balance_after_us: int = 0,
     ) -> None:
         self.world = world
         self.names = (*NAMES, *(NodeName(f"n{number}") for number in range(len(NAMES) + 1, len(NAMES) + spares + 1)))
@@ -202,7 +205,7 @@ class WholeCluster:
         self._sink = FindingSink(keeper=lambda: None if self.control.process is None else self.service.note, heard=self._heard_finding)
         self.states: list[tuple[int, str, str, str, str]] = []
         self._heard = Heard()
-        self._replaces, self._stand_in_us = replaces, stand_in_us
+        self._replaces, self._stand_in_us, self._balance_after_us = replaces, stand_in_us, balance_after_us
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self._running_agents: list[ArchiveAgent] = []
         self.on_node: list[Callable[[WorldHost, RunningNode], None]] = []
@@ -423,6 +426,23 @@ class WholeCluster:
         """The archive as one process sees it."""
         return EncryptedStore(self.archive.client(env.tasks), self._ring, random=self._seals.randbytes)
 
+    def _even_out(self, life: ControlLife, relocating: Relocating, env: Env, told: Callable[[str], None]) -> None:
+        """What nodes hold and lead, once the cluster's version lets it."""
+        Raising(env, life.parts, works=lambda: True, log=told).start()
+        options = BalanceOptions(steady_us=self._balance_after_us)
+        hosts = self.world.hosts
+        life.parts.evens = balancing = Balancing(
+            env,
+            life.parts,
+            relocating,
+            options,
+            works=lambda: True,
+            log=told,
+            free=lambda name: hosts[name].disk.free_bytes(),
+            scrubbed=() if life.durability is None else life.durability.scrub.at,
+        )
+        balancing.start()
+
     def _build_control(self, host: WorldHost) -> ControlLife:
         doors = {one.name: Door(self.world, one, number, host, self.wire) for number, one in enumerate(self.hosts, 1)}
         parts = open_control(
@@ -508,6 +528,8 @@ class WholeCluster:
         if len(self.names) > len(NAMES):
             life.relocating = Relocating(env, self.folders, life.parts, works=lambda: True, log=told, stand_in_us=self._stand_in_us)
             life.relocating.start()
+            if self._balance_after_us:
+                self._even_out(life, life.relocating, env, told)
         if self._replaces or len(self.names) > len(NAMES):  # it tells a folder that joined which member it is
             life.replacing = Replacing(env, self.folders, life.parts, works=lambda: True, log=told)
             life.replacing.start()

@@ -20,6 +20,7 @@ from scrubjay.storage.log.configuration import CopyKind, Vote, decode_configurat
 MEMBERS_FROM, MEMBERS_TO = 12_000, 13_000
 """Of the seeds in [MEMBERS_FROM, MEMBERS_TO)."""
 STAND_IN_US = 2_500_000
+BALANCE_AFTER_US = 1_500_000
 VERB_S = 25.0
 """How long the operator waits for a verb before he looks again."""
 
@@ -104,13 +105,21 @@ class MembersOperator:
             if leader is None:
                 return f"{info.partition_id} has no leader"
             lsn, payload = leader.configured
-            if info.fresh or leaves.intersection(info.nodes):
-                return f"{info.partition_id} is on {info.nodes}, {info.fresh} of them fresh"
+            if info.fresh or info.goes or leaves.intersection(info.nodes):
+                return f"{info.partition_id} is on {info.nodes}, {info.fresh} of them fresh, {info.goes} of them to go"
             if lsn:
                 voters = [place for place in decode_configuration(payload).places if place.vote is Vote.VOTES]
                 if len(voters) != COPIES or any(place.kind is CopyKind.LOG for place in voters):
                     return f"{info.partition_id} has the voters {voters}"
         return ""
+
+    def evened(self) -> dict[str, int]:
+        """What was done so that nodes hold and lead alike, over all lives of the control part."""
+        lines = self._cluster.lines
+        return {
+            "copies evened out": sum("MiB less" in line for line in lines),
+            "leads evened out": sum(" in the place of " in line for line in lines),
+        }
 
 
 def _silent(_: Any) -> None:

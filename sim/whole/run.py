@@ -31,7 +31,7 @@ from scrubjay.sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
 from scrubjay.sim.whole.commands import number_of, value_of
 from scrubjay.sim.whole.door import Rough
 from scrubjay.sim.whole.indexed import IndexCheck, draw_indexed, indexed
-from scrubjay.sim.whole.members_operator import STAND_IN_US, MembersOperator, draw_operator
+from scrubjay.sim.whole.members_operator import BALANCE_AFTER_US, STAND_IN_US, MembersOperator, draw_operator
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.whole.packing import Packing, draw_packing
 from scrubjay.sim.whole.splits_operator import SplitsOperator, draw_size, draw_splits
@@ -205,6 +205,7 @@ class WholeRun:
             replaces=self._replaces,
             spares=0 if members is None else 1,
             stand_in_us=STAND_IN_US,
+            balance_after_us=BALANCE_AFTER_US,
         )
         self.env = self.cluster.env
         self.clients = Clients(self.world, self.cluster, TABLE)
@@ -462,6 +463,8 @@ class WholeRun:
             if self.world.now > deadline:
                 raise WholeViolation(f"what the operator asked for is not done 240 s after the faults ended: {left}: " + self._where())
             await self.env.tasks.sleep(0.2)
+        if self.operator is not None:
+            self.result.faults |= self.operator.evened()
         deadline = self.world.now + 60 * SECOND
         while self._unsettled():
             if self.world.now > deadline:

@@ -105,13 +105,20 @@ class Fleet:
         return tuple(sorted(missing))
 
     def copies(self, info: PartitionInfo) -> list[Copy]:
-        """But for log replicas that stand by: what nobody counts on is neither compared nor a fault."""
-        return [copy_of(node, facts) for node, facts in self.counted(info)]
+        """But for log replicas that stand by: what nobody counts on is neither compared nor a fault. A copy that goes is none any more; one that comes is there to be healed once it has begun."""
+        counted = [node.number for node, _ in self.counted(info)]
+        found = [(node.number, copy_of(node, node.facts(info.partition_id))) for node in self.members(info) if node.number not in info.goes]
+        return [copy for number, copy in found if number in counted or (number not in info.logs and copy.state != "down")]
 
     def counted(self, info: PartitionInfo) -> list[tuple[NodePort, ReplicaFacts | None]]:
-        """The members whose copies count, with what they told last: storage replicas, and log replicas that vote."""
+        """The members whose copies count, with what they told last: storage replicas, and log replicas that vote; none that is on its way."""
         known = [(node, node.facts(info.partition_id)) for node in self.members(info)]
-        return [(node, facts) for node, facts in known if node.number not in info.logs or (facts is not None and facts.vote != "learner")]
+        return [
+            (node, facts)
+            for node, facts in known
+            if not on_its_way(info, node.number, facts)
+            and (node.number not in info.logs or (facts is not None and facts.vote != "learner"))
+        ]
 
     # ------------------------------------------------------------------ asking
 
@@ -247,6 +254,12 @@ class Fleet:
             order.done(answer)
 
         order.node.ask(order.request, heard, timeout_s=TELL_WAIT_S)
+
+
+def on_its_way(info: PartitionInfo, number: int, facts: ReplicaFacts | None) -> bool:
+    """The partition's copy on that node goes to another, or comes in the place of such a one and does not vote yet. facts: what the node told of it last."""
+    comes = number in info.fresh or (facts is not None and facts.vote == "learner")
+    return number in info.goes or (bool(info.goes) and comes)
 
 
 def copy_of(node: NodePort, facts: ReplicaFacts | None) -> Copy:

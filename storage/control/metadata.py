@@ -271,6 +271,11 @@ class Metadata:
         await self._put(f"{NODE}{name}", msgspec.json.encode(member).decode())
         self.nodes[name] = member
 
+    def spoke_as(self, number: int) -> int:
+        """The highest incarnation of any copy on that node that came back to its group there, 0: none did. The node's next one is above it: what it lost may have spoken as that."""
+        infos = [info for table in self.tables.values() for one in (table, *index_tables(table)) for info in _placed(one)]
+        return max([member[1] for info in infos for member in info.again if member[0] == number], default=0)
+
     async def put_partition(self, table_id: TableId, before: PartitionInfo, info: PartitionInfo) -> bool:
         """Where the copies of a partition are from now on, of a table, an index or the metadata group itself; whatever else its table says. before: as it was when that was decided. False: it is
         not there, or not so, any more. Raises Conflict, Unavailable."""

@@ -80,6 +80,8 @@ def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | Non
         return lacks
     if info.fresh:
         return "a copy of it is being made on another node"
+    if info.goes:
+        return "a copy of it goes to another node"
     if _unsettled(table):
         return "a copy of what the table's last split made has not begun"
     if leader is None:

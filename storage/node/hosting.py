@@ -66,6 +66,8 @@ class Hosting:
         partition (`storage.node.splitting`): do nothing until then.
         Raises Invalid if the node is none of its members."""
         node = self._node
+        member = info.member_on(node.number, node.incarnation)
+        self._let_go(info, member)
         present = self.members.get(info.partition_id)
         if present is not None:
             present.told(table, info)
@@ -75,7 +77,6 @@ class Hosting:
             return None
         if node.number not in info.nodes:
             raise Invalid("this node is no member of the partition", partition=info.partition_id, node=node.name)
-        member = Member(node.number, node.incarnation)
         if log is not None and log.member != member:
             raise Invalid("the log is of an earlier member of this node", partition=info.partition_id, node=node.name, found=log.member)
         kept = self._kept(info.partition_id, log)
@@ -105,6 +106,13 @@ class Hosting:
             else:
                 self._open(replica, None)
         return replica
+
+    def _let_go(self, info: PartitionInfo, member: Member) -> None:
+        """A copy that left its group here, which nobody has told so, goes before the one that comes back begins."""
+        present, log = self.members.get(info.partition_id), self._logs.get(info.partition_id)
+        before = present.member if present is not None else None if log is None else log.member
+        if before is not None and member in info.again and before.incarnation < member.incarnation:
+            self.forget(info.partition_id)
 
     def _kept(self, partition: PartitionId, log: ReplicaLog | None) -> Configured | ScrubjayError | None:
         """What a log replica of an earlier life keeps; None: the copy is none, or is made anew."""

@@ -177,6 +177,13 @@ class GrowTree(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=34):
     partition: PartitionId
 
 
+class GiveLead(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
+    """To the leader: hand over to the member on `node`, and go on following. Answer: Fine, when that has begun; Unavailable: not now (no leader here, that member cannot take it soon)."""
+
+    partition: PartitionId
+    node: int
+
+
 class AwaitApplied(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
     """To hear that a replica has applied more than up to `lsn`: answered as soon as it has, or once `wait_us` have gone by. Answer: FactsOfReplicas, of it as it is then; of none if the node runs none by then;
     Unavailable: too many wait here."""
@@ -203,6 +210,7 @@ Request = (
     | ChangePlace
     | BeginLog
     | GrowTree
+    | GiveLead
     | AwaitApplied
     | errand_messages.Request
 )

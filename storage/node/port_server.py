@@ -67,6 +67,7 @@ class NodeServer:
             port.ChangePlace: self._change_place,
             port.BeginLog: self._begin_log,
             port.GrowTree: self._grow_tree,
+            port.GiveLead: self._give_lead,
             port.AwaitApplied: self._await_applied,
         }
         self._awaiting: dict[PartitionId, list[_Awaiting]] = {}
@@ -370,6 +371,14 @@ class NodeServer:
 
     def _grow_tree(self, request: port.GrowTree, done: Answered) -> None:
         self.node.hosting.grow(request.partition)
+        done(port.Fine())
+
+    def _give_lead(self, request: port.GiveLead, done: Answered) -> None:
+        replica = self.node.requests.replica(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+            return
+        replica.gives_lead(request.node)
         done(port.Fine())
 
     def _host(self, request: port.Host, done: Answered) -> None:

@@ -297,6 +297,16 @@ class Replica(LogReplica):
             raise Unavailable("no other member can take the lead now", partition=self.partition)
         self.node.dirty(self)
 
+    def gives_lead(self, number: int) -> None:
+        """Hand the lead over to the member on that node, and go on following. Raises Unavailable: it does not lead, or that member cannot take it now."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None or self.group is None:
+            raise refusal or NotLeader("not the leader", partition=self.partition)
+        others = frozenset([member.node for member in self.group.state.members.all]) - {number}
+        if not term.hand_over(others):
+            raise Unavailable("that member cannot take the lead now", partition=self.partition, to=number)
+        self.node.dirty(self)
+
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
         return None if self.term is None else self.term.closed_point()

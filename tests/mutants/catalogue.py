@@ -25,6 +25,7 @@ ROOMS = (
     "splits",
     "split_trees",
     "split_by_size",
+    "balance",
     "split_control",
     "replica",
     "btree",

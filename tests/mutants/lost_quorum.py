@@ -58,7 +58,7 @@ MUTANTS: list[Mutant] = [
     Mutant("recovered-damaged", _PLAN, "        if log.damaged:\n", "        if False:\n", (_PARTS,)),
     Mutant("recovered-a-log", _PLAN, "        if self._survivor.keeps_log(partition):\n", "        if False:\n", (_PARTS,)),
     Mutant("recovered-without-its-tree", _PLAN, '        if log.tree != "ok":\n', "        if False:\n", (_PARTS,)),
-    Mutant("recovered-an-earlier-member", _PLAN, "        if log.member != self._survivor.member:\n", "        if False:\n", (_PARTS,)),
+    Mutant("recovered-an-earlier-member", _PLAN, "        if log.member != self._member(group):\n", "        if False:\n", (_PARTS,)),
     Mutant("recovered-nothing", _PLAN, "            if not log.accepted or log.last < 1:\n", "            if False:\n", (_PARTS,)),
     Mutant(
         "recovered-without-metadata",

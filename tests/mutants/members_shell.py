@@ -78,8 +78,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "replace-same-incarnation",
         "server/replacing.py",
-        "        incarnation = 1 + max(before.incarnation if before is not None else 1, told.incarnation)",
-        "        incarnation = 1 + told.incarnation",
+        "        known = before.incarnation if before is not None else 1\n",
+        "        known = 1\n",
         (_REPLACING + "test_the_catalogue_gives_the_folder_the_next_incarnation",),
     ),
     Mutant(

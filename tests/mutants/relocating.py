@@ -15,12 +15,18 @@ _FLEET = "tests/unit/control/test_relocated.py::"
 
 MUTANTS: list[Mutant] = [
     Mutant("relocate-before-its-log", _MOVE, "copy.up and copy.logged and copy.incarnation", "copy.up and copy.incarnation", (_STEP,)),
-    Mutant("relocate-another-incarnation", _MOVE, "copy.logged and copy.incarnation == member.incarnation", "copy.logged", (_STEP,)),
+    Mutant(
+        "relocate-another-incarnation",
+        _MOVE,
+        "copy.logged and copy.incarnation == placed.wanted(info, number).incarnation",
+        "copy.logged",
+        (_STEP,),
+    ),
     Mutant(
         "relocate-fresh-to-who-leaves",
         _MOVE,
-        "        if member is None or placed.leaves(number):\n",
-        "        if member is None:\n",
+        "        if placed.let_go(info, number):\n",
+        "        if number not in placed.members:\n",
         (_STEP,),
     ),
     Mutant("relocate-forgets-a-member", _MOVE, "if place is None or place.vote is Vote.GONE:", "if place is None or True:", (_STEP,)),

@@ -138,6 +138,7 @@ REQUESTS: dict[str, Request] = {
     "change_place": port.ChangePlace(P, 4, port.LOG_LEARNS, 2),
     "begin_log": port.BeginLog(P, Lsn(40), (Lsn(38), b"places")),
     "grow_tree": port.GrowTree(P),
+    "give_lead": port.GiveLead(P, 4),
     "await_applied": port.AwaitApplied(P, Lsn(7), 20_000_000),
     **{f"begin_{name}": errands.Begin("id", errand) for name, errand in ERRANDS.items()},
     "look": errands.Look("id", "note"),

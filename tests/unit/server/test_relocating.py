@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.base.ids import Lsn, Member, PartitionId
@@ -53,11 +54,17 @@ def placed(zones: str = "abca", *, up: bool = True, **states: str) -> Layout:
 
 
 def move(info: PartitionInfo, configuration: Configuration, where: Layout, **copies: CopyFacts | None) -> Move:
+    return moved(info, configuration, where, copies)
+
+
+def moved(
+    info: PartitionInfo, configuration: Configuration, where: Layout, copies: dict[str, CopyFacts | None], lost: tuple[int, ...] = ()
+) -> Move:
     found: dict[int, Any] = {number: CopyFacts() for number in info.nodes}
     found.update({int(name[1:]): copy for name, copy in copies.items()})
     known = {number: copy for number, copy in found.items() if copy is not None}
     leader: Any = CopyFacts()
-    return next_move(info, configuration, where, leader=leader, copies=known)
+    return next_move(info, configuration, where, leader=leader, copies=known, lost=lost)
 
 
 DRAINED = placed(n1=DRAINING)
@@ -152,3 +159,76 @@ def test_what_a_node_holds_is_counted_by_where_copies_are_now() -> None:
     assert without(info(1, 2, 4, fresh=(4,)), 4) == info(1, 2)
     assert LANES >= 1
     assert loads([]) == {}
+
+
+def going(*hosts: int, goes: tuple[int, ...], fresh: tuple[int, ...] = (), again: tuple[Member, ...] = ()) -> PartitionInfo:
+    return msgspec.structs.replace(info(*hosts, fresh=fresh), goes=goes, again=again)
+
+
+ON = going(1, 2, 3, 4, goes=(1,))
+BACK = (Member(1, 2),)
+
+
+@pytest.mark.parametrize(
+    ("here", "configuration", "where", "lost", "copies", "expected"),
+    [
+        # A copy goes though its node stays, as that of a node that leaves does.
+        (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed(), (), {}, ON),
+        (ON, group(), placed(), (), {}, ChangeMembers(INFO.partition_id, 4, 1)),
+        (ON, LEARNS, placed(), (), {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
+        (ON, VOTES, placed(), (), {"n4": LEARNER}, None),
+        (ON, VOTES, placed(), (), {}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (ON, GONE, placed(), (), {}, info(2, 3, 4)),
+        # Who was to take it is lost before it votes: it is the one that goes then. Once it votes it is waited for.
+        (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed(), (4,), {}, going(1, 2, 3, 4, goes=(4,), fresh=(4,))),
+        (going(1, 2, 3, 4, goes=(4,), fresh=(4,)), group(), placed(), (4,), {}, info(1, 2, 3)),
+        (ON, LEARNS, placed(), (4,), {}, going(1, 2, 3, 4, goes=(4,))),
+        (going(1, 2, 3, 4, goes=(4,)), LEARNS, placed(), (4,), {}, RemoveMember(INFO.partition_id, 4, (4,))),
+        (ON, VOTES, placed(), (4,), {"n4": None}, None),
+        # Who was to take it leaves: nothing goes any more but what leaves.
+        (ON, LEARNS, placed(n4=DRAINING), (), {}, info(1, 2, 3, 4)),
+        (ON, VOTES, placed(n4=REMOVED), (), {}, info(1, 2, 3, 4)),
+        (ON, GONE, placed("abcaa", n4=DRAINING), (), {"n5": None}, going(1, 2, 3, 4, 5, goes=(1,), fresh=(5,))),
+        # Another leaves meanwhile: this one takes its place if no zone is lost by that, also where it rests just now.
+        (ON, VOTES, placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
+        (ON, group(n1=Vote.LEARNER, n4=Vote.VOTES), placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
+        (ON, VOTES, placed("abca", n3=DRAINING), (), {}, None),
+        # Where a member was that left its group, the next one comes, and speaks as that.
+        (info(2, 3, 4), GONE, placed(n4=DRAINING), (), {}, going(1, 2, 3, 4, goes=(), fresh=(1,), again=BACK)),
+        (going(1, 2, 3, 4, goes=(), fresh=(1,), again=BACK), GONE, placed(n4=DRAINING), (), {}, None),
+        (
+            going(1, 2, 3, 4, goes=(), fresh=(1,), again=BACK),
+            GONE,
+            placed(n4=DRAINING),
+            (),
+            {"n1": CopyFacts(incarnation=2)},
+            going(1, 2, 3, 4, goes=(), again=BACK),
+        ),
+        (
+            going(1, 2, 3, 4, goes=(), again=BACK),
+            GONE,
+            placed(n4=DRAINING),
+            (),
+            {"n1": CopyFacts(incarnation=2)},
+            ChangeMembers(INFO.partition_id, 1, 2),
+        ),
+    ],
+)
+def test_a_copy_goes_though_its_node_stays(
+    here: PartitionInfo,
+    configuration: Configuration,
+    where: Layout,
+    lost: tuple[int, ...],
+    copies: dict[str, CopyFacts | None],
+    expected: object,
+) -> None:
+    found = moved(here, configuration, where, copies, lost)
+    assert found.left
+    asked = found.info if found.info is not None else found.request
+    assert asked == expected, found
+
+
+def test_a_copy_that_came_back_is_as_its_node_is_once_that_is_another_one() -> None:
+    here = going(1, 2, 3, goes=(), again=BACK)
+    assert (here.member_on(1, 1), here.member_on(1, 3), here.member_on(2, 1)) == (Member(1, 2), Member(1, 3), Member(2, 1))
+    assert without(here, 1) == info(2, 3), "what it was is in the CONFIG"

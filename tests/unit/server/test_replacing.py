@@ -109,6 +109,8 @@ class Notes:
 
     nodes: dict[str, NodeMember] = field(default_factory=dict)
     version: VersionNote = field(default_factory=VersionNote)
+    spoke: dict[int, int] = field(default_factory=dict)
+    """The highest incarnation of a copy that came back to a node, by its number."""
     tables: dict[str, TableMeta] = field(default_factory=dict)
 
     async def newest(self) -> None:
@@ -116,6 +118,9 @@ class Notes:
 
     def standing(self, name: str, number: int) -> NodeMember:
         return self.nodes.get(name, NodeMember(number, 1, "", 0))
+
+    def spoke_as(self, number: int) -> int:
+        return self.spoke.get(number, 0)
 
     async def put_node(self, name: str, member: NodeMember) -> None:
         self.nodes[name] = member
@@ -158,7 +163,8 @@ class Cluster:
         self.ports = {NodeName(f"n{number}"): Port(NodeName(f"n{number}"), number) for number in (1, 2, 3)}
         members = tuple([Member(number, 1) for number in (1, 2, 3)])
         system = metadata_table(TableId("s"), PartitionId("p"), members=members, created_at=1)
-        control: Any = Parts(self.ports, Notes(), system)
+        self.notes = Notes()
+        control: Any = Parts(self.ports, self.notes, system)
         self.control = control
         self.written = control.metadata.nodes
         self.replacing = Replacing(self.env, self, control, works=lambda: self.works, log=lambda _: None)
@@ -186,6 +192,13 @@ def test_the_catalogue_gives_the_folder_the_next_incarnation() -> None:
     task = cluster.env.tasks.spawn(cluster.replacing.replace("n3", lambda _: None), name="asked")
     cluster.world.run(until_us=cluster.world.now + 1_000_000, stop=task.done)
     assert (cluster.written["n3"].incarnation, cluster.written["n3"].id) == (3, "folder of later")
+
+
+def test_the_next_incarnation_is_above_that_of_any_copy_that_came_back() -> None:
+    cluster = Cluster()
+    cluster.notes.spoke[3] = 5
+    cluster.begin()
+    assert cluster.written["n3"].incarnation == 6, "what lay in the lost folder may have spoken as 5"
 
 
 def test_two_who_ask_at_once_make_one_member_of_a_folder() -> None:

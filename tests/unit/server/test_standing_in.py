@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.base.ids import Lsn, Member, PartitionId
@@ -23,6 +24,10 @@ TOLD = (Lsn(7), b"places")
 
 def logged(*hosts: int, fresh: tuple[int, ...] = (), logs: tuple[int, ...] = (4,)) -> PartitionInfo:
     return PartitionInfo(P, "0" * 32, "", FOUNDERS, logs, hosts or (1, 2, 3, 4), fresh)
+
+
+def replace_again(info: PartitionInfo, member: Member) -> PartitionInfo:
+    return msgspec.structs.replace(info, again=(member,))
 
 
 def group(**votes: Vote) -> Configuration:
@@ -60,7 +65,8 @@ def step(here: PartitionInfo, configuration: Configuration, where: Layout, lost:
         (INFO, group(), placed(up=False), {3}, {}, NOBODY),
         (INFO, group(), placed(), {3, 4}, {}, NOBODY),
         (INFO, group(), placed(n4=DRAINING), {3}, {}, NOBODY),
-        (INFO, group(n4=Vote.GONE), placed(), {3}, {}, NOBODY),
+        # Where a member was that left its group, the next one comes.
+        (INFO, group(n4=Vote.GONE), placed(), {3}, {}, replace_again(logged(fresh=(4,)), Member(4, 2))),
         (INFO, group(), placed(), {3}, {}, logged(fresh=(4,))),
         # A zone of its own comes first: that of the node that is lost.
         (INFO, group(), placed("abcac"), {3}, {}, logged(1, 2, 3, 5, fresh=(5,), logs=(5,))),

@@ -1,0 +1,61 @@
+"""Mutants of what nodes hold and lead alike: what goes where, when nothing does, and how a copy goes and comes back."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_PLAN, _SHELL, _MOVES = "server/balance.py", "server/balancing.py", "server/relocating.py"
+_COPIES = ("tests/property/server/test_balance_property.py::test_copies_come_to_rest_and_never_go_back",)
+_LEADS = ("tests/property/server/test_balance_property.py::test_leads_come_to_rest_and_never_go_back",)
+_GOES = ("tests/unit/server/test_relocating.py::test_a_copy_goes_though_its_node_stays",)
+_SIM = "tests/sim/test_balance.py::"
+_JOINS = (_SIM + "test_who_joins_is_given_copies_and_leads_and_all_comes_to_rest",)
+_BACK = (_SIM + "test_who_took_copies_is_drained_and_they_come_back_where_they_were_as_other_members",)
+_NOTHING = (_SIM + "test_what_is_not_well_or_not_there_long_enough_is_given_nothing",)
+_NEXT = ("tests/unit/server/test_replacing.py::test_the_next_incarnation_is_above_that_of_any_copy_that_came_back",)
+_OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
+
+MUTANTS: list[Mutant] = [
+    Mutant("balance-overshoots", _PLAN, "if 2 * one.weight <= apart and", "if one.weight < 3 * apart and", _COPIES),
+    Mutant("balance-two-on-a-node", _PLAN, "target.number not in one.nodes and (", "(", _COPIES),
+    Mutant("balance-a-zone-less", _PLAN, "    return len(after) >= len(before)\n", "    return True\n", _COPIES),
+    Mutant("balance-to-who-takes-nothing", _PLAN, "if not place.keeps]", "]", _COPIES),
+    Mutant("balance-no-room", _PLAN, "(target.free is None or 2 * one.size <= target.free)", "True", _COPIES),
+    Mutant("balance-what-stays", _PLAN, "for number in one.nodes if not one.stays else ():", "for number in one.nodes:", _COPIES),
+    Mutant("balance-one-twice", _PLAN, 'stays="its copy is on its way"', 'stays=""', _COPIES),
+    Mutant("balance-leads-for-ever", _PLAN, "least=max(2.0, sum(", "least=max(1.0, sum(", _LEADS),
+    Mutant("balance-leads-to-anybody", _PLAN, "one.leader == source and target.number in one.heirs", "one.leader == source", _LEADS),
+    Mutant("balance-all-at-once", _SHELL, "lanes = LANES - len(copies_moving(self._control))", "lanes = 99", _JOINS),
+    Mutant("balance-the-metadata-group", _SHELL, "if one.table_id == self._control.system.table_id:", "if False:", _JOINS),
+    Mutant("balance-under-a-scrub", _SHELL, "        if info.partition_id in self._scrubbed:\n", "        if False:\n", _NOTHING),
+    Mutant("balance-before-its-version", _SHELL, "self._control.store.version.lacks(BALANCING) or ", "", _NOTHING),
+    Mutant("balance-to-who-came-just-now", _SHELL, "now_us - seen[1] < self._options.steady_us", "False", _NOTHING),
+    Mutant("balance-beside-a-log", _SHELL, "if info.goes or info.logs or len(info.nodes) != COPIES:", "if info.goes:", _NOTHING),
+    Mutant("balance-turned-off", _SHELL, "        if self._options.copies or self._options.leads:\n", "        if True:\n", _OFF),
+    Mutant("turned-back-a-zone-less", _MOVES, "if placed.apart([*kept, number]) >= placed.apart(staying):", "if True:", _GOES),
+    Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
+    Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),
+    Mutant(
+        "turned-back-after-it-left",
+        _MOVES,
+        "place is None or place.vote is Vote.GONE:\n            continue",
+        "place is None:\n            continue",
+        _GOES,
+    ),
+    Mutant(
+        "turned-back-not-while-it-rests",
+        _MOVES,
+        "place is None or place.vote is Vote.GONE:\n            continue",
+        "place is None or place.vote is not Vote.VOTES:\n            continue",
+        _GOES,
+    ),
+    Mutant(
+        "goes-nowhere",
+        "server/copy_moves.py",
+        "        return number in info.goes or self.leaves(number)\n",
+        "        return self.leaves(number)\n",
+        _GOES,
+    ),
+    Mutant("comes-back-as-it-was", "storage/catalogue.py", "max([incarnation, *[member[1]", "max([incarnation, *[0 * member[1]", _BACK),
+    Mutant("replaced-as-who-came-back", "server/replacing.py", " metadata.spoke_as(", " 0 * metadata.spoke_as(", _NEXT),
+]
