@@ -34,6 +34,7 @@ def followed(house: House, table: TableMeta, stream: TableStream) -> list[tuple[
             lsn, position = page.next
             if page.at_end:
                 break
+        assert last is None or lsn > last, "whoever reads on comes to the end of one that is closed, and goes on with its children"
     return found
 
 
