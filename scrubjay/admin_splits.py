@@ -17,10 +17,11 @@ from scrubjay.storage.catalogue import TableMeta
 
 
 class SplitRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """at: a key as DynamoDB JSON, None: at half of the largest partition."""
+    """at: a key as DynamoDB JSON, None: at half of the largest partition. index: of a global index, "": of the table."""
 
     table: str
     at: dict[str, Any] | None = None
+    index: str = ""
 
 
 class SplitCalls:
@@ -38,7 +39,7 @@ class SplitCalls:
         table = resolve_table(self._tables(), asked.table)
 
         async def work(progress: ProgressSink) -> Report:
-            return await self._splits.split(table, asked.at, progress)
+            return await self._splits.split(table, asked.at, progress, index=asked.index)
 
         job = self._board.start("table/split", work)
         return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True}

@@ -255,7 +255,7 @@ class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):
         ConfigKey(
             "split_size",
             "size",
-            "a partition with so many bytes of items becomes two by itself, while it is written to; 1MiB at least; 0: never",
+            "a partition, of a table or of a global index, with so many bytes of items becomes two by itself, while it is written to; 1MiB at least; 0: never",
         ),
     ] = 10 << 30
 

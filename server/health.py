@@ -59,7 +59,7 @@ from scrubjay.server.raising import below_of, processes
 from scrubjay.server.remembered import Remembered
 from scrubjay.server.ttl.walker import TtlWalker
 from scrubjay.server.windows import archived_table
-from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, index_tables
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.control.indexing.feeds import IndexFeeds
 from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
@@ -294,9 +294,11 @@ class Health:
         carried = self._control.splits
         waiting = {} if carried is None else carried.waiting
         return [
-            SplitHealth(table.name, table.split.parent, (now_us - table.split.began_at) / 1e6, waiting.get(table.table_id, ""))
+            SplitHealth(one.name, one.split.parent, (now_us - one.split.began_at) / 1e6, waiting.get(one.table_id, ""))
             for table in tables
-            if not isinstance(table.split, UnsetType) and table.status != "DROPPED"
+            if table.status != "DROPPED"
+            for one in (table, *index_tables(table))
+            if not isinstance(one.split, UnsetType)
         ]
 
     def _pending(self, copies: Iterable[ReplicaFacts]) -> list[PendingHealth]:
@@ -474,10 +476,20 @@ class Health:
         }
 
     def _large_json(self, table: str) -> list[dict[str, Any]]:
-        """Partitions that are too large and not split yet, as whoever works for the cluster sees it."""
-        by_size = self._control.by_size
-        found = [] if by_size is None else by_size.large.get(TableId(table), [])
-        return [{"partition": one.partition, "bytes": one.size, "waits": one.why or None} for one in found]
+        """Partitions that are too large and not split yet, its indexes' too, as whoever works for the cluster sees it."""
+        by_size, known = self._control.by_size, self._control.metadata.tables.get(TableId(table))
+        if by_size is None or known is None:
+            return []
+        return [
+            {
+                "partition": large.partition,
+                "bytes": large.size,
+                "waits": large.why or None,
+                "index": one.index_of.index if one.index_of else None,
+            }
+            for one in (known, *index_tables(known))
+            for large in by_size.large.get(one.table_id, [])
+        ]
 
     def _ledger_json(self) -> dict[str, Any]:
         rebuilt = self._ledger.rebuilt

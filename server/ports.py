@@ -46,12 +46,12 @@ class CompactPort(Protocol):
 
 
 class SplitPort(Protocol):
-    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink) -> Report:
-        """Split the partition that a key lies in, at None: the largest one; its report once both halves serve. Raises Invalid, Conflict, Unavailable."""
+    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink, *, index: str = "") -> Report:
+        """Split the partition that a key lies in, at None: the largest one; its report once both halves serve. index: of a global index, "": of the table. Raises Invalid, Conflict, Unavailable."""
         ...
 
     def partitions(self, table: TableMeta) -> Report:
-        """`partitions[]`, `split`, `former[]`."""
+        """`partitions[]`, `split`, `former[]`, and the same of each of `indexes[]`."""
         ...
 
 

@@ -13,12 +13,14 @@ from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import utc_text
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
-from scrubjay.storage.catalogue import FormerPartition, PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import FormerPartition, GlobalIndex, PartitionInfo, TableMeta, index_table, index_tables
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.by_size import FIND_S, find_cut
 from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.items import global_index
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.keys import check_key_sizes, hash_prefix
+from scrubjay.storage.items.values import Value
 from scrubjay.storage.items.wire import item_from_json
 
 POLL_S = 0.1
@@ -31,20 +33,26 @@ class TableSplits:
         self._env, self._control, self._works = env, control, works
         self._asking = Asking(env, control.fleet.ports, limit_s=FIND_S)
 
-    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink) -> Report:
+    async def split(self, asked: TableMeta, at: Any, progress: ProgressSink, *, index: str = "") -> Report:
         """Split the partition that has the partition key of `at` (DynamoDB JSON; the key and what lies above it goes right), or where `at` is None the largest one at half of its bytes; wait until
-        its children serve. It goes on whether anybody waits or not. Raises Invalid, Conflict, Unavailable."""
+        its children serve. It goes on whether anybody waits or not. index: of which of the table's global indexes, "": of the table itself. Raises Invalid, Conflict, Unavailable."""
         splits = self._control.splits
         if splits is None or not self._works():
             raise Unavailable(
                 "another durability process works for this cluster", next="ask that one, or wait until this one has taken over"
             )
         await self._control.metadata.newest()
-        table = self._control.metadata.tables.get(asked.table_id)
-        if table is None or table.status == "DROPPED":
+        owner = self._control.metadata.tables.get(asked.table_id)
+        if owner is None or owner.status == "DROPPED":
             raise Invalid("the table is dropped", table=asked.name, next="only a table that is there is split")
         began_us = self._env.clock.boot_us()
-        info, cut = await self._half(table) if at is None else _named(table, at)
+        found = _index(owner, index) if index else None
+        table = owner if found is None else index_table(owner, found)
+        if at is None:
+            info, cut = await self._half(table)
+        else:
+            cut = _cut(owner, at) if found is None else _index_cut(found, at)
+            info = next(one for one in reversed(table.partitions) if bytes.fromhex(one.lo) <= cut)
         split = await splits.begin(table, info, cut)
         while (known := self._known(table)) is not None and not isinstance(known.split, msgspec.UnsetType) and known.split.id == split.id:
             why = splits.waiting.get(table.table_id, "")
@@ -53,22 +61,23 @@ class TableSplits:
             if not self._works():
                 raise Unavailable("another durability process goes on with it", table=table.name)
         former = None if known is None else next((one for one in known.former or () if one.split.id == split.id), None)
-        if former is None:
-            raise Conflict("the table was dropped before its partition was split", table=table.name)
+        if known is None or (former is None and all(one.partition_id != split.left for one in known.partitions)):
+            raise Conflict("the table, or its index, was dropped before its partition was split", table=table.name)
         return {
             "exit": 0,
-            "table": table.name,
-            "table_id": table.table_id,
+            "table": owner.name,
+            "table_id": owner.table_id,
+            "index": index or None,
             "partition": info.partition_id,
             "cut": split.cut,
             "left": split.left,
             "right": split.right,
-            "lsn": former.final.lsn,
+            "lsn": None if former is None else former.final.lsn,
             "seconds": round((self._env.clock.boot_us() - began_us) / 1e6, 3),
         }
 
     def _known(self, table: TableMeta) -> TableMeta | None:
-        return self._control.metadata.tables.get(table.table_id)
+        return self._control.metadata.any_table(table.table_id)
 
     async def _half(self, table: TableMeta) -> tuple[PartitionInfo, bytes]:
         """The largest partition, and where a copy of it is cut in halves."""
@@ -90,15 +99,24 @@ class TableSplits:
     # ------------------------------------------------------------------ looking
 
     def partitions(self, table: TableMeta) -> Report:
-        """A table's partitions in the order of their ranges, what is being split, and what was. Asked of nobody."""
+        """A table's partitions, and those of each of its global indexes, in the order of their ranges, what is being split, and what was. Asked of nobody."""
+        inner = index_tables(table)
+        names = [(index.name, one) for index in table.global_indexes or () for one in (index, index.next) if one is not None]
+        of = {one.table_id: (name, one.created_at) for name, one in names}
+        return {
+            "exit": 0,
+            "table": table.name,
+            "table_id": table.table_id,
+            **self._shown(table),
+            "indexes": [{"index": of[one.table_id][0], "made": utc_text(of[one.table_id][1]), **self._shown(one)} for one in inner],
+        }
+
+    def _shown(self, table: TableMeta) -> Report:
         splits = self._control.splits
         by_size = self._control.by_size
         large = {one.partition: one.why for one in ([] if by_size is None else by_size.large.get(table.table_id, ()))}
         intent = None if isinstance(table.split, msgspec.UnsetType) else table.split
         return {
-            "exit": 0,
-            "table": table.name,
-            "table_id": table.table_id,
             "partitions": [self._partition(info, large) for info in table.partitions],
             "split": None
             if intent is None
@@ -142,8 +160,31 @@ def _former(one: FormerPartition) -> dict[str, Any]:
     }
 
 
-def _named(table: TableMeta, at: Any) -> tuple[PartitionInfo, bytes]:
-    """The partition in which a key lies, and the hash of its partition key. Raises Invalid."""
+def _index(table: TableMeta, name: str) -> GlobalIndex:
+    """Raises Invalid."""
+    found = next((one for one in table.global_indexes or () if one.name == name and one.status != "DELETING"), None)
+    if found is None:
+        raise Invalid("the table has no such global index", table=table.name, index=name)
+    return found
+
+
+def _index_cut(index: GlobalIndex, at: Any) -> bytes:
+    """The hash of an index's partition key. Raises Invalid."""
+    values: list[Value] = []
+    try:
+        item = item_from_json(at, "at")
+        for one in index.hash:
+            value = item.get(one.name)
+            if value is None or value[0] != one.type:
+                raise Invalid("a partition key is needed", asked=str(at), next=f"name the attribute {one.name}, of type {one.type}")
+            values.append(value)
+    except (ItemError, SerializationError) as error:
+        raise Invalid("no key of this index", asked=str(at), found=str(error)) from None
+    return global_index.hash_prefix(values)
+
+
+def _cut(table: TableMeta, at: Any) -> bytes:
+    """The hash of a partition key. Raises Invalid."""
     name = table.key.partition.name
     try:
         value = item_from_json(at, "at").get(name)
@@ -153,6 +194,4 @@ def _named(table: TableMeta, at: Any) -> tuple[PartitionInfo, bytes]:
             check_key_sizes(table.key, {name: value})
     except (ItemError, SerializationError) as error:
         raise Invalid("no key of this table", asked=str(at), found=str(error)) from None
-    cut = hash_prefix(table.key, value)
-    info = next(one for one in reversed(table.partitions) if bytes.fromhex(one.lo) <= cut)
-    return info, cut
+    return hash_prefix(table.key, value)

@@ -107,6 +107,10 @@ class GlobalIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     next: GlobalIndex | None = None
     """The one that is built to take its place, as its rows cannot be relied on or its copies are bad: it is read until then."""
     decreases: int = 0
+    split: SplitIntent | msgspec.UnsetType = msgspec.UNSET
+    """As of a table (ADR 0087)."""
+    former: tuple[FormerPartition, ...] | msgspec.UnsetType = msgspec.UNSET
+    """As of a table, for as long as some partition of it may have to be told how far the one that it came of was fed, or a copy may still be there."""
 
 
 class IndexOf(msgspec.Struct, frozen=True):
@@ -369,6 +373,8 @@ def index_table(table: TableMeta, index: GlobalIndex) -> TableMeta:
         version=table.version,
         absent=index.absent,
         index_of=IndexOf(table.table_id, index.name),
+        split=index.split,
+        former=index.former,
     )
 
 
@@ -380,6 +386,21 @@ def index_tables(table: TableMeta) -> tuple[TableMeta, ...]:
     for index in table.global_indexes or ():
         found += [index_table(table, one) for one in (index, index.next) if one is not None and index.status != "DELETING"]
     return tuple(found)
+
+
+def with_index_table(table: TableMeta, changed: TableMeta) -> TableMeta | None:
+    """The table with what `changed`, the internal table of an index of it or of one that is built beside it, says of its partitions and their splits; None: it has no such index, or says the same."""
+
+    def put(index: GlobalIndex) -> GlobalIndex:
+        if index.table_id == changed.table_id:
+            return msgspec.structs.replace(index, partitions=changed.partitions, split=changed.split, former=changed.former)
+        return index if index.next is None else msgspec.structs.replace(index, next=put(index.next))
+
+    indexes = tuple([index if index.status == "DELETING" else put(index) for index in table.global_indexes or ()])
+    if indexes == (table.global_indexes or ()):
+        return None
+    with_: TableMeta = msgspec.structs.replace(table, global_indexes=indexes)
+    return with_
 
 
 def with_partition(table: TableMeta, before: PartitionInfo, info: PartitionInfo) -> TableMeta | None:
@@ -468,6 +489,11 @@ def every_partition(table: TableMeta) -> tuple[PartitionInfo, ...]:
     return (*table.partitions, *[one.info for one in table.former or ()])
 
 
+def placed(table: TableMeta) -> tuple[PartitionInfo, ...]:
+    """Partitions that it has, is to have, and had: all that nodes may have copies of, and of those that were split the archive the log."""
+    return (*every_partition(table), *coming(table))
+
+
 def splits_of(table: TableMeta) -> tuple[tuple[PartitionId, PartitionId, PartitionId], ...]:
     """(parent, left, right) of each of its splits, oldest first."""
     return tuple([(one.info.partition_id, one.split.left, one.split.right) for one in table.former or ()])
@@ -495,25 +521,31 @@ def without_past(table: TableMeta, gone: Collection[PartitionId]) -> TableMeta |
     return changed
 
 
+def unmade(index: GlobalIndex) -> GlobalIndex:
+    """An index's definition, of which nobody has made a table yet."""
+    plain: GlobalIndex = msgspec.structs.replace(
+        index,
+        table_id=TableId(""),
+        partitions=(),
+        status="CREATING",
+        backfilling=False,
+        created_at=0,
+        made=False,
+        absent=(),
+        next=None,
+        split=msgspec.UNSET,
+        former=msgspec.UNSET,
+    )
+    return plain
+
+
 def definition_anew(table: TableMeta) -> TableMeta:
     """A table's definition for another table that is made after it: of its global indexes that are not being removed what users set, for they are made anew. It has no past."""
-    kept = [index for index in table.global_indexes or () if index.status != "DELETING"]
     fresh = tuple(
         [
-            msgspec.structs.replace(
-                index,
-                table_id=TableId(""),
-                partitions=(),
-                status="CREATING",
-                backfilling=False,
-                created_at=0,
-                made=False,
-                absent=(),
-                next=None,
-                throughput_changed_at=(None, None),
-                decreases=0,
-            )
-            for index in kept
+            msgspec.structs.replace(unmade(index), throughput_changed_at=(None, None), decreases=0)
+            for index in table.global_indexes or ()
+            if index.status != "DELETING"
         ]
     )
     return msgspec.structs.replace(
@@ -548,8 +580,13 @@ def index_remains(table: TableMeta) -> tuple[PartitionInfo, ...]:
     found = list(table.gone or ())
     for index in table.global_indexes or ():
         if dropped or index.status == "DELETING":
-            found += [info for one in (index, index.next) if one is not None for info in one.partitions]
+            found += index_places(table, index)
     return tuple(found)
+
+
+def index_places(table: TableMeta, index: GlobalIndex) -> tuple[PartitionInfo, ...]:
+    """All that nodes may have copies of, of an index and of one that is built beside it."""
+    return tuple([info for one in (index, index.next) if one is not None for info in placed(index_table(table, one))])
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):

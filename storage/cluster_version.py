@@ -17,7 +17,9 @@ NUMBERED = 6
 """It tells its number, and goes by the cluster's."""
 BALANCES = 7
 """It knows copies that go though their node stays, and copies that come back to a node."""
-NEWEST = BALANCES
+SPLITS_INDEXES = 8
+"""It keeps in a table's entry that a partition of an index is split. One of before would write the entry without it."""
+NEWEST = SPLITS_INDEXES
 """Of this release."""
 
 
@@ -41,6 +43,7 @@ POLICIES = Feature("a resource policy", STANDS_IN)
 """The last five came with no flag of their own, in a release that told STANDS_IN."""
 POLICIES_OF_ATTRIBUTES = Feature("a resource policy with dynamodb:Attributes, dynamodb:FullTableScan or Bool", NUMBERED)
 """A release before would take a condition on what it does not know for one on what no request has, and so hold an Allow that is narrowed by it for one that is not."""
+SPLITTING_INDEXES = Feature("to split a partition of a global index", SPLITS_INDEXES)
 
 
 class Flags(Protocol):

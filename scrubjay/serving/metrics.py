@@ -34,7 +34,7 @@ from scrubjay.serving.families import TABLES_MAX, Exposition, Scraped, tell_inde
 from scrubjay.serving.folder import RecoverFile
 from scrubjay.serving.links import tell_links
 from scrubjay.storage.api.api import DynamoApi
-from scrubjay.storage.catalogue import METADATA_TABLE
+from scrubjay.storage.catalogue import METADATA_TABLE, index_tables
 from scrubjay.storage.control.placement import COPIES
 
 _VERDICTS = {"match": 0, "mismatch": 2, "unverified": 3}
@@ -220,7 +220,8 @@ def tell_splits(out: Exposition, control: Control) -> None:
     tables = [table for table in control.metadata.tables.values() if table.status in ("ACTIVE", "UPDATING")]
     for table in sorted(tables, key=lambda one: one.name)[:TABLES_MAX]:
         out.tell("scrubjay_table_partitions", len(table.partitions), table.name)
-    out.tell("scrubjay_splits_under_way", sum(not isinstance(table.split, UnsetType) for table in tables))
+    all_ = [one for table in tables for one in (table, *index_tables(table))]
+    out.tell("scrubjay_splits_under_way", sum(not isinstance(one.split, UnsetType) for one in all_))
     splits, by_size = control.splits, control.by_size
     if splits is not None and by_size is not None:
         for step, count in splits.counts.items():

@@ -211,6 +211,8 @@ async def open_services(
         log=_alert_line,
     )
     webhooks.start()
+    if cluster.control.by_size is not None:
+        cluster.control.by_size.free = cluster.free_bytes
     health = Health(
         env,
         control=cluster.control,

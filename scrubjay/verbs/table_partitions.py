@@ -1,4 +1,4 @@
-"""`scrubjay table partitions`: the partitions of a table, what is being split, and what was."""
+"""`scrubjay table partitions`: the partitions of a table and of its global indexes, what is being split, and what was."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ def _run(call: VerbCall) -> Result:
 
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
+    lines = _lines(document)
+    for index in document.get("indexes", ()):
+        lines += ["", f"global index {index['index']}, made {index['made']}", *_lines(index)]
+    return lines
+
+
+def _lines(document: Mapping[str, Any]) -> list[str]:
     rows = []
     for one in document["partitions"]:
         copies = ", ".join(f"{name} {state}" for name, state in one["copies"].items())
         items = "-" if one["items"] is None else count(one["items"])
         size = "-" if one["bytes"] is None else human_size(one["bytes"])
         rows.append((one["partition"], one["lo"][:_HASH_SHOWN], one["leader"] or "none", items, size, copies))
-    lines = columns(("partition", "from", "leader", "items", "size", "copies"), rows)
+    lines = list(columns(("partition", "from", "leader", "items", "size", "copies"), rows))
     lines += [f"{one['partition']} is large, and is not split yet: {one['waits']}" for one in document["partitions"] if one.get("waits")]
     split = document["split"]
     if split is not None:
@@ -42,13 +49,13 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 
 VERB = Verb(
     words=("table", "partitions"),
-    summary="the partitions of a table, what is being split, and what was",
+    summary="the partitions of a table and of its global indexes, what is being split, and what was",
     example=("scrubjay table partitions cities",),
     exits={
         0: "shown",
         1: "the cluster cannot be asked, or there is no such table",
     },
-    template={"table": None, "table_id": None, "partitions": [], "split": None, "former": []},
+    template={"table": None, "table_id": None, "partitions": [], "split": None, "former": [], "indexes": []},
     options=_options,
     run=_run,
     render=_render,

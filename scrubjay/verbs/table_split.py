@@ -1,4 +1,4 @@
-"""`scrubjay table split`: one partition of a table becomes two, while it is written to."""
+"""`scrubjay table split`: one partition of a table, or of a global index, becomes two, while it is written to."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from scrubjay.verbs.timeline_options import key_json
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", help="name or id of the table")
+    parser.add_argument("--index", metavar="INDEX", help="name of a global index: one of its partitions; default: one of the table's own")
     parser.add_argument(
         "--at",
         metavar="JSON-KEY",
-        help="a partition key as DynamoDB JSON: it goes right, with all whose hash is higher; default: the largest partition, at half of its bytes",
+        help="a partition key, of the table or of that index, as DynamoDB JSON: it goes right, with all whose hash is higher; default: the largest partition, at half of its bytes",
     )
 
 
 def _run(call: VerbCall) -> Result:
     request = {"table": call.option("table"), "at": key_json("--at", call.option("at"))}
+    if call.option("index"):
+        request["index"] = call.option("index")
     with call.progress() as progress:
         document = call.client().run_job("table/split", request, progress)
     return int(document["exit"]), document
@@ -28,7 +31,7 @@ def _run(call: VerbCall) -> Result:
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
     return [
-        f"{document['table']}: partition {document['partition']} is two now; {document['seconds']} s",
+        f"{document['table']}{'/' + document['index'] if document.get('index') else ''}: partition {document['partition']} is two now; {document['seconds']} s",
         f"  left   {document['left']}",
         f"  right  {document['right']}  from {document['cut']} on",
     ]
@@ -36,16 +39,17 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 
 VERB = Verb(
     words=("table", "split"),
-    summary="one partition of a table becomes two, while it is written to",
-    example=("""scrubjay table split cities --at '{"id": {"S": "oslo"}}'""",),
+    summary="one partition of a table, or of a global index, becomes two, while it is written to",
+    example=("""scrubjay table split cities --at '{"id": {"S": "oslo"}}'""", "scrubjay table split cities --index by-country"),
     exits={
         0: "both halves serve",
         1: "not now, and why; what was begun goes on",
-        64: "there is no such table, or nowhere to cut it",
+        64: "there is no such table or index, or nowhere to cut it",
     },
     template={
         "table": None,
         "table_id": None,
+        "index": None,
         "partition": None,
         "cut": None,
         "left": None,

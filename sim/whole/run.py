@@ -34,7 +34,7 @@ from scrubjay.sim.whole.indexed import IndexCheck, draw_indexed, indexed
 from scrubjay.sim.whole.members_operator import BALANCE_AFTER_US, STAND_IN_US, MembersOperator, draw_operator
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.whole.packing import Packing, draw_packing
-from scrubjay.sim.whole.splits_operator import SplitsOperator, draw_size, draw_splits
+from scrubjay.sim.whole.splits_operator import SplitsOperator, draw_index_splits, draw_size, draw_splits
 from scrubjay.sim.whole.spoiler import Spoiler, draw_spoiler
 from scrubjay.sim.whole.stream_turns import LineageReader, StreamTurner, draw_turns
 from scrubjay.sim.whole.streaming import VIEW, StreamFollower, draw_streamed
@@ -219,7 +219,7 @@ class WholeRun:
             self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         self.splitter = None
         if splits is not None and not calm:
-            self.splitter = SplitsOperator(self.world, self.cluster, splits, TABLE, self._stays_out)
+            self.splitter = SplitsOperator(self.world, self.cluster, splits, TABLE, self._stays_out, draw_index_splits(seed, self.world))
             if seed < SPLIT_LOSSES_FROM:
                 self.nemesis.kinds = [kind for kind in self.nemesis.kinds if kind not in DURABLE_LOSSES] or ["crash"]
         if clocks:
@@ -270,6 +270,7 @@ class WholeRun:
             "weak reads": self.clients.weak,
             "nodes replaced": self.cluster.folders.renewed,
             "partitions split": 0 if self.splitter is None else self.splitter.done(),
+            "index partitions split": 0 if self.splitter is None else self.splitter.index_splits(),
         }.items():
             if count:
                 result.faults[name] = count
@@ -348,6 +349,8 @@ class WholeRun:
         clients = [tasks.spawn(self.clients.run(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         churn = tasks.spawn(self.churn.run(), name="churn")
         operating = [tasks.spawn(one.run(), name="operator") for one in (self.operator, self.splitter, self.turner) if one is not None]
+        if self.splitter is not None:
+            operating.append(tasks.spawn(self.splitter.run_indexes(), name="index splits"))
         following = [] if self.follower is None else [tasks.spawn(self.follower.run(), name="follower")]
         await self._faults()
         self.clients.done = True

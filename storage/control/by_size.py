@@ -1,7 +1,7 @@
-"""Which partition is split by itself, for it has grown beyond `tables.split_size` (ADR 0078, 12): whoever works for the cluster looks, and begins one after the other. `Splits` carries them on.
+"""Which partition, of a table or of a global index, is split by itself, for it has grown beyond `tables.split_size` (ADR 0078, 12): whoever works for the cluster looks, and begins one after the other. `Splits` carries them on.
 
 Nothing is remembered beyond this process: what is too large the leaders say, what is under way and when a table was split last the catalogue. Whoever takes over looks anew. A split by itself waits
-for nothing that a person waits for: while a node is out, a copy is missing or made, a restore runs or a node is drained, none begins.
+for nothing that a person waits for: while a node is out, a copy is missing or made, a restore runs, a node is drained or has no room for the halves, none begins.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
-from scrubjay.base.ids import PartitionId, TableId
-from scrubjay.storage.catalogue import DRAINING, REMOVED, SYSTEM_TABLES, PartitionInfo, TableMeta
-from scrubjay.storage.cluster_version import SPLITTING
+from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.storage.catalogue import DRAINING, REMOVED, SYSTEM_TABLES, PartitionInfo, TableMeta, index_tables
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.control.splits import IN_USE, Splits, keeps_from
 from scrubjay.storage.node.errand_messages import CutFound, FindCut
+from scrubjay.storage.node.spool import room_to_split
 
 LOOK_S = 5.0
 """Between two looks."""
@@ -34,6 +34,7 @@ LEAST_SHARE = 16
 GROWN = 2
 """A partition that could not be divided is looked at again when it is so many times as large."""
 ONE_KEY = "it cannot be divided: nearly all of it is of one partition key"
+NO_ROOM = "a node has no room"
 FIND_S = 900.0
 """The longest a node may take to walk over its copy."""
 
@@ -65,7 +66,12 @@ async def find_cut(asking: Asking, fleet: Fleet, partition: PartitionId) -> CutF
 def rests(fleet: Fleet, metadata: Metadata) -> str:
     """Why no split begins by itself anywhere in the cluster now, "": one may."""
     tables = metadata.tables.values()
-    under_way = sum(not isinstance(table.split, msgspec.UnsetType) for table in tables if table.status != "DROPPED")
+    under_way = sum(
+        not isinstance(one.split, msgspec.UnsetType)
+        for table in tables
+        if table.status != "DROPPED"
+        for one in (table, *index_tables(table))
+    )
     if under_way >= UNDER_WAY_MAX:
         return f"{under_way} other splits are under way"
     restored = next((table.name for table in tables if table.restore_of is not None and table.restore_of.in_progress), None)
@@ -99,8 +105,18 @@ def keeps_whole(fleet: Fleet, table: TableMeta, info: PartitionInfo, *, lacks: s
     return ""
 
 
+def room_for(fleet: Fleet, info: PartitionInfo, size: int, free: Callable[[NodeName], int | None]) -> str:
+    """Which member has no room for the halves of a partition beside itself, "": each has, as far as is known. free: bytes on the disk of a node, None: it does not say. Pure."""
+    need = room_to_split(size)
+    for node in fleet.members(info):
+        room = None if node.number in info.logs else free(node.name)
+        if room is not None and room < need:
+            return f"node {node.name} has {room} bytes free, the halves need {need} there"
+    return ""
+
+
 class SplitsBySize:
-    """size: bytes of items from which on a partition is split, 0: none ever is. works: whether this process works for the cluster. log: hears what a server's log is to say.
+    """free: see `room_for`; nobody says it where it is not given. size: bytes of items from which on a partition is split, 0: none ever is. works: whether this process works for the cluster. log: hears what a server's log is to say.
 
     begun: how many this process began. large: of each table that has some, what is beyond the size, as of the last look."""
 
@@ -123,6 +139,7 @@ class SplitsBySize:
         """Partitions that could not be divided, and the size from which on it is tried again."""
         self._failed: dict[PartitionId, str] = {}
         """Partitions of which the last try failed, and why."""
+        self.free: Callable[[NodeName], int | None] = lambda _: None
         self.begun = 0
         self.large: dict[TableId, list[Large]] = {}
 
@@ -157,7 +174,9 @@ class SplitsBySize:
             await self._begin(table, next(info for info in table.partitions if info.partition_id == one.partition), one.size)
 
     def _tables(self) -> list[TableMeta]:
-        return [table for table in self._metadata.tables.values() if table.status in IN_USE and table.name not in SYSTEM_TABLES]
+        """Indexes' internal tables too."""
+        tables = [table for table in self._metadata.tables.values() if table.status in IN_USE and table.name not in SYSTEM_TABLES]
+        return [one for table in tables for one in (table, *index_tables(table)) if one.status in IN_USE]
 
     def _large(self, table: TableMeta) -> list[Large]:
         """By their ranges. A leader that does not answer says nothing of its size: there are others to speak of that."""
@@ -173,7 +192,14 @@ class SplitsBySize:
         again = self._whole.get(info.partition_id, 0)
         if size < again:
             return f"{ONE_KEY}; it is looked at again from {again} bytes on"
-        return keeps_whole(self._fleet, table, info, lacks=self._splits.version.lacks(SPLITTING), now_us=now_us)
+        why = keeps_whole(self._fleet, table, info, lacks=self._splits.lacks(table), now_us=now_us)
+        if why or not isinstance(table.split, msgspec.UnsetType):
+            return why
+        short = room_for(self._fleet, info, size, self.free)
+        if short and self._failed.get(info.partition_id) != NO_ROOM:
+            self._failed[info.partition_id] = NO_ROOM
+            self._log(f"{table.name}: partition {info.partition_id} has {size} bytes, and is not split now: {short}")
+        return short
 
     def _forget(self, partitions: Iterable[PartitionId]) -> None:
         """What is not too large any more, or not there."""
@@ -191,7 +217,8 @@ class SplitsBySize:
                     self._log(f"{table.name}: partition {partition} has {size} bytes, and is not split: {ONE_KEY}")
                 self._whole[partition] = GROWN * size
                 return
-            if self._works() and not rests(self._fleet, self._metadata):  # the walk took its time
+            # the walk took its time
+            if self._works() and not rests(self._fleet, self._metadata) and not room_for(self._fleet, info, size, self.free):
                 await self._splits.begin(table, info, found.cut)
                 self.begun += 1
             self._failed.pop(partition, None)

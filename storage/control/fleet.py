@@ -14,7 +14,7 @@ from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.together import settle
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta, coming, index_remains, index_tables
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, coming, index_remains, index_tables, placed
 from scrubjay.storage.log.stated import SILENT
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port import NodePort, ReplicaFacts, asked
@@ -166,12 +166,14 @@ class Fleet:
 
     def _index_orders(self, node: NodePort, table: TableMeta, *, only_known: bool) -> list[tuple[NodePort, PartitionId, port.Request]]:
         """What a node is to do with the indexes of a table: run its copies of those that are there, remove those of others."""
-        orders: list[tuple[NodePort, PartitionId, port.Request]] = [
-            (node, info.partition_id, port.Host(index, info, only_known=only_known))
-            for index in index_tables(table)
-            for info in index.partitions
-            if node in self.members(info)
-        ]
+        orders: list[tuple[NodePort, PartitionId, port.Request]] = []
+        for index in index_tables(table):
+            orders += [
+                (node, info.partition_id, port.Host(index, info, only_known=only_known))
+                for info in index.partitions
+                if node in self.members(info)
+            ]
+            orders += self._split_orders(node, index, only_known=only_known)
         return orders + [
             (node, info.partition_id, port.Forget(info.partition_id)) for info in index_remains(table) if node in self.members(info)
         ]
@@ -179,7 +181,7 @@ class Fleet:
     def forget_indexes(self, table: TableMeta) -> None:
         """Remove every copy of every index of a table that is not any more."""
         for index in index_tables(table):
-            for info in index.partitions:
+            for info in placed(index):
                 for node in self.members(info):
                     self.forget(info.partition_id, node)
 

@@ -32,9 +32,9 @@ from scrubjay.storage.catalogue import (
     TableMeta,
     VersionNote,
     WriterNotes,
-    coming,
-    every_partition,
     index_tables,
+    placed,
+    with_index_table,
     with_partition,
 )
 from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, SwapCommand
@@ -103,6 +103,8 @@ class Metadata:
         self._raw: dict[str, bytes] = {}
         self._by_name: dict[str, TableMeta] = {}
         self._places: dict[PartitionId, TableId] = {}
+        self._owners: dict[TableId, TableId] = {}
+        """Of tables, and of internal tables of indexes, whose item says of them."""
         self.on_change: list[Callable[[TableMeta], None]] = []
         self.on_version: list[Callable[[VersionNote], None]] = []
         self.on_learned: list[Callable[[TableMeta], None]] = []
@@ -138,14 +140,22 @@ class Metadata:
         not know it."""
         id_ = self._places.get(partition)
         table = self.system if id_ is None else self.tables[id_]
-        for info in _placed(table):
+        for info in placed(table):
             if info.partition_id == partition:
                 return table, info
         for index in index_tables(table):
-            for info in index.partitions:
+            for info in placed(index):
                 if info.partition_id == partition:
                     return index, info
         raise Unavailable("no such partition", partition=partition)
+
+    def any_table(self, table_id: TableId) -> TableMeta | None:
+        """The table, or internal table of an index, of that id; None: there is none (any more)."""
+        table = self.tables.get(table_id)
+        if table is not None:
+            return table
+        owner = self.tables.get(self._owners.get(table_id, table_id))
+        return None if owner is None else next((one for one in index_tables(owner) if one.table_id == table_id), None)
 
     def known(self, table: TableMeta) -> TableMeta:
         """See `storage.control.map_waits.KnownTables`."""
@@ -217,13 +227,13 @@ class Metadata:
     async def change(
         self, table_id: TableId, of: Callable[[TableMeta], TableMeta | None], *, until: Callable[[], bool]
     ) -> TableMeta | None:
-        """Change a table that is our own to change, from whatever stands there at the time; tried again while the metadata group has no leader.
+        """Change a table that is our own to change, or an index's internal table as `put_table` does, from whatever stands there at the time; tried again while the metadata group has no leader.
 
         of: the changed table, None if there is nothing to change (any more). None: that, or `until` came true first.
         """
         pause_s = _AGAIN_S
         while not until():
-            table = self.tables.get(table_id)
+            table = self.any_table(table_id)
             changed = None if table is None else of(table)
             if changed is None:
                 return None
@@ -235,7 +245,15 @@ class Metadata:
         return None
 
     async def put_table(self, table: TableMeta) -> TableMeta:
-        """Write a table (version one above the last). Raises Conflict if someone else wrote it meanwhile, Unavailable (`unknown`: it may have been written)."""
+        """Write a table (version one above the last), or of an index's internal table what its owner's item says of it: its partitions and their splits. Raises Conflict if someone else wrote it
+        meanwhile, or the index is gone; Unavailable (`unknown`: it may have been written)."""
+        if table.index_of:
+            owner = self.tables.get(table.index_of.table_id)
+            changed = None if owner is None else with_index_table(owner, table)
+            if changed is None:
+                raise Conflict("the index is gone, or being removed", index=table.name)
+            await self.put_table(changed)
+            return self.known(table)
         before = self.tables.get(table.table_id)
         table = msgspec.structs.replace(table, version=(before.version if before is not None else 0) + 1)
         await self._put(f"table/{table.table_id}", msgspec.json.encode(table).decode())
@@ -285,7 +303,7 @@ class Metadata:
             await self._put(HOSTS, msgspec.json.encode(Hosts(info.hosts, info.fresh, info.logs)).decode())
             self._founded_at(info.hosts, info.fresh, info.logs)
             return True
-        table = self.tables.get(table_id)
+        table = self.tables.get(self._owners.get(table_id, table_id))
         changed = None if table is None else with_partition(table, before, info)
         if changed is None:
             return False
@@ -466,13 +484,15 @@ class Metadata:
     def _keep(self, table: TableMeta) -> None:
         self.tables[table.table_id] = table
         for one in (table, *index_tables(table)):
-            for info in _placed(one):
+            self._owners[one.table_id] = table.table_id
+            for info in placed(one):
                 self._places[info.partition_id] = table.table_id
 
     def _forget(self, gone: TableMeta) -> None:
         del self.tables[gone.table_id]
         for one in (gone, *index_tables(gone)):
-            for info in _placed(one):
+            self._owners.pop(one.table_id, None)
+            for info in placed(one):
                 self._places.pop(info.partition_id, None)
         if self._by_name.get(gone.name) is gone:
             del self._by_name[gone.name]
@@ -487,11 +507,6 @@ class Metadata:
             self._by_name[table.name] = table
         for listener in self.on_change:
             listener(table)
-
-
-def _placed(table: TableMeta) -> tuple[PartitionInfo, ...]:
-    """Partitions that it has, is to have, and had: of those the archive has the log, for who reads it on."""
-    return (*every_partition(table), *coming(table))
 
 
 def metadata_item(item: bytes) -> tuple[str, str]:

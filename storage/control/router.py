@@ -16,7 +16,16 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
-from scrubjay.storage.commands.values import LookCommand, PrepareCommand, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import (
+    FeedCommand,
+    LookCommand,
+    PrepareCommand,
+    RangeAnswer,
+    RangeRead,
+    ReadAnswer,
+    WriteAnswer,
+    WriteCommand,
+)
 from scrubjay.storage.control.map_waits import MapWaits
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.dropped import dropped, is_dropped
@@ -327,7 +336,9 @@ class _AnyReplica(Generic[A]):
 
 
 def keys_of(command: WriteCommand) -> Sequence[bytes]:
-    """Every key that a command is about, if it is about several."""
+    """Every key that a command is about, if it is about several. What an index is fed is one record: how far that is, and all rows."""
+    if isinstance(command, FeedCommand):
+        return [key for _, key, _ in command.rows]
     if isinstance(command, PrepareCommand):
         return [part.key for part in command.parts]
     return command.keys if isinstance(command, LookCommand) else ()

@@ -30,10 +30,11 @@ from scrubjay.storage.catalogue import (
     SplitIntent,
     TableMeta,
     coming,
+    index_tables,
     leaving,
     with_children,
 )
-from scrubjay.storage.cluster_version import SPLITTING
+from scrubjay.storage.cluster_version import SPLITTING, SPLITTING_INDEXES
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.fleet import Fleet
@@ -65,11 +66,12 @@ _NUMBERS = re.compile(r"\d+")
 
 
 class TreesMade(NamedTuple):
-    """What a node said of the children's trees on it. left: see `SplitPrepared`; begun: their replicas run there. lacks: it has no copy to make them of."""
+    """What a node said of the children's trees on it. left: see `SplitPrepared`; begun: their replicas run there. lacks: it has no copy to make them of. why: it cannot make them now."""
 
     left: int
     begun: bool
     lacks: bool = False
+    why: str = ""
 
 
 def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | None, *, lacks: str) -> str:
@@ -88,18 +90,36 @@ def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | Non
         return "it has no leader"
     lsn, payload = leader.configured
     places = decode_configuration(payload).places if lsn else ()
-    if any(place.vote is Vote.LEARNER for place in places):
+    if any(
+        place.vote is Vote.LEARNER and place.member.node not in info.logs for place in places
+    ):  # a log that stands by stays a learner, and its children do
         return "a copy of it does not vote yet"
     return ""
 
 
-def short_of(prepared: Mapping[int, TreesMade], info: PartitionInfo) -> str:
-    """Why SPLIT would make writes wait too long, or leave a child without a quorum, "": it may come. prepared: by node number, of those that are up. Pure."""
+def lacks_of(version: ClusterVersion, table: TableMeta) -> str:
+    """What of the cluster's version keeps a partition of the table, or of the index whose internal table it is, from being split, "": nothing does."""
+    return version.lacks(SPLITTING_INDEXES if table.index_of else SPLITTING)
+
+
+def voters_of(info: PartitionInfo, leader: ReplicaFacts | None) -> int:
+    """How many members vote, by what its leader goes by. Pure."""
+    lsn, payload = (0, b"") if leader is None else leader.configured
+    return sum(place.vote is Vote.VOTES for place in decode_configuration(payload).places) if lsn else len(info.nodes)
+
+
+def short_of(prepared: Mapping[int, TreesMade], info: PartitionInfo, voters: int) -> str:
+    """Why SPLIT would make writes wait too long, or leave a child without a quorum, "": it may come. prepared: by node number, of those that are up. voters: see `voters_of`. Pure."""
     storage = [number for number in info.nodes if number not in info.logs]
-    wanted = max(min(PREPARED_MIN, len(storage)), len(info.nodes) // 2 + 1)
+    wanted = max(min(PREPARED_MIN, len(storage)), voters // 2 + 1)
     able = {number: one for number, one in prepared.items() if not one.lacks}
     if len(able) < wanted:
         return f"{len(able)} of {len(storage)} storage members can make the children's trees, {wanted} have to"
+    trouble = next(
+        (f"the children's trees cannot be made on node {number}: {one.why}" for number, one in sorted(able.items()) if one.why), ""
+    )
+    if trouble:
+        return trouble
     behind = [one.left for one in able.values() if one.left > LEFT_MAX]
     if behind:
         return f"the children's trees lack {max(behind)} records on one of {len(able)} members"
@@ -145,13 +165,17 @@ class Splits:
         self._task = None
         self._carried.clear()
 
+    def lacks(self, table: TableMeta) -> str:
+        """See `lacks_of`."""
+        return lacks_of(self.version, table)
+
     # ------------------------------------------------------------------ asked for
 
     async def begin(self, table: TableMeta, info: PartitionInfo, cut: bytes) -> SplitIntent:
         """Note that a partition is to become two at `cut`. It is carried on from then on, whatever happens to whom. Raises Invalid (no such cut), Conflict (the table is being split, or was changed by
         somebody else), Unavailable (not now, and why)."""
         await self._metadata.newest()
-        known = self._metadata.tables.get(table.table_id)
+        known = self._metadata.any_table(table.table_id)
         if known is None or info not in known.partitions:
             raise Conflict("the partition is another by now", table=table.name, partition=info.partition_id)
         if known.name in SYSTEM_TABLES:
@@ -162,7 +186,7 @@ class Splits:
         left, right = PartitionId(rand.uuid()), PartitionId(rand.uuid())
         split = Split(bytes.fromhex(rand.uuid().replace("-", "")), cut, left, right)
         check_split(split, parent=info.partition_id, lo=bytes.fromhex(info.lo), hi=bytes.fromhex(info.hi) if info.hi else None)
-        why = keeps_from(known, info, self._fleet.leader(info.partition_id), lacks=self.version.lacks(SPLITTING))
+        why = keeps_from(known, info, self._fleet.leader(info.partition_id), lacks=self.lacks(known))
         if why:
             raise Unavailable("the partition cannot be split now", table=known.name, partition=info.partition_id, why=why)
         intent = SplitIntent(split.id.hex(), info.partition_id, cut.hex(), left, right, self._env.clock.wall_us())
@@ -176,10 +200,16 @@ class Splits:
         while True:
             for table in list(self._metadata.tables.values()):
                 self._look(table)
+            self._forget_gone()
             await self._env.tasks.sleep(REST_S)
 
     def _look(self, table: TableMeta) -> None:
-        """Carry on what a table's splits leave to be done, unless that is done already."""
+        """Carry on what the splits of a table, and of its indexes, leave to be done."""
+        for one in (table, *index_tables(table)):
+            self._look_at(one)
+
+    def _look_at(self, table: TableMeta) -> None:
+        """Unless that is done already."""
         open_ = leaving(table) or (table.status != "DROPPED" and (not isinstance(table.split, msgspec.UnsetType) or _unsettled(table)))
         if not open_ or self._task is None or not self._goes_on():
             return
@@ -187,13 +217,21 @@ class Splits:
         if carried is None or carried.done():
             self._carried[table.table_id] = self._env.tasks.spawn(self._carry(table.table_id), name=f"split {table.name}")
 
+    def _forget_gone(self) -> None:
+        """What waited of an index that is gone waits no more."""
+        for noted in (self.waiting, self._said, self._carried):
+            for table_id in [one for one in noted if self._metadata.any_table(one) is None]:
+                del noted[table_id]
+
     def _goes_on(self) -> bool:
         return self._works() and not self._stopping()
 
     async def _carry(self, table_id: TableId) -> None:
         """All that is left to be done about a table's splits. Ends early where this process is not the one any more, or a node cannot be asked: the next look begins again."""
         try:
-            table = self._metadata.tables[table_id]
+            table = self._metadata.any_table(table_id)
+            if table is None:
+                return
             if not isinstance(table.split, msgspec.UnsetType) and table.status != "DROPPED":
                 await self._split(table_id, table.split)
             await self._drain(table_id)
@@ -256,7 +294,7 @@ class Splits:
 
     async def _drain(self, table_id: TableId) -> None:
         """Keep the copies of what was split until its log is archived to its end; that is noted before the first goes. And until every copy of a child has a log, the catalogue says which may begin one."""
-        while self._goes_on() and (table := self._metadata.tables.get(table_id)) is not None and isinstance(table.split, msgspec.UnsetType):
+        while self._goes_on() and (table := self._metadata.any_table(table_id)) is not None and isinstance(table.split, msgspec.UnsetType):
             await self._settle(table)
             former = next((one for one in table.former or () if one.archived_at is None), None)
             if former is None:
@@ -270,7 +308,7 @@ class Splits:
     async def _forget(self, table_id: TableId, former: FormerPartition) -> None:
         at_us = self._env.clock.wall_us()
         await self._metadata.change(table_id, lambda known: _archived(known, former, at_us), until=lambda: not self._goes_on())
-        known = self._metadata.tables.get(table_id)
+        known = self._metadata.any_table(table_id)
         if known is not None and former not in (known.former or ()):
             for node in self._fleet.members(former.info):
                 self._fleet.forget(former.info.partition_id, node)
@@ -323,7 +361,7 @@ class _Carried:
         return f"split/{self._split.parent}"
 
     def _info(self) -> tuple[TableMeta, PartitionInfo] | None:
-        table = self._metadata.tables.get(self._table_id)
+        table = self._metadata.any_table(self._table_id)
         if table is None or isinstance(table.split, msgspec.UnsetType) or table.split.id != self._split.id or table.status == "DROPPED":
             return None
         return next(((table, info) for info in table.partitions if info.partition_id == self._split.parent), None)
@@ -357,8 +395,9 @@ class _Carried:
             return None
         table, info = known
         self._host(table)
-        why = keeps_from(table, info, self._fleet.leader(info.partition_id), lacks=self._version.lacks(SPLITTING))
-        return why or short_of(await self._prepare(table, info), info)
+        leader = self._fleet.leader(info.partition_id)
+        why = keeps_from(table, info, leader, lacks=lacks_of(self._version, table))
+        return why or short_of(await self._prepare(table, info), info, voters_of(info, leader))
 
     def _host(self, table: TableMeta) -> None:
         """Not for each step: a node that starts is told by its own process."""
@@ -377,7 +416,10 @@ class _Carried:
             try:
                 said = await self._asking.errand(node.name, errand, messages.SplitPrepared)
             except (Unavailable, Corrupt) as error:
-                return TreesMade(0, False, lacks=True) if error.fields.get("heal") else None
+                if error.fields.get("heal"):
+                    return TreesMade(0, False, lacks=True)
+                why = error.fields.get("why")  # of who is not asked in time nothing is known
+                return TreesMade(LEFT_MAX + 1, False, why=str(why)) if why else None
             return TreesMade(said.left, said.begun)
 
         members = [node for node in self._fleet.members(info) if logs or node.number not in info.logs]

@@ -22,6 +22,7 @@ from scrubjay.storage.catalogue import (
     index_remains,
     index_table,
     index_tables,
+    placed,
 )
 from scrubjay.storage.cluster_version import EXPIRING, GLOBAL_INDEXES, POLICIES, STREAMS, TRANSACTIONS, policy_feature
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
@@ -29,6 +30,7 @@ from scrubjay.storage.control.backups import Backups
 from scrubjay.storage.control.change_reader import ChangeReader
 from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.fleet import Fleet, leaders, unarchived
+from scrubjay.storage.control.indexing.feeding import fed_rows
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.newest import Newest
 from scrubjay.storage.control.placement import Site
@@ -102,7 +104,7 @@ class Store:
                     total[0] += more
                     total[1] += bytes_
         if table.index_of:
-            sources = len(self.metadata.tables[table.index_of.table_id].partitions) * len(table.partitions)
+            sources = fed_rows(self.metadata.tables[table.index_of.table_id], table)
             rows = max(0, rows - sources)
             size = max(0, size - sources * FED_BYTES - rows * ROW_EXTRA_BYTES)
         return TableStats(rows, size, tuple([(one, bytes_) for one, bytes_ in indexes]))
@@ -231,7 +233,7 @@ class Store:
         found = frozenset[PartitionId]()
         for table in self.metadata.tables.values():
             if table.global_indexes or table.gone:
-                found |= {info.partition_id for one in index_tables(table) for info in one.partitions}
+                found |= {info.partition_id for one in index_tables(table) for info in placed(one)}
                 found |= {info.partition_id for info in index_remains(table)}
         return found
 

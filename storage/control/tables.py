@@ -23,6 +23,7 @@ from scrubjay.storage.catalogue import (
     index_table,
     index_tables,
     new_stream,
+    unmade,
     with_policy,
 )
 from scrubjay.storage.control.drops import Drops
@@ -251,15 +252,10 @@ class Tables:
     def fresh_index(self, index: GlobalIndex) -> GlobalIndex:
         """The same index, with a table of its own that nobody has made yet."""
         return msgspec.structs.replace(
-            index,
+            unmade(index),
             table_id=TableId(self._env.rand.uuid()),
             partitions=self.initial_partitions(),
-            status="CREATING",
-            backfilling=False,
             created_at=self._env.clock.wall_us(),
-            made=False,
-            absent=(),
-            next=None,
         )
 
     async def add(self, table: TableMeta) -> TableMeta:

@@ -285,7 +285,8 @@ class Healing:
             raise
         tally = IndexTally(replica.lo, replica.hi)
         tally.load(result.entries)
-        return tree, result.digest, result.bytes_read - tally.size - HEADER_SIZE * tally.digest.total().rows, tally.sizes
+        rows = result.digest.total().rows + tally.digest.total().rows
+        return tree, result.digest, result.bytes_read - tally.size - HEADER_SIZE * rows, tally.sizes
 
     async def _arrival(self, partition: PartitionId, begin: Callable[[Done[Tree]], None]) -> Tree:
         """The tree that the engine makes."""

@@ -24,7 +24,7 @@ from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.healing import Healing
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
-from scrubjay.storage.node.spool import FOLDER, ROOM_LEFT_BYTES
+from scrubjay.storage.node.spool import FOLDER, room_to_split
 from scrubjay.storage.replica import OPENING, LogReplica, Replica, healed_state
 from scrubjay.storage.replica.overlay import layer_changes
 from scrubjay.storage.replica.segments import SegmentFacts
@@ -204,7 +204,7 @@ class Splitting:
                 division.hold(division.at)
                 for child in division.children:
                     if child.overlay.active_bytes >= self._node.options.checkpoint_bytes:
-                        await self._down(child, TreeState(child.applied, child.stamp, b""))
+                        await self._down(division, child, TreeState(child.applied, child.stamp, b""))
             elif ended:
                 break
             await self._node.env.tasks.sleep(0 if division.at < end else POLL_S)
@@ -214,7 +214,7 @@ class Splitting:
         """Trees of the parent's as it is now. Which LSN they are at."""
         parent = division.parent
         ended = self._look(division)
-        free, need = self._disk.free_bytes(), 2 * parent.size + ROOM_LEFT_BYTES
+        free, need = self._disk.free_bytes(), room_to_split(parent.size)
         if free < need:
             raise DiskFull("no room for the children's trees", free=free, need=need)
         pin, at, stamp = await self._pin(division, hurry=bool(ended))
@@ -298,8 +298,8 @@ class Splitting:
             down.append((child, self._freeze(child, state)))
         for child, committed in down:
             await self._healing.bounded(committed)
+            self._look(division)  # the child may be gone from here by now, with what was in memory
             child.overlay.committed()
-        self._look(division)
         for child in division.children:
             assert child.tree is not None
             # The node of the parent's leader should go on: the others would take it for a leader that fell silent, and wait as long.
@@ -339,8 +339,9 @@ class Splitting:
         child.tree.checkpoint(layer_changes(layer), state, lambda result: settle(committed, result))
         return committed
 
-    async def _down(self, child: Replica, state: TreeState) -> None:
+    async def _down(self, division: _Division, child: Replica, state: TreeState) -> None:
         await self._healing.bounded(self._freeze(child, state))
+        self._look(division)
         child.overlay.committed()
 
     async def _wait(self, begin: Callable[[Callable[[Any], None]], None]) -> Any:

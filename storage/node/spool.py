@@ -37,6 +37,11 @@ class _Incoming:
     timer: Timer | None = None
 
 
+def room_to_split(size: int) -> int:
+    """Bytes that a node must have free for the halves of a partition beside it, until its copy goes. size: of its keys and items."""
+    return 2 * size + ROOM_LEFT_BYTES  # what is written of each half, and what is made of that
+
+
 class Spool:
     """disk: the node's own folder. room: what must stay free, in bytes."""
 

@@ -27,6 +27,7 @@ ROOMS = (
     "split_by_size",
     "balance",
     "split_control",
+    "index_splits",
     "replica",
     "btree",
     "local_index",

@@ -13,7 +13,14 @@ _AT_REST = (_HELD + "test_nothing_begins_while_the_cluster_is_not_at_rest",)
 _SCARCE = (_HELD + "test_so_many_are_under_way_at_a_time_and_older_releases_see_none",)
 _IDLE = (_HELD + "test_whoever_does_not_work_for_the_cluster_begins_nothing",)
 
+_ROOM = (_HELD + "test_a_node_without_room_for_the_halves_is_waited_for_which_is_said_once",)
+
 MUTANTS = [
+    Mutant("by-size-without-room", _BY_SIZE, "        if room is not None and room < need:\n", "        if False:\n", _ROOM),
+    Mutant("by-size-without-room-again-and-again", _BY_SIZE, "            self._failed[info.partition_id] = NO_ROOM\n", "", _ROOM),
+    Mutant(
+        "by-size-room-for-nothing", "storage/node/spool.py", "    return 2 * size + ROOM_LEFT_BYTES", "    return ROOM_LEFT_BYTES", _ROOM
+    ),
     Mutant("by-size-two-at-once-in-a-table", _BY_SIZE, "    if now_us - last_us < APART_US:\n", "    if False:\n", _GROWN),
     Mutant("by-size-one-key-for-ever", _BY_SIZE, "        if size < again:\n", "        if False:\n", _ONE_KEY),
     Mutant(

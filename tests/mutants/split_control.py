@@ -22,6 +22,20 @@ _PAST = "test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_
 
 MUTANTS = [
     Mutant(
+        "split-never-beside-a-log-that-stands-by",
+        "storage/control/splits.py",
+        "place.vote is Vote.LEARNER and place.member.node not in info.logs for",
+        "place.vote is Vote.LEARNER for",
+        ("tests/sim/test_standing_in.py::test_a_partition_beside_which_a_log_stands_by_is_split_and_its_halves_have_the_log_too",),
+    ),
+    Mutant(
+        "split-log-that-stands-by-counts",
+        "storage/control/splits.py",
+        "wanted = max(min(PREPARED_MIN, len(storage)), voters // 2 + 1)",
+        "wanted = max(min(PREPARED_MIN, len(storage)), len(info.nodes) // 2 + 1)",
+        ("tests/unit/control/test_splits.py::test_a_log_that_stands_by_counts_for_no_majority",),
+    ),
+    Mutant(
         "split-feed-falls-over-the-map",
         "storage/control/indexing/feeding.py",
         "stated.get(self._info.partition_id)",
@@ -241,8 +255,8 @@ MUTANTS = [
     Mutant(
         "split-while-a-member-learns",
         "storage/control/splits.py",
-        "    if any(place.vote is Vote.LEARNER for place in places):\n",
-        "    if not places and any(place.vote is Vote.LEARNER for place in places):\n",
+        "    if any(place.vote is Vote.LEARNER and place.member.node",
+        "    if not places and any(place.vote is Vote.LEARNER and place.member.node",
         ("tests/unit/control/test_splits.py::test_a_partition_waits_while_one_of_its_members_does_not_vote",),
     ),
     Mutant(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.server.standing_in import NOBODY
 from scrubjay.sim.whole.commands import key_of
@@ -14,6 +15,7 @@ from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote, de
 from tests.sim.test_relocate import NEW, Yard
 
 AFTER_US = 3_000_000
+HALF = bytes([0x80]) + bytes(15)
 LOST, OTHER = NodeName("n3"), NodeName("n1")
 
 
@@ -77,6 +79,38 @@ def test_a_log_replica_stands_in_within_seconds_and_rests_when_the_node_is_back(
     house.pass_time(1)
     assert house.rows(ward.table) == {key_of(key): key for key in range(80)}
     assert house.scrub().verdict == "match"
+
+
+def test_a_partition_beside_which_a_log_stands_by_is_split_and_its_halves_have_the_log_too() -> None:
+    ward = Ward()
+    house = ward.house
+    ward.host(LOST).crash(power=False)
+    house.until(lambda: ward.stands(1, 2, 4))
+    splits: Any = house.cluster.parts.splits
+    (info,) = house.table("t").partitions
+    with pytest.raises(Unavailable) as refused:
+        house.run(splits.begin(house.table("t"), info, HALF))
+    assert refused.value.fields["why"] == "a copy of it does not vote yet", "the lost member rests"
+    ward.host(LOST).start()
+    house.until(lambda: ward.stands(1, 2, 3))
+    house.pass_time(1)
+    (info,) = house.table("t").partitions
+    assert info.logs == (4,)
+    house.run(splits.begin(house.table("t"), info, HALF))
+    house.until(lambda: bool(house.table("t").former))
+    children = house.table("t").partitions
+    assert [(one.nodes, one.logs) for one in children] == [((1, 2, 3, 4), (4,))] * 2
+    house.until(lambda: not any(one.fresh for one in house.table("t").partitions))
+    house.until(lambda: ward.stands(1, 2, 3))
+    ward.fill(40, 60)
+    # It is there at once for the halves, too.
+    ward.host(OTHER).crash(power=True)
+    house.until(lambda: ward.stands(2, 3, 4))
+    ward.fill(60, 70)
+    ward.host(OTHER).start()
+    house.until(lambda: ward.stands(1, 2, 3))
+    assert house.rows(house.table("t")) == {key_of(key): key for key in range(70)}
+    house.until(lambda: house.scrub().verdict == "match")
 
 
 def test_where_there_is_no_fourth_node_nothing_changes_and_it_is_said() -> None:

@@ -9,7 +9,7 @@ checkpoint that the feed has not passed; between two pages the feed goes on up t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -95,6 +95,8 @@ class IndexFeed:
         self._owner = owner_tag(uuid_bytes(info.partition_id))
         self._fed: dict[PartitionId, Fed] = {}
         """How far each partition of the index has been fed, as it said last."""
+        self._parent: tuple[IndexFeed, dict[PartitionId, Fed | None]] | None = None
+        """Of a partition that a split made, while it begins: the one that it came of, and how far that was fed."""
         self._read = Lsn(0)
         """Up to there the log was read, and what it said sent."""
         self._fresh_us = parts.env.clock.wall_us()
@@ -117,6 +119,7 @@ class IndexFeed:
     async def run(self) -> None:
         tasks, pause_s = self._parts.env.tasks, RETRY_S
         while True:
+            self._look_at_map()
             try:
                 if len(self._fed) < len(self._target.partitions):
                     await self._begin()
@@ -145,11 +148,18 @@ class IndexFeed:
             self._unread_us = now_us
         return now_us - self._unread_us >= UNREAD_US
 
+    def _look_at_map(self) -> None:
+        """The index's partitions may have become others: begin with those."""
+        known = self._parts.metadata.known(self._target)
+        if known.partitions != self._target.partitions:
+            self._target = known
+            self._fed.clear()
+
     async def _begin(self) -> None:
         """Ask each partition of the index how far it has been fed; begin where none was."""
         found: dict[PartitionId, Fed] = {}
-        for info in self._target.partitions:
-            fed = await self._known(info)
+        self._parent = None
+        for info, fed in await self._spread():
             if fed is None:
                 fed = await self._inherit(info)
             if fed is None:
@@ -159,6 +169,31 @@ class IndexFeed:
         self._filling = any(fed.cursor is not None for fed in found.values())
         self._read = min(fed.lsn for fed in found.values())
 
+    async def _spread(self) -> list[tuple[PartitionInfo, Fed | None]]:
+        """Of each partition of the index how far it has been fed from this one; None: it was not. Nothing may be fed to any of them before that is known of all (ADR 0087): what one lacks that a split made, it
+        begins as that is at the lowest key of what was split, which is another's, and goes on there with the first row."""
+        target = self._parts.metadata.known(self._target)
+        if target.partitions != self._target.partitions:
+            raise Unavailable("the index was split meanwhile", index=self._index.name)
+        return [(info, await self._known(info) or await self._as_before(info)) for info in target.partitions]
+
+    async def _as_before(self, place: PartitionInfo) -> Fed | None:
+        """Begin a partition of the index that a split made as far as what was split had been fed; None: nothing that it came of was."""
+        at = place
+        while (former := parent_of(self._target, at.partition_id)) is not None:
+            if former.info.lo != at.lo and (before := await self._known(former.info)) is not None:
+                return await self._begin_as(place, before)
+            at = former.info
+        return None
+
+    async def _begin_as(self, place: PartitionInfo, before: Fed) -> Fed:
+        """Whoever dies in between puts items in once more."""
+        fed = await self._send(place, FeedCommand(self._key(place), FeedCommand.BEGIN, 0, before.lsn))
+        if before.cursor != b"" and fed.cursor == b"" and fed.lsn == before.lsn:
+            # All of its items in front of that, or all, are there: its own are among them.
+            fed = await self._send(place, FeedCommand(self._key(place), FeedCommand.PAGE, 0, before.lsn, next=before.cursor))
+        return fed
+
     async def _inherit(self, place: PartitionInfo) -> Fed | None:
         """Begin as the partition that this one came of at a split, once a partition of the index has all of that one's log (ADR 0078): the log goes on behind it. None: it came of none, or that partition of
         the index was not fed from it either. Raises as `run` does."""
@@ -166,17 +201,17 @@ class IndexFeed:
         former = parent_of(table, self._info.partition_id)
         if former is None:
             return None
-        parent = IndexFeed(self._parts, table, former.info, self._index)
-        before = await parent._known(place) or await parent._inherit(place)
+        if self._parent is None:
+            parent = IndexFeed(self._parts, table, former.info, self._index)
+            parent._target = self._target
+            self._parent = parent, {info.partition_id: fed for info, fed in await parent._spread()}
+        parent, known = self._parent
+        before = known[place.partition_id] or await parent._inherit(place)
         if before is None:
             return None
         end = Lsn(former.final.lsn)
         before = await parent._end(place, before, end)
-        fed = await self._send(place, FeedCommand(self._key(place), FeedCommand.BEGIN, 0, end))
-        if before.cursor is None and fed.cursor is not None and fed.lsn == end:
-            # All of its items are there: its own are among them. Whoever dies in front of this puts them in once more.
-            fed = await self._send(place, FeedCommand(self._key(place), FeedCommand.PAGE, 0, end))
-        return fed
+        return await self._begin_as(place, Fed(end, None if before.cursor is None else b""))
 
     async def _end(self, place: PartitionInfo, fed: Fed, end: Lsn) -> Fed:
         """Feed a log that has ended, from node or archive, to one partition of the index. How far that has come then; items that are still to be put in are put in from the children."""
@@ -372,6 +407,6 @@ async def fed_of(parts: Parts, target: TableMeta, info: PartitionInfo, source: P
     return None if answer.item is None else Fed.decode(answer.item)
 
 
-def fed_places(table: TableMeta, index: GlobalIndex) -> Mapping[PartitionId, Sequence[PartitionInfo]]:
-    """Of each partition of the table those of the index that keep how far it was fed."""
-    return {info.partition_id: index.partitions for info in table.partitions}
+def fed_rows(owner: TableMeta, target: TableMeta) -> int:
+    """How many rows of an index's internal table say how far it was fed. Pure; what left the catalogue is not counted."""
+    return len(owner.partitions) * len(target.partitions)

@@ -14,11 +14,21 @@ import msgspec
 from scrubjay.base.env import Task
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId, TableId
-from scrubjay.storage.catalogue import GlobalIndex, TableMeta, index_table, without_index
+from scrubjay.storage.catalogue import (
+    GlobalIndex,
+    TableMeta,
+    index_places,
+    index_table,
+    index_tables,
+    placed,
+    with_index_table,
+    without_index,
+)
 from scrubjay.storage.control.indexing.feeding import Parts, fed_of
 from scrubjay.storage.control.indexing.feeds import fed_now
 from scrubjay.storage.control.streams import is_turning
 from scrubjay.storage.control.tables import Tables
+from scrubjay.storage.indexes.kept_rows import Fed
 
 LOOK_S = 0.5
 BAD_US = 10_000_000
@@ -84,6 +94,8 @@ class IndexKeeper:
                 await self._make(table, one)
             elif one is not None and one.absent:
                 await self._welcome(table, one)
+            if one is not None and one.former:
+                await self._retire(table, one)
         if index.next is not None and index.next.made and await self.filled(table, index.next):
             await self._give_way(table, index)
         elif index.made and index.status == "CREATING" and await self.filled(table, index):
@@ -108,13 +120,37 @@ class IndexKeeper:
 
     async def filled(self, table: TableMeta, index: GlobalIndex) -> bool:
         """Every item of the table is in it. Raises Unavailable, Corrupt."""
+        return await self._every(table, index, lambda fed: fed.cursor is None)
+
+    async def _every(self, table: TableMeta, index: GlobalIndex, so: Callable[[Fed], bool]) -> bool:
+        """Whether each partition of the index was fed from each of the table, and so far. Raises Unavailable, Corrupt."""
         target = index_table(table, index)
         for info in table.partitions:
             for place in index.partitions:
                 fed = await fed_of(self._parts, target, place, info.partition_id)
-                if fed is None or fed.cursor is not None:
+                if fed is None or not so(fed):
                     return False
         return True
+
+    # ------------------------------------------------------------------ split
+
+    async def _retire(self, table: TableMeta, index: GlobalIndex) -> None:
+        """What was split goes out of the index's entry when nobody has to know it any more: its copies may go, each copy of its children has a log, and each partition of the index knows how far it was
+        fed from each of the table. A node that was away is told to forget its copy as one of an index that is gone."""
+        fresh = {info.partition_id for info in index.partitions if info.fresh}
+        over = [one for one in index.former or () if one.archived_at is not None and fresh.isdisjoint((one.split.left, one.split.right))]
+        if not over or not await self._every(table, index, lambda _: True):
+            return
+
+        def retired(known: TableMeta) -> TableMeta | None:
+            one = next((one for one in index_tables(known) if one.table_id == index.table_id), None)
+            left = () if one is None else tuple([former for former in one.former or () if former not in over])
+            if one is None or len(left) == len(one.former or ()):
+                return None
+            known = msgspec.structs.replace(known, gone=(*(known.gone or ()), *[former.info for former in over]))
+            return with_index_table(known, msgspec.structs.replace(one, former=left or msgspec.UNSET))
+
+        await self._parts.metadata.change(table.table_id, retired, until=lambda: self._tables.stopping)
 
     # ------------------------------------------------------------------ built anew
 
@@ -130,7 +166,7 @@ class IndexKeeper:
                 if index.name == name and index.status != "DELETING" and index.next is None:
                     fresh.append(self._tables.fresh_index(index))
                     if index.status == "CREATING":
-                        gone += index.partitions
+                        gone += index_places(table, index)
                         index = fresh[0]
                     else:
                         index = msgspec.structs.replace(index, next=fresh[0])
@@ -151,7 +187,7 @@ class IndexKeeper:
             gone = list(table.gone or ())
             for index in table.global_indexes or ():
                 if index.next is not None and index.next.table_id == lost:
-                    gone += index.next.partitions
+                    gone += placed(index_table(table, index.next))
                     index = msgspec.structs.replace(index, next=None)
                 found.append(index)
             changed = len(gone) > len(table.gone or ())
@@ -169,7 +205,7 @@ class IndexKeeper:
             gone = list(known.gone or ())
             for one in known.global_indexes or ():
                 if one.next is not None and one.next.table_id == following.table_id and one.status != "DELETING":
-                    gone += one.partitions
+                    gone += placed(index_table(known, one))
                     one = msgspec.structs.replace(
                         one,
                         table_id=one.next.table_id,
@@ -177,6 +213,8 @@ class IndexKeeper:
                         made=True,
                         absent=one.next.absent,
                         next=None,
+                        split=one.next.split,
+                        former=one.next.former,
                     )
                 found.append(one)
             changed = len(gone) > len(known.gone or ())
@@ -210,12 +248,12 @@ class IndexKeeper:
 
     async def _remove(self, table: TableMeta, index: GlobalIndex) -> None:
         """Out of the catalogue; its copies go, on a node that is down now as soon as it is back."""
-        gone = [info for one in (index, index.next) if one is not None for info in one.partitions]
 
         def removed(known: TableMeta) -> TableMeta | None:
-            if not any(one.name == index.name and one.status == "DELETING" for one in known.global_indexes or ()):
+            going = next((one for one in known.global_indexes or () if one.name == index.name and one.status == "DELETING"), None)
+            if going is None:
                 return None
-            return msgspec.structs.replace(without_index(known, index.name), gone=(*(known.gone or ()), *gone))
+            return msgspec.structs.replace(without_index(known, index.name), gone=(*(known.gone or ()), *index_places(known, going)))
 
         changed = await self._parts.metadata.change(table.table_id, removed, until=lambda: self._tables.stopping)
         if changed is not None:

@@ -16,11 +16,12 @@ from scrubjay.base.together import in_parallel, settle
 from scrubjay.storage.catalogue import GlobalIndex, PartitionInfo, TableMeta, index_table
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
 from scrubjay.storage.control.indexing.feeding import PAGE_BYTES, PAGE_ROWS, PAGE_WAIT_S, Parts, fed_of
-from scrubjay.storage.indexes.kept_rows import item_bytes
+from scrubjay.storage.indexes.kept_rows import Fed, item_bytes
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.global_index import GlobalRows
 from scrubjay.storage.items.keys import key_item, storage_key
 from scrubjay.storage.items.wire import item_to_json
+from scrubjay.storage.log.split import was_split
 from scrubjay.storage.node.errand_messages import FindIndexRows, IndexRowsFound
 from scrubjay.storage.node.port import asked
 from scrubjay.storage.service_port import Finding
@@ -105,8 +106,13 @@ class _Comparison:
 
     def __init__(self, parts: Parts, table: TableMeta, info: PartitionInfo, index: GlobalIndex) -> None:
         self._parts, self._table, self._info, self._index = parts, table, info, index
-        self._target = index_table(table, index)
+        self._target_first = index_table(table, index)
         self._rows = GlobalRows(table.key, index)
+
+    @property
+    def _target(self) -> TableMeta:
+        """The index's table as it is now: it may be split meanwhile."""
+        return self._parts.metadata.known(self._target_first)
 
     async def run(self) -> list[_Fault]:
         """At most FAULTS_MAX. Raises Unavailable, Corrupt."""
@@ -144,28 +150,32 @@ class _Comparison:
     async def _of_rows(self) -> list[tuple[bytes, bytes]]:
         """The same of rows of this partition's share that are of no item as it is."""
         doubts: list[tuple[bytes, bytes]] = []
-        for place in self._target.partitions:
-            lo, hi = max(place.lo, self._info.lo), min(place.hi or _END, self._info.hi or _END)
-            start: bytes | None = bytes.fromhex(lo) if lo < hi else None
-            end = None if hi == _END else bytes.fromhex(hi)
-            while start is not None and len(doubts) < DOUBTS_MAX:
-                page = await self._range(place, start, end)
-                of = [self._item_key(item) for _, item in page.rows]
-                items = await self._many(self._item, of)
-                for (key, item), at, there in zip(page.rows, of, items, strict=True):
-                    if there is None or self._rows.row(at, there) != (key, item):
-                        doubts.append((at, key))
-                start = page.rows[-1][0] + b"\x00" if page.more and page.rows else None
-                await self._pause(len(page.rows))
+        start: bytes | None = bytes.fromhex(self._info.lo)
+        while start is not None and len(doubts) < DOUBTS_MAX:
+            place = self._parts.router.partition_of(self._target, start)
+            hi = min(place.hi or _END, self._info.hi or _END)
+            try:
+                page = await self._range(place, start, None if hi == _END else bytes.fromhex(hi))
+            except Unavailable as error:
+                if was_split(error) and place not in self._target.partitions:
+                    continue  # what is left of the range is in its children
+                raise
+            of = [self._item_key(item) for _, item in page.rows]
+            items = await self._many(self._item, of)
+            for (key, item), at, there in zip(page.rows, of, items, strict=True):
+                if there is None or self._rows.row(at, there) != (key, item):
+                    doubts.append((at, key))
+            behind = None if hi == (self._info.hi or _END) else bytes.fromhex(hi)
+            start = page.rows[-1][0] + b"\x00" if page.more and page.rows else behind
+            await self._pause(len(page.rows))
         return doubts
 
     async def _judged(self, key: bytes, row_key: bytes) -> _Fault | None:
         """What is wrong with a row once the index has been fed as far as its item was read; None: nothing, or no more. Raises Unavailable."""
-        place = self._parts.router.partition_of(self._target, row_key)
         source = self._parts.router.partition_of(self._table, key)
         for _ in range(TRIES):
             before = await self._read(self._table, key)
-            await self._fed(place, source, Lsn(before.lsn))
+            await self._fed(row_key, source, Lsn(before.lsn))
             stored = await self._row(row_key)
             after = await self._read(self._table, key)
             if after.item != before.item:
@@ -174,7 +184,7 @@ class _Comparison:
             wanted = made[1] if made is not None and made[0] == row_key else None
             if stored == wanted:
                 return None
-            fed = await fed_of(self._parts, self._target, place, source.partition_id)
+            fed = await self._fed_now(row_key, source)
             if fed is None or await self._changed(source, key, Lsn(before.lsn), fed.lsn):
                 continue  # the row may be of a version in between, though the item is again as it was
             kind = "lacking" if stored is None else "extra" if wanted is None else "different"
@@ -183,11 +193,15 @@ class _Comparison:
             return _Fault(kind, key, source.partition_id, item_to_json(key_item(self._table.key, decode_item(shown))))
         raise Unavailable("an item changes again and again", partition=source.partition_id)
 
-    async def _fed(self, place: PartitionInfo, source: PartitionInfo, lsn: Lsn) -> None:
+    async def _fed_now(self, row_key: bytes, source: PartitionInfo) -> Fed | None:
+        target = self._target
+        return await fed_of(self._parts, target, self._parts.router.partition_of(target, row_key), source.partition_id)
+
+    async def _fed(self, row_key: bytes, source: PartitionInfo, lsn: Lsn) -> None:
         """Wait until the index has taken all of `source` up to `lsn`. Raises Unavailable."""
         clock = self._parts.env.clock
         end_us = clock.boot_us() + int(FED_WAIT_S * 1e6)
-        while (fed := await fed_of(self._parts, self._target, place, source.partition_id)) is None or fed.lsn < lsn:
+        while (fed := await self._fed_now(row_key, source)) is None or fed.lsn < lsn:
             if clock.boot_us() >= end_us:
                 raise Unavailable("it has not been fed far enough", index=self._index.name, lsn=lsn, fed=None if fed is None else fed.lsn)
             await self._parts.env.tasks.sleep(POLL_S)
@@ -226,7 +240,7 @@ class _Comparison:
     async def _range(self, place: PartitionInfo, start: bytes, end: bytes | None) -> RangeAnswer:
         future = self._parts.env.tasks.future()
         request = RangeRead(start, end, PAGE_ROWS, PAGE_BYTES, reverse=False, consistent=True)
-        self._parts.router.read_range(place.partition_id, request, partial(settle, future))
+        self._parts.router.read_range(place.partition_id, request, partial(settle, future), table=self._target)
         answer: RangeAnswer = await future
         return answer
 

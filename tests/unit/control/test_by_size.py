@@ -13,6 +13,7 @@ from scrubjay.storage.catalogue import DRAINING, REMOVED, NodeMember, RestoreOri
 from scrubjay.storage.cluster_version import SPLITTING
 from scrubjay.storage.control import by_size
 from scrubjay.storage.control.by_size import APART_US, LOOK_S, ONE_KEY, SplitsBySize, keeps_whole, rests
+from scrubjay.storage.node.spool import room_to_split
 from tests.unit.control.house import House
 from tests.unit.control.test_splits import Script
 
@@ -193,6 +194,24 @@ def test_nothing_begins_while_the_cluster_is_not_at_rest() -> None:
     assert grown.keeps() == "another partition of the table was split less than a minute ago"
     assert grown.keeps(later_us=APART_US) == ""
     assert grown.keeps(msgspec.structs.replace(table, status="DELETING"), later_us=APART_US) == "the table is DELETING"
+
+
+def test_a_node_without_room_for_the_halves_is_waited_for_which_is_said_once() -> None:
+    grown = Grown()
+    free: dict[str, int | None] = {"n1": None, "n2": room_to_split(1 << 20), "n3": 1_000}
+    grown.by_size.free = lambda name: free[name]
+    grown.house.pass_time(4 * LOOK_S)
+    assert grown.now.split is msgspec.UNSET
+    assert not grown.now.former
+    (why,) = grown.why()
+    assert why.startswith("node n3 has 1000 bytes free, the halves need ")
+    assert len(grown.lines("node n3 has")) == 1
+    free["n3"] = 64 << 20
+    grown.house.pass_time(LOOK_S)
+    assert grown.why(), "twice its bytes beside what must stay free"
+    free["n3"] = room_to_split(1 << 20)
+    grown.house.until(lambda: bool(grown.now.former))
+    assert len(grown.lines("node n3 has")) == 1
 
 
 def test_so_many_are_under_way_at_a_time_and_older_releases_see_none() -> None:

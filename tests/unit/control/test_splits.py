@@ -13,7 +13,7 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId
 from scrubjay.storage.catalogue import LEDGER_TABLE, FinalSeal, PartitionInfo, SplitIntent, TableMeta
 from scrubjay.storage.commands.values import WriteAnswer
-from scrubjay.storage.control.splits import LEFT_MAX, Splits, TreesMade, keeps_from, short_of
+from scrubjay.storage.control.splits import LEFT_MAX, Splits, TreesMade, keeps_from, short_of, voters_of
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, encode_configuration
 from scrubjay.storage.log.split import Split, encode_split, split_away
 from scrubjay.storage.node import errand_messages as messages
@@ -365,12 +365,20 @@ def test_a_table_that_is_dropped_behind_its_split_ends_with_the_children() -> No
         ({1: TreesMade(0, False), 2: TreesMade(0, False)}, 5, (), "2 of 5"),
         ({1: TreesMade(0, False)}, 1, (), ""),
         ({1: TreesMade(0, False), 2: TreesMade(0, False)}, 3, (3,), ""),
+        ({1: TreesMade(0, False), 2: TreesMade(LEFT_MAX + 1, False, why="no room")}, 3, (), "cannot be made on node 2: no room"),
     ],
 )
 def test_how_far_the_childrens_trees_have_to_be(prepared: dict[int, TreesMade], nodes: int, logs: tuple[int, ...], short: str) -> None:
     info = PartitionInfo(PartitionId("p"), "0" * 32, "", (), logs=logs, hosts=tuple(range(1, nodes + 1)))
-    assert short in short_of(prepared, info)
-    assert bool(short) == bool(short_of(prepared, info))
+    assert short in short_of(prepared, info, nodes)
+    assert bool(short) == bool(short_of(prepared, info, nodes))
+
+
+def test_a_log_that_stands_by_counts_for_no_majority() -> None:
+    info = PartitionInfo(PartitionId("p"), "0" * 32, "", (), logs=(4,), hosts=(1, 2, 3, 4))
+    prepared = {1: TreesMade(0, False), 2: TreesMade(0, False)}
+    assert short_of(prepared, info, 3) == ""
+    assert short_of(prepared, info, 4).startswith("2 of 3 storage members")
 
 
 def test_a_partition_waits_while_one_of_its_members_does_not_vote() -> None:
@@ -384,3 +392,8 @@ def test_a_partition_waits_while_one_of_its_members_does_not_vote() -> None:
         one = msgspec.structs.replace(leader, configured=(Lsn(7), encode_configuration(Configuration(places))))
         assert keeps_from(told.table, told.info, one, lacks="") == why
         assert keeps_from(told.table, told.info, one, lacks="older") == "older"
+        assert voters_of(told.info, one) == 2 + (vote is Vote.VOTES)
+        assert keeps_from(told.table, msgspec.structs.replace(told.info, logs=(3,)), one, lacks="") == "", (
+            "a log that stands by is a learner for good"
+        )
+    assert voters_of(told.info, None) == 3

@@ -11,9 +11,12 @@ from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.server.cluster_status import cluster_report
 from scrubjay.server.table_splits import TableSplits
 from scrubjay.sim.whole.commands import key_of
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import TableMeta, VersionNote
+from scrubjay.storage.cluster_version import SPLITS_INDEXES
+from scrubjay.storage.items.global_index import hash_prefix
 from scrubjay.storage.items.keys import HASH_BYTES
 from tests.unit.control.house import House
+from tests.unit.control.test_global_indexes import BY_COLOUR, Indexed
 
 
 def housed() -> tuple[House, TableMeta, TableSplits, list[dict[str, Any]]]:
@@ -51,6 +54,29 @@ def test_the_largest_partition_is_split_at_half_and_a_key_names_where_the_next_o
         second["right"]: {name: split_again[name] for name in ("partition", "lsn", "until")},
     }
     assert all(one["lineage"] is None for one in cluster_report(house.cluster.parts, {})["partitions"] if one["table"] != "orders")
+
+
+def test_a_partition_of_an_index_is_split_by_hand() -> None:
+    house = House()
+    house.run(house.cluster.parts.metadata.put_version(VersionNote(SPLITS_INDEXES)))
+    indexed = Indexed(house, BY_COLOUR)
+    indexed.write(60, keys=40)
+    indexed.agrees()
+    house.pass_time(2)
+    splitting = TableSplits(house.env, house.cluster.parts, works=lambda: True)
+    first = house.run(splitting.split(indexed.table, None, [].append, index="by-colour"))
+    assert (first["table"], first["index"]) == ("indexed", "by-colour")
+    (shown,) = splitting.partitions(indexed.table)["indexes"]
+    assert (shown["index"], [one["partition"] for one in shown["partitions"]]) == ("by-colour", [first["left"], first["right"]])
+    assert len(splitting.partitions(indexed.table)["partitions"]) == 1
+    cuts = {colour: hash_prefix([("S", colour)]).hex() for colour in ("red", "green", "blue")}
+    colour = next(one for one, cut in cuts.items() if cut != first["cut"])
+    second = house.run(splitting.split(indexed.table, {"c": {"S": colour}}, [].append, index="by-colour"))
+    assert second["cut"] == cuts[colour]
+    indexed.agrees()
+    for index, at in (("no-such", None), ("by-colour", {"k": {"S": "k1"}}), ("by-colour", {"c": {"N": "1"}}), ("by-colour", {"c": "a"})):
+        with pytest.raises(Invalid):
+            house.run(splitting.split(indexed.table, at, [].append, index=index))
 
 
 def test_what_cannot_be_split_says_why() -> None:
