@@ -112,13 +112,13 @@ MUTANTS = [
     Mutant(
         "split-past-of-a-restored-table",
         _CATALOGUE,
-        "        former=msgspec.UNSET,\n",
-        "",
+        "        former=msgspec.UNSET,\n    )\n\n\ndef without_index",
+        "    )\n\n\ndef without_index",
         (_KNOWN + "test_a_table_that_is_made_after_another_has_no_past",),
     ),
     Mutant(
         "split-copies-of-the-parent-unknown",
-        "storage/control/metadata.py",
+        _CATALOGUE,
         "    return (*every_partition(table), *coming(table))\n",
         "    return (*table.partitions, *coming(table))\n",
         (_KNOWN + "test_whose_partition_it_is_is_known_of_those_that_come_and_go",),

@@ -82,7 +82,7 @@ class FeedView(NamedTuple):
 class IndexFeed:
     """table, info, index: what is fed from where to where. pause_s: until it looks again whether there is something new. `run` goes on until it is cancelled, or until the log that it needs is nowhere any more or cannot be read: then only a new index helps.
 
-    More than 15 fields: from where, into what, and how far it has come."""
+    More than 15 fields, and more than 25 methods: from where, into what, and how far it has come; of an index that is filled or followed, and of what splits of either make of that."""
 
     def __init__(
         self, parts: Parts, table: TableMeta, info: PartitionInfo, index: GlobalIndex, pause_s: Callable[[], float] = lambda: LOOK_S
