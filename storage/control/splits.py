@@ -90,9 +90,9 @@ def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | Non
         return "it has no leader"
     lsn, payload = leader.configured
     places = decode_configuration(payload).places if lsn else ()
-    if any(
-        place.vote is Vote.LEARNER and place.member.node not in info.logs for place in places
-    ):  # a log that stands by stays a learner, and its children do
+    # a log that stands by stays a learner, and so do those of the halves
+    learners = [place for place in places if place.vote is Vote.LEARNER and place.member.node not in info.logs]
+    if learners:
         return "a copy of it does not vote yet"
     return ""
 

@@ -36,8 +36,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "restored-index-has-a-past",
         "storage/catalogue.py",
-        "                throughput_changed_at=(None, None),\n                decreases=0,\n",
-        "",
+        "msgspec.structs.replace(unmade(index), throughput_changed_at=(None, None), decreases=0)",
+        "unmade(index)",
         ("tests/unit/pitr/test_restore.py::test_indexes_that_a_request_names_are_made_anew",),
     ),
     Mutant(

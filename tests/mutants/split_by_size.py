@@ -55,8 +55,8 @@ MUTANTS = [
     Mutant(
         "by-size-after-the-walk-whatever",
         _BY_SIZE,
-        "            if self._works() and not rests(self._fleet, self._metadata):  # the walk",
-        "            if True:  # the walk",
+        "            if self._works() and not rests(self._fleet, self._metadata) and not room_for(",
+        "            if not room_for(",
         ("tests/unit/control/test_by_size.py::test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning",),
     ),
 ]

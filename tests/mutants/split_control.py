@@ -24,8 +24,8 @@ MUTANTS = [
     Mutant(
         "split-never-beside-a-log-that-stands-by",
         "storage/control/splits.py",
-        "place.vote is Vote.LEARNER and place.member.node not in info.logs for",
-        "place.vote is Vote.LEARNER for",
+        "if place.vote is Vote.LEARNER and place.member.node not in info.logs]",
+        "if place.vote is Vote.LEARNER]",
         ("tests/sim/test_standing_in.py::test_a_partition_beside_which_a_log_stands_by_is_split_and_its_halves_have_the_log_too",),
     ),
     Mutant(
@@ -216,7 +216,7 @@ MUTANTS = [
     ),
     Mutant("split-beside-an-older-release", _SPLITS, "    if lacks:\n", "    if False:\n", _REFUSED),
     Mutant("split-trees-behind", _SPLITS, "    if behind:\n", "    if False:\n", _FAR),
-    Mutant("split-trees-of-too-few", _SPLITS, ", len(info.nodes) // 2 + 1)", ", 0)", _FAR),
+    Mutant("split-trees-of-too-few", _SPLITS, ", voters // 2 + 1)", ", 0)", _FAR),
     Mutant(
         "split-map-before-the-children",
         _SPLITS,
@@ -255,8 +255,8 @@ MUTANTS = [
     Mutant(
         "split-while-a-member-learns",
         "storage/control/splits.py",
-        "    if any(place.vote is Vote.LEARNER and place.member.node",
-        "    if not places and any(place.vote is Vote.LEARNER and place.member.node",
+        "    if learners:\n",
+        "    if False:\n",
         ("tests/unit/control/test_splits.py::test_a_partition_waits_while_one_of_its_members_does_not_vote",),
     ),
     Mutant(
