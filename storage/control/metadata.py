@@ -291,7 +291,7 @@ class Metadata:
 
     def spoke_as(self, number: int) -> int:
         """The highest incarnation of any copy on that node that came back to its group there, 0: none did. The node's next one is above it: what it lost may have spoken as that."""
-        infos = [info for table in self.tables.values() for one in (table, *index_tables(table)) for info in _placed(one)]
+        infos = [info for table in self.tables.values() for one in (table, *index_tables(table)) for info in placed(one)]
         return max([member[1] for info in infos for member in info.again if member[0] == number], default=0)
 
     async def put_partition(self, table_id: TableId, before: PartitionInfo, info: PartitionInfo) -> bool:

@@ -282,7 +282,7 @@ def test_an_older_release_beside_it_keeps_an_index_whole() -> None:
     inner = index_table(indexed.table, indexed.index("by-colour"))
     with pytest.raises(Unavailable) as refused:
         house.run(splits.begin(inner, inner.partitions[0], bytes([0x80]) + bytes(15)))
-    assert refused.value.fields["why"] == "to split a partition of a global index needs version 7 of the cluster, it has 1"
+    assert refused.value.fields["why"] == "to split a partition of a global index needs version 8 of the cluster, it has 1"
 
 
 def test_an_index_that_grows_is_split_by_itself_and_the_table_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
