@@ -380,7 +380,7 @@ class WholeCluster:
             life.node.fail(why)
             return
         if up and self.control.process.up:
-            _host_known(life.node, self.metadata.system, self.metadata.tables)
+            host_known(life.node, self.metadata.system, self.metadata.tables)
         else:
             _host_system(life.node, self.system)
         join(host.env, self.members, life.node)
@@ -630,8 +630,8 @@ def _host_system(node: Node, system: TableMeta) -> None:
         node.hosting.host(msgspec.structs.replace(system, partitions=(known,)), known)
 
 
-def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
-    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known, and until they
+def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
+    """A node that started again is told what to host: the metadata group and every table, dropped ones, and partitions that were split, only where their log is still known, and until they
     are archived to their end; and what went to other nodes, to forget."""
 
     def host(table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> None:
@@ -647,6 +647,12 @@ def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) 
         for info in index_remains(table):
             if node.hosting.known(info.partition_id):
                 node.hosting.forget(info.partition_id)
+        for one, former in [(one, former) for one in (table, *index_tables(table)) for former in one.former or ()]:
+            if node.hosting.known(former.info.partition_id):
+                if former.archived_at is None:
+                    host(one, former.info)
+                else:
+                    node.hosting.forget(former.info.partition_id)
         awaits = table.restore_of is not None and table.restore_of.in_progress
         if table.archived_at is not None:
             for info in table.partitions:

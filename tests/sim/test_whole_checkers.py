@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from scrubjay.base.ids import PartitionId
 from scrubjay.sim.checkers.history import Kind
 from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
+from scrubjay.sim.whole.cluster import host_known
 from scrubjay.sim.whole.commands import item_of, key_of
 from scrubjay.sim.whole.copies import copied
 from scrubjay.sim.whole.run import RESTORED, TABLE, WholeRun, but_for
 from scrubjay.sim.whole.splits_operator import left_of
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import RangeAnswer, ReadAnswer
-from tests.unit.control.test_split_catalogue import MEANT, TWO, A, B, C
+from tests.unit.control.test_split_catalogue import MEANT, TWO, A, B, C, D, info_of, table_of
 
 Forge = Callable[["Forged", int], int | None]
 """Value to show for a key, given the run and the key."""
@@ -192,3 +195,40 @@ def test_a_log_is_needed_from_when_its_partition_is_to_come_until_it_is_archived
     (former,) = TWO.former or ()
     archived = msgspec.structs.replace(TWO, former=(msgspec.structs.replace(former, archived_at=1),))
     assert [info.partition_id for info in copied(archived)] == [B, C]
+
+
+class ToldToHost:
+    """A node as whoever tells it what to host sees it. hosted, forgotten: partitions, in order."""
+
+    number = 1
+
+    def __init__(self, *known: PartitionId) -> None:
+        self.hosting = self
+        self.hosted: list[PartitionId] = []
+        self.forgotten: list[PartitionId] = []
+        self._known = known
+
+    def known(self, partition: PartitionId) -> bool:
+        return partition in self._known
+
+    def host(self, _table: TableMeta, info: PartitionInfo, **_how: bool) -> None:
+        self.hosted.append(info.partition_id)
+
+    def forget(self, partition: PartitionId) -> None:
+        self.forgotten.append(partition)
+
+
+def test_a_node_that_starts_again_hosts_what_was_split_until_it_is_archived() -> None:
+    """Its peers followed it as the leader of a log that it did not run, so the end of that log was never archived: seed 14018 ended so."""
+    system = table_of(info_of(D, "0" * 32, ""))
+    (former,) = TWO.former or ()
+    archived = msgspec.structs.replace(TWO, former=(msgspec.structs.replace(former, archived_at=1),))
+    for table, known, hosted, forgotten in (
+        (TWO, (A,), [B, C, A], []),
+        (TWO, (), [B, C], []),
+        (archived, (A,), [B, C], [A]),
+        (archived, (), [B, C], []),
+    ):
+        node: Any = ToldToHost(*known)
+        host_known(node, system, {table.table_id: table})
+        assert ({*node.hosted} & {A, B, C}, node.forgotten) == ({*hosted}, forgotten)
