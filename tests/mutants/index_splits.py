@@ -149,6 +149,13 @@ MUTANTS = [
         _BY_HAND,
     ),
     Mutant(
+        "index-proof-of-one-that-gave-way",
+        "storage/control/indexing/proof.py",
+        "return self._parts.metadata.tables.get(table.table_id, table).global_indexes or ()",
+        "return table.global_indexes or ()",
+        (_HELD + "test_who_has_known_a_table_for_long_compares_the_index_that_took_the_place_of_another",),
+    ),
+    Mutant(
         "split-child-gone-while-it-is-committed",
         "storage/node/splitting.py",
         "            self._look(division)  # the child may be gone from here by now, with what was in memory\n",

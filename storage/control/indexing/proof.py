@@ -66,22 +66,35 @@ class IndexProver:
     async def prove(self, table: TableMeta, info: PartitionInfo) -> list[str]:
         """Compare the items of one partition, and its share of the rows, with every index of the table. What differs is noted, of whatever partition the item is: it was found by this one.
         Returns why an index could not be compared, or not all of it."""
-        unproven: list[str] = []
-        for index in table.global_indexes or ():
+        unproven = [await self._prove(table, info, index.name) for index in self._indexes(table)]
+        return [why for why in unproven if why]
+
+    def _indexes(self, table: TableMeta) -> Sequence[GlobalIndex]:
+        """As they are now: whoever scrubs has known the table for as long as that takes, and an index that was built anew meanwhile has other partitions."""
+        return self._parts.metadata.tables.get(table.table_id, table).global_indexes or ()
+
+    async def _prove(self, table: TableMeta, info: PartitionInfo, name: str) -> str:
+        """Why an index could not be compared, "": it was, or is gone."""
+        why = ""
+        for _ in range(TRIES):
+            index = next((one for one in self._indexes(table) if one.name == name), None)
+            if index is None:
+                return ""
             if index.status != "ACTIVE" or index.next is not None:
-                unproven.append(f"index {index.name} is being built, or removed")
-                continue
-            work = _Comparison(self._parts, table, info, index)
+                return f"index {name} is being built, or removed"
             try:
-                faults = await work.run()
+                faults = await _Comparison(self._parts, table, info, index).run()
             except ScrubjayError as error:
-                unproven.append(f"index {index.name}: {error}")
-                continue
+                why = f"index {name}: {error}"
+                if self._parts.metadata.any_table(index.table_id) is None:
+                    continue  # it gave way to one that was built anew
+                return why
             for fault in faults:
                 self._note(self._finding(info, index, fault))
             if faults:
-                await self._rebuild(table.table_id, index.name, f"{len(faults)} of its rows are not those of the table's items")
-        return unproven
+                await self._rebuild(table.table_id, name, f"{len(faults)} of its rows are not those of the table's items")
+            return ""
+        return why
 
     def _finding(self, info: PartitionInfo, index: GlobalIndex, fault: _Fault) -> Finding:
         where = "" if fault.partition == info.partition_id else f", of an item of partition {fault.partition}"

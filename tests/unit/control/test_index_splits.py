@@ -439,6 +439,19 @@ def test_who_compares_goes_on_in_the_halves_of_what_is_split_under_it(monkeypatc
     assert len(set(looks)) == 3
 
 
+def test_who_has_known_a_table_for_long_compares_the_index_that_took_the_place_of_another() -> None:
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(40)
+    indexed.agrees()
+    long_ago = indexed.table
+    house.run(house.cluster.parts.keeper.rebuild(long_ago.table_id, "by-colour", "asked by a test"))
+    house.until(lambda: indexed.index("by-colour").next is None)
+    house.pass_time(5)
+    prover = proof.IndexProver(house.cluster.parts.feeds._parts, note=lambda _: None, rebuild=_no_retire)
+    assert house.run(prover.prove(long_ago, long_ago.partitions[0])) == []
+
+
 def test_splits_of_indexes_count_as_any_and_say_why_they_wait() -> None:
     split = Split(BY_COLOUR, BY_NUMBER)
     house, indexed = split.house, split.indexed
