@@ -16,6 +16,7 @@ from scrubjay.sim.whole.commands import number_of, value_of
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, PartitionInfo, TableMeta, index_table
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead
+from scrubjay.storage.control.indexing.keeper import BAD
 
 INDEXED, INDEXED_FROM = 0.8, 9_000
 """In how many of the seeds, of those from INDEXED_FROM on, the table under test has a global index; seeds below are what they were found for."""
@@ -66,6 +67,9 @@ class IndexCheck:
         for index in table.global_indexes or ():
             if index.status != "ACTIVE" or index.next is not None or not index.made:
                 return f"index {index.name} is not whole: {index.status}, another beside it: {index.next is not None}"
+            bad = [copy for info in index.partitions for copy in self._cluster.parts.fleet.copies(info) if copy.state in BAD]
+            if bad:
+                return f"index {index.name} is to be built anew: the copy on {bad[0].node} is {bad[0].state}"
             items, rows = await self._read(table), await self._read(index_table(table, index))
             if isinstance(items, str) or isinstance(rows, str):
                 return f"index {index.name} cannot be compared: {items if isinstance(items, str) else rows}"

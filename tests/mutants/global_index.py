@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant("index-log-kept-for-ever", "storage/replica/attest.py", "        elif agreement:\n", "        elif False:\n", _ROWS),
     Mutant("index-old-row-stays", "storage/control/indexing/feeding.py", "yield self._place(key), (change.lsn, key, None)", "pass", _ROWS),
     Mutant("index-remains-forgotten", "storage/control/indexing/keeper.py", "return msgspec.structs.replace(without_index(known, index.name), gone=(*(known.gone or ()), *index_places(known, going)))", "return without_index(known, index.name)", _GONE),
-    Mutant("index-bad-copy-left", "storage/control/indexing/keeper.py", '_BAD = ("suspect", "amnesiac", "behind")', '_BAD = ("amnesiac",)', _ANEW),
+    Mutant("index-bad-copy-left", "storage/control/indexing/keeper.py", 'BAD = ("suspect", "amnesiac", "behind")', 'BAD = ("amnesiac",)', _ANEW),
     Mutant("index-gives-way-unfilled", "storage/control/indexing/keeper.py", "if index.next is not None and index.next.made and await self.filled(table, index.next):", "if index.next is not None:", _ANEW),
     Mutant("index-ids-restored", "storage/control/tables.py", "table = msgspec.structs.replace(table, global_indexes=self.fresh(table.global_indexes))", "pass", _RESTORED),
     Mutant("index-lag-of-a-feed-that-hangs", "storage/control/indexing/feeding.py", "lag_us = max(0, self._parts.env.clock.wall_us() - self._fresh_us)", "lag_us = 0", _LAG),

@@ -35,7 +35,8 @@ BAD_US = 10_000_000
 """A copy that is bad for so long makes the index be built anew."""
 AGAIN_US = 120_000_000
 """Between two times that one index is built anew because of its copies."""
-_BAD = ("suspect", "amnesiac", "behind")
+BAD = ("suspect", "amnesiac", "behind")
+"""States of a copy on account of which an index is built anew."""
 
 
 class IndexKeeper:
@@ -231,7 +232,7 @@ class IndexKeeper:
         following = index.next
         one, fleet = following or index, self._parts.fleet
         for info in one.partitions:
-            bad = [copy for copy in fleet.copies(info) if copy.state in _BAD]
+            bad = [copy for copy in fleet.copies(info) if copy.state in BAD]
             if not bad or (following is not None and fleet.leader(info.partition_id) is not None):
                 self._bad.pop(info.partition_id, None)
                 continue
