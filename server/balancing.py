@@ -237,14 +237,14 @@ class Balancing:
             return why
         if one.status != "ACTIVE" or not isinstance(one.split, msgspec.UnsetType):
             return f"the table is {one.status}, or is being split"
-        if info.goes or info.logs or len(info.nodes) != COPIES:
+        if len(info.nodes) != COPIES:
             return "its copies are others than three storage replicas"
         try:
             places = members_of(info, leader).places
         except ScrubjayError as error:
             return str(error)
         voters = {place.member.node for place in places if place.vote is Vote.VOTES and place.kind is CopyKind.STORAGE}
-        if voters != set(info.nodes) or any(place.vote is Vote.LEARNER for place in places):
+        if voters != set(info.nodes):
             return "one of its members does not vote"
         copies = [copy for copy in self._control.fleet.copies(info) if copy.state == "ok"]
         if len(copies) != COPIES:

@@ -13,7 +13,7 @@ from scrubjay.server.health import in_use, restoring
 from scrubjay.server.ports import Report
 from scrubjay.server.raising import version_report
 from scrubjay.storage.catalogue import DRAINING, NodeMember, PartitionInfo, TableMeta, parent_of
-from scrubjay.storage.control.fleet import copy_of, on_its_way
+from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import error_of
 
 ALL_WELL, DEGRADED = 0, 3
@@ -114,7 +114,7 @@ def _partition(control: Control, table: TableMeta, info: PartitionInfo) -> dict[
                 "tree": None if one is None else one.tree,
                 "vote": None if one is None else one.vote,
                 "applied": None if one is None else one.applied,
-                "moves": on_its_way(info, node.number, one),
+                "moves": control.fleet.on_its_way(info, node.number),
                 "lag": None if one is None else max(0, furthest - one.applied),
             }
         )

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from scrubjay.base.env import Env, Future
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, coming, index_remains, index_tables, placed
+from scrubjay.storage.log.configuration import Vote, decode_configuration
 from scrubjay.storage.log.stated import SILENT
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port import NodePort, ReplicaFacts, asked
@@ -116,9 +117,24 @@ class Fleet:
         return [
             (node, facts)
             for node, facts in known
-            if not on_its_way(info, node.number, facts)
-            and (node.number not in info.logs or (facts is not None and facts.vote != "learner"))
+            if not self.on_its_way(info, node.number) and (node.number not in info.logs or (facts is not None and facts.vote != "learner"))
         ]
+
+    def on_its_way(self, info: PartitionInfo, number: int) -> bool:
+        """The partition's copy on that node goes to another, or comes in the place of such a one and does not vote yet."""
+        if not info.goes or number in info.goes or number in info.fresh:
+            return bool(info.goes)
+        leader = self.leader(info.partition_id)
+        if leader is None:
+            return False
+        lsn, payload = leader.configured
+        voters = [member[0] for member in info.members]
+        if lsn:
+            try:
+                voters = [place.member.node for place in decode_configuration(payload).places if place.vote is Vote.VOTES]
+            except Corrupt:
+                return False  # the copy that cannot be read says so itself
+        return number not in voters
 
     # ------------------------------------------------------------------ asking
 
@@ -256,12 +272,6 @@ class Fleet:
             order.done(answer)
 
         order.node.ask(order.request, heard, timeout_s=TELL_WAIT_S)
-
-
-def on_its_way(info: PartitionInfo, number: int, facts: ReplicaFacts | None) -> bool:
-    """The partition's copy on that node goes to another, or comes in the place of such a one and does not vote yet. facts: what the node told of it last."""
-    comes = number in info.fresh or (facts is not None and facts.vote == "learner")
-    return number in info.goes or (bool(info.goes) and comes)
 
 
 def copy_of(node: NodePort, facts: ReplicaFacts | None) -> Copy:

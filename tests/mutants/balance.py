@@ -13,6 +13,7 @@ _JOINS = (_SIM + "test_who_joins_is_given_copies_and_leads_and_all_comes_to_rest
 _BACK = (_SIM + "test_who_took_copies_is_drained_and_they_come_back_where_they_were_as_other_members",)
 _NOTHING = (_SIM + "test_what_is_not_well_or_not_there_long_enough_is_given_nothing",)
 _NEXT = ("tests/unit/server/test_replacing.py::test_the_next_incarnation_is_above_that_of_any_copy_that_came_back",)
+_COUNT = (_SIM + "test_a_copy_on_its_way_is_none_of_those_that_count",)
 _OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
 
 MUTANTS: list[Mutant] = [
@@ -30,8 +31,7 @@ MUTANTS: list[Mutant] = [
     Mutant("balance-under-a-scrub", _SHELL, "        if info.partition_id in self._scrubbed:\n", "        if False:\n", _NOTHING),
     Mutant("balance-before-its-version", _SHELL, "self._control.store.version.lacks(BALANCING) or ", "", _NOTHING),
     Mutant("balance-to-who-came-just-now", _SHELL, "now_us - seen[1] < self._options.steady_us", "False", _NOTHING),
-    Mutant("balance-beside-a-log", _SHELL, "if info.goes or info.logs or len(info.nodes) != COPIES:", "if info.goes:", _NOTHING),
-    Mutant("balance-turned-off", _SHELL, "        if self._options.copies or self._options.leads:\n", "        if True:\n", _OFF),
+    Mutant("balance-turned-off", _SHELL, "(lacks or self._waits()) if self._options.copies else OFF", "lacks or self._waits()", _OFF),
     Mutant("turned-back-a-zone-less", _MOVES, "if placed.apart([*kept, number]) >= placed.apart(staying):", "if True:", _GOES),
     Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
     Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),
@@ -58,4 +58,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant("comes-back-as-it-was", "storage/catalogue.py", "max([incarnation, *[member[1]", "max([incarnation, *[0 * member[1]", _BACK),
     Mutant("replaced-as-who-came-back", "server/replacing.py", " metadata.spoke_as(", " 0 * metadata.spoke_as(", _NEXT),
+    Mutant(
+        "a-copy-that-comes-counts", "storage/control/fleet.py", "        return number not in voters\n", "        return False\n", _COUNT
+    ),
+    Mutant(
+        "a-copy-that-goes-counts",
+        "storage/control/fleet.py",
+        "        if not info.goes or number in info.goes or number in info.fresh:\n",
+        "        if not info.goes or number in info.fresh:\n",
+        _COUNT,
+    ),
 ]

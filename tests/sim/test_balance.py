@@ -11,10 +11,12 @@ from scrubjay.base.ids import Member, NodeName
 from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report
 from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import LANES
+from scrubjay.server.replacing import members_of
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.cluster_version import BALANCES
 from scrubjay.storage.control.placement import COPIES
+from scrubjay.storage.log.configuration import Vote
 from tests.sim.test_relocate import Yard
 
 STEADY_US = 1_000_000
@@ -182,10 +184,11 @@ def test_a_node_that_is_lost_before_it_has_the_copy_does_not_hold_it_up() -> Non
 
 
 def test_turned_off_nothing_moves_and_it_says_so() -> None:
-    grounds = Grounds(copies=False, leads=False, partitions=3)
+    grounds = Grounds(copies=False, partitions=3)
     grounds.join()
     grounds.house.pass_time(10)
     assert grounds.held() == {1: 3, 2: 3, 3: 3}
+    assert balance_report(grounds.house.cluster.parts)["copies"] == "it is turned off"
     assert balance_report(grounds.house.cluster.parts)["moving"] == []
 
 
@@ -248,3 +251,26 @@ def test_what_is_not_well_or_not_there_long_enough_is_given_nothing() -> None:
     house.pass_time(30)
     assert all(4 in info.nodes for info in grounds.table_infos())
     assert grounds.balancing.counts["copies"] == before
+
+
+def test_a_copy_on_its_way_is_none_of_those_that_count() -> None:
+    """It is no fault that it is not whole, and nothing to be compared: at each moment those that count are whole, or two and not less."""
+    grounds = Grounds(partitions=2, leads=False)
+    house, fleet = grounds.house, grounds.house.cluster.parts.fleet
+    grounds.fill(0, 20)
+    grounds.rests()
+    grounds.join()
+    seen: set[int] = set()
+    for _ in range(600):
+        house.pass_time(0.01)
+        for info in grounds.table_infos():
+            assert all(copy.state == "ok" for copy in fleet.copies(info) if copy.state != "behind"), (info, fleet.copies(info))
+            counted = [node.number for node, _ in fleet.counted(info)]
+            assert not set(info.goes).intersection(counted)
+            leader = fleet.leader(info.partition_id)
+            if leader is not None and info.goes:
+                voters = [place.member.node for place in members_of(info, leader).places if place.vote is Vote.VOTES]
+                assert set(counted) <= set(voters)
+            seen.add(len(counted))
+    assert grounds.balancing.counts["copies"] == 1
+    assert seen == {2, 3}
