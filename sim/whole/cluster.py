@@ -647,10 +647,10 @@ def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -
         for info in index_remains(table):
             if node.hosting.known(info.partition_id):
                 node.hosting.forget(info.partition_id)
-        for one, former in [(one, former) for one in (table, *index_tables(table)) for former in one.former or ()]:
+        for owner, former in [(each, former) for each in (table, *index_tables(table)) for former in each.former or ()]:
             if node.hosting.known(former.info.partition_id):
                 if former.archived_at is None:
-                    host(one, former.info)
+                    host(owner, former.info)
                 else:
                     node.hosting.forget(former.info.partition_id)
         awaits = table.restore_of is not None and table.restore_of.in_progress

@@ -20,8 +20,7 @@ from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.control.splits import IN_USE, Splits, keeps_from
-from scrubjay.storage.node.errand_messages import CutFound, FindCut
-from scrubjay.storage.node.spool import room_to_split
+from scrubjay.storage.node.errand_messages import CutFound, FindCut, room_to_split
 
 LOOK_S = 5.0
 """Between two looks."""

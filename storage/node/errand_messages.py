@@ -21,6 +21,8 @@ NO_TREE = "-"
 """The note of a heal that found nothing to set aside."""
 CHUNK_BYTES = (1 << 20) - 4096
 """Of a row file in one message: with what is around it a frame stays below 1 MiB."""
+ROOM_LEFT_BYTES = 64 << 20
+"""What a row file that comes in leaves free on the disk: the log and the trees need it more."""
 LOOK_S = 2.0
 """How long a node keeps a `Look` at an errand about which there is nothing new."""
 LEASE_S = 60.0
@@ -435,3 +437,8 @@ class IndexRowsFound(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
 
 
 Answer = Receiving | Received | Running | Ended | RowPage | FoundRow | IndexRowsFound | LogRead
+
+
+def room_to_split(size: int) -> int:
+    """Bytes that a node must have free for the halves of a partition beside it, until its copy goes. size: of its keys and items."""
+    return 2 * size + ROOM_LEFT_BYTES  # what is written of each half, and what is made of that

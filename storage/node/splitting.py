@@ -19,12 +19,12 @@ from scrubjay.storage.btree.engine import PinnedTree, TreeState
 from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.log.split import Born, Split, check_split, decode_born, encode_born
-from scrubjay.storage.node.errand_messages import PrepareSplit, SplitPrepared
+from scrubjay.storage.node.errand_messages import PrepareSplit, SplitPrepared, room_to_split
 from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.healing import Healing
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.hosting import Hosting
-from scrubjay.storage.node.spool import FOLDER, room_to_split
+from scrubjay.storage.node.spool import FOLDER
 from scrubjay.storage.replica import OPENING, LogReplica, Replica, healed_state
 from scrubjay.storage.replica.overlay import layer_changes
 from scrubjay.storage.replica.segments import SegmentFacts

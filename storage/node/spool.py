@@ -12,15 +12,13 @@ from functools import partial
 from scrubjay.base.checksum import crc32c_masked
 from scrubjay.base.env import Disk, Env, File, Timer
 from scrubjay.base.errors import Corrupt, DiskFull, Invalid, Missing, ScrubjayError, Unavailable
-from scrubjay.storage.node.errand_messages import CHUNK_BYTES
+from scrubjay.storage.node.errand_messages import CHUNK_BYTES, ROOM_LEFT_BYTES
 
 FOLDER = "spool"
 """Below the node's folder."""
 FILES_MAX = 16
 """Row files at once; whoever wants another asks again."""
 IDLE_S = 60.0
-ROOM_LEFT_BYTES = 64 << 20
-"""What a row file that comes in leaves free on the disk: the log and the trees need it more."""
 
 
 @dataclass(slots=True)
@@ -35,11 +33,6 @@ class _Incoming:
     busy: bool = False
     unwanted: bool = False
     timer: Timer | None = None
-
-
-def room_to_split(size: int) -> int:
-    """Bytes that a node must have free for the halves of a partition beside it, until its copy goes. size: of its keys and items."""
-    return 2 * size + ROOM_LEFT_BYTES  # what is written of each half, and what is made of that
 
 
 class Spool:

@@ -19,7 +19,11 @@ MUTANTS = [
     Mutant("by-size-without-room", _BY_SIZE, "        if room is not None and room < need:\n", "        if False:\n", _ROOM),
     Mutant("by-size-without-room-again-and-again", _BY_SIZE, "            self._failed[info.partition_id] = NO_ROOM\n", "", _ROOM),
     Mutant(
-        "by-size-room-for-nothing", "storage/node/spool.py", "    return 2 * size + ROOM_LEFT_BYTES", "    return ROOM_LEFT_BYTES", _ROOM
+        "by-size-room-for-nothing",
+        "storage/node/errand_messages.py",
+        "    return 2 * size + ROOM_LEFT_BYTES",
+        "    return ROOM_LEFT_BYTES",
+        _ROOM,
     ),
     Mutant("by-size-two-at-once-in-a-table", _BY_SIZE, "    if now_us - last_us < APART_US:\n", "    if False:\n", _GROWN),
     Mutant("by-size-one-key-for-ever", _BY_SIZE, "        if size < again:\n", "        if False:\n", _ONE_KEY),

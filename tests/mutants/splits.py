@@ -165,7 +165,7 @@ MUTANTS = [
     Mutant(
         "simulated-nodes-forget-what-was-split",
         "sim/whole/cluster.py",
-        "                if former.archived_at is None:\n                    host(one, former.info)\n",
+        "                if former.archived_at is None:\n                    host(owner, former.info)\n",
         "                if former.archived_at is None:\n                    pass\n",
         ("tests/sim/test_whole_checkers.py::test_a_node_that_starts_again_hosts_what_was_split_until_it_is_archived",),
     ),

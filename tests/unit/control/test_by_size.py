@@ -13,7 +13,7 @@ from scrubjay.storage.catalogue import DRAINING, REMOVED, NodeMember, RestoreOri
 from scrubjay.storage.cluster_version import SPLITTING
 from scrubjay.storage.control import by_size
 from scrubjay.storage.control.by_size import APART_US, LOOK_S, ONE_KEY, SplitsBySize, keeps_whole, rests
-from scrubjay.storage.node.spool import room_to_split
+from scrubjay.storage.node.errand_messages import room_to_split
 from tests.unit.control.house import House
 from tests.unit.control.test_splits import Script
 

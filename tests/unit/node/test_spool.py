@@ -10,7 +10,8 @@ import pytest
 from scrubjay.base.checksum import crc32c_masked
 from scrubjay.base.errors import Corrupt, DiskFull, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.sim.world import World, WorldHost
-from scrubjay.storage.node.spool import FILES_MAX, FOLDER, IDLE_S, ROOM_LEFT_BYTES, Spool
+from scrubjay.storage.node.errand_messages import ROOM_LEFT_BYTES
+from scrubjay.storage.node.spool import FILES_MAX, FOLDER, IDLE_S, Spool
 
 SECOND = 1_000_000
 
