@@ -383,6 +383,9 @@ class Metadata:
         found = await self._swap(name, command)
         if found != command.new:
             self._stands(name, found)
+            if self.alone:
+                # It was this process: whoever asked for it waits for its answer still, or is told of the next change instead.
+                self._tell_learned(name)
             raise Conflict("metadata was changed by someone else", item=name)
         self._remember(name, command.new)
 
@@ -425,10 +428,13 @@ class Metadata:
                 found = await self._swap(name, command)
                 del self._unsure[name]
                 self._stands(name, found)
-                table = self._table_of(name)
-                if table is not None:
-                    for listener in self.on_learned:
-                        listener(table)
+                self._tell_learned(name)
+
+    def _tell_learned(self, name: str) -> None:
+        table = self._table_of(name)
+        if table is not None:
+            for listener in self.on_learned:
+                listener(table)
 
     def _stands(self, name: str, item: bytes | None) -> None:
         """Take in what was found in an item."""

@@ -329,8 +329,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "conflict-not-taken-in",
         "storage/control/metadata.py",
-        "            self._stands(name, found)\n            raise Conflict",
-        "            self._remember(name, found)\n            raise Conflict",
+        "            self._stands(name, found)\n            if self.alone",
+        "            self._remember(name, found)\n            if self.alone",
         (f"{_LOST}::test_what_was_changed_meanwhile_is_taken_in_when_a_write_finds_it",),
     ),
     Mutant(
@@ -353,5 +353,12 @@ MUTANTS: list[Mutant] = [
         "        if not new and finding.object is not None:\n",
         "        if False:\n",
         ("tests/unit/control/test_findings_kept.py::test_an_object_that_a_second_member_finds_bad_while_a_scrub_runs_is_told_once",),
+    ),
+    Mutant(
+        "nobody-goes-on-with-what-another-change-found",
+        "storage/control/metadata.py",
+        "            if self.alone:\n                # It was",
+        "            if False:\n                # It was",
+        (_LOST + "::test_a_table_that_another_change_found_to_be_updating_becomes_active",),
     ),
 ]

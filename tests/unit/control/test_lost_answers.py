@@ -148,3 +148,16 @@ def test_what_was_changed_meanwhile_is_taken_in_when_a_write_finds_it() -> None:
     theirs._take(ours._raw[f"table/{table.table_id}"])
     assert isinstance(refused(house, theirs.put_table(msgspec.structs.replace(table, pitr_days=8))), Conflict)
     assert house.known(table.table_id).pitr_days == 7
+
+
+def test_a_table_that_another_change_found_to_be_updating_becomes_active() -> None:
+    """Seed 16041: an update was written, its answers were lost, and a split wrote over it, so that the update was refused in the end: nobody went on with it."""
+    house, _ = losing()
+    table = house.create("orders")
+    metadata, name = house.cluster.metadata, f"table/{table.table_id}"
+    before = metadata._raw[name]
+    house.run(metadata.put_table(msgspec.structs.replace(table, status="UPDATING")))
+    metadata._raw[name] = before
+    metadata._take(before)
+    assert isinstance(refused(house, metadata.put_table(msgspec.structs.replace(table, pitr_days=8))), Conflict)
+    house.until(lambda: house.known(table.table_id).status == "ACTIVE")
