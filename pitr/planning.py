@@ -117,7 +117,7 @@ class Planning:
         while True:
             if not self.lives():
                 raise Unavailable("the table was deleted meanwhile", partition=partition)
-            point = self._port.closed_point(partition)
+            point = await self._port.closed_point(partition)
             if point is not None and point[0] >= self._cut:
                 break
             if self._env.clock.boot_us() >= deadline_us:

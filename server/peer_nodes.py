@@ -30,6 +30,8 @@ BEAT_S = 0.1
 """Between two looks at a node whose facts are used."""
 REPLICAS_PER_BEAT = 200
 """What a look costs grows with the replicas: beyond so many, a beat more passes between two looks."""
+EVERYTHING_US = 30_000_000
+"""What has moved is asked for; everything, when it was last told so long ago."""
 IDLE_BEATS = 10
 """So many beats pass between two looks at one whose facts nobody used since the last, and never more."""
 STALE_US = 2_500_000
@@ -77,7 +79,12 @@ class PeerNode(RemoteNode):
         small.heard, small.lost = self._heard, self._forgotten
         bulk.heard, bulk.lost = self._heard_bulk, self._bulk.lost
         self._facts: dict[PartitionId, ReplicaFacts] = {}
-        self._all: tuple[ReplicaFacts, ...] = ()
+        self._all: tuple[ReplicaFacts, ...] | None = ()
+        """All of them in order, None: to be put in order."""
+        self._upto = 0
+        """`FactsOfReplicas.upto` of what is kept; 0: everything is asked for."""
+        self._everything_us = 0
+        """When everything was asked for."""
         self._status: NodeStatus | None = None
         self._told_us = 0
         """When what is kept was asked for: it is no older."""
@@ -133,7 +140,7 @@ class PeerNode(RemoteNode):
         _heard_by(self._bulk, data)
 
     def _forgotten(self) -> None:
-        self._status, self._used = None, True
+        self._status, self._used, self._upto = None, True, 0
         self.excuse()
         self.lost()
 
@@ -178,7 +185,11 @@ class PeerNode(RemoteNode):
         return self._facts.get(partition) if self._fresh else None
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
-        return self._all if self._fresh else ()
+        if not self._fresh:
+            return ()
+        if self._all is None:
+            self._all = tuple([one for _, one in sorted(self._facts.items())])
+        return self._all
 
     def applied(self, partition: PartitionId) -> Lsn:
         facts = self._facts.get(partition) if self._fresh else None
@@ -195,24 +206,34 @@ class PeerNode(RemoteNode):
         """Every BEAT_S: ask it what it tells of itself, if that is used, or was not asked for a while."""
         self._watch()
         self._beats += 1
-        due = min(IDLE_BEATS, 1 + len(self._all) // REPLICAS_PER_BEAT) if self._used else IDLE_BEATS
+        due = min(IDLE_BEATS, 1 + len(self._facts) // REPLICAS_PER_BEAT) if self._used else IDLE_BEATS
         if self._asking or not self._small.up or self._beats < due:
             return
         self._used, self._beats, self._asking = False, 0, True
         asked_us = self._env.clock.boot_us()
-        super().ask(port.AskFacts(None), partial(self._told, asked_us), timeout_s=STALE_US / 1e6)
+        since = self._upto if asked_us - self._everything_us < EVERYTHING_US else 0
+        super().ask(port.AskFacts(None, since), partial(self._told, asked_us), timeout_s=STALE_US / 1e6)
 
     def _told(self, asked_us: int, answer: Any) -> None:
         if not isinstance(answer, port.FactsOfReplicas):
             self._asking = False
             return
-        super().ask(port.AskStatus(), partial(self._told_status, asked_us, answer.replicas), timeout_s=STALE_US / 1e6)
+        super().ask(port.AskStatus(), partial(self._told_status, asked_us, answer), timeout_s=STALE_US / 1e6)
 
-    def _told_status(self, asked_us: int, replicas: tuple[ReplicaFacts, ...], answer: Any) -> None:
+    def _told_status(self, asked_us: int, told: port.FactsOfReplicas, answer: Any) -> None:
         self._asking = False
-        if isinstance(answer, NodeStatus):
-            self._status, self._all, self._told_us = answer, replicas, asked_us
-            self._facts = {one.partition: one for one in replicas}
+        if not isinstance(answer, NodeStatus):
+            return
+        if not told.since:
+            self._facts, self._all, self._everything_us = {one.partition: one for one in told.replicas}, told.replicas, asked_us
+        elif told.since != self._upto:
+            return  # it goes on from something else than what is kept: the connection was another one's meanwhile
+        elif told.replicas or told.gone:
+            self._facts.update((one.partition, one) for one in told.replicas)
+            for partition in told.gone:
+                self._facts.pop(partition, None)
+            self._all = None
+        self._status, self._told_us, self._upto = answer, asked_us, told.upto
 
 
 class PeerNodes:

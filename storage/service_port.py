@@ -98,7 +98,7 @@ class ServicePort(Protocol):
         """True once archived(partition) >= lsn."""
         ...
 
-    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+    async def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last seal) as the leader may publish now; None if it may not."""
         ...
 

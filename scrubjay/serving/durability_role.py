@@ -12,7 +12,7 @@ from typing import Any
 
 from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import ScrubjayError, Unavailable
-from scrubjay.base.ids import NodeName
+from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
@@ -162,5 +162,5 @@ class HeardOf(Heard):
     def why(self, node: str, partition: str | None) -> str:
         if partition is None or NodeName(node) not in self._ports:
             return ""
-        facts = next((one for one in self._ports[NodeName(node)].all_facts() if one.partition == partition), None)
+        facts = self._ports[NodeName(node)].facts(PartitionId(partition))
         return "" if facts is None else facts.reason

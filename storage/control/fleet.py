@@ -147,6 +147,14 @@ class Fleet:
             found.extend(answer.replicas if isinstance(answer, port.FactsOfReplicas) else node.all_facts())
         return found
 
+    async def closed(self, partition: PartitionId) -> tuple[int, Lsn, Lsn] | None:
+        """What may be published as closed (`ReplicaFacts.closed`), asked of the leader: it moves with the clock, so what was told last says little. None: there is none, or no answer."""
+        leader = self.leader(partition)
+        if leader is None:
+            return None
+        answer = await self._ask(self.ports[leader.node], port.AskFacts(partition), LOOK_WAIT_S)
+        return next((one.closed for one in answer.replicas), None) if isinstance(answer, port.FactsOfReplicas) else None
+
     def host(self, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
         """Run the replicas of a table on their nodes. Resolves when all members have answered or were given up: whether some replica runs now."""
         awaits = table.restore_of is not None and table.restore_of.in_progress

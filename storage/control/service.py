@@ -86,12 +86,9 @@ class Service:
     def archived(self, partition: PartitionId) -> Lsn:
         return self._fleet.archived(partition)
 
-    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
-        leader = self._fleet.leader(partition)
-        if leader is None or leader.closed is None:
-            return None
-        closed, content, seal = leader.closed
-        return Stamp(closed), content, seal
+    async def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+        closed = await self._fleet.closed(partition)
+        return None if closed is None else (Stamp(closed[0]), closed[1], closed[2])
 
     async def wait_archived(self, partition: PartitionId, lsn: Lsn, *, timeout_s: float) -> bool:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)

@@ -90,6 +90,8 @@ class Node:
         self.joining = joining
         self.fresh = recovered.boot_count == 0 and not recovered.replicas
         self._starting: Callable[[ScrubjayError | None], None] | None = None
+        self.on_stir: list[Callable[[PartitionId], None]] = []
+        """Called whenever something may have happened to a replica, within its turn: what it is afterwards may be asked, and nothing changed."""
         self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
         self.pulse = Pulse(self, recovered=recovered, options=consensus_options, alone_since_us=alone_since_us)
         self.hosting = Hosting(self, recovered, self.pulse)
@@ -100,8 +102,6 @@ class Node:
         self.requests = Requests(self, self.hosting.blocked)
         self.departure = Departure(self)
         self.services = Services(self, self.hosting, disk)
-        self.on_stir: list[Callable[[PartitionId], None]] = []
-        """Called whenever something may have happened to a replica, within its turn: what it is afterwards may be asked, and nothing changed."""
         self.deadlines = Deadlines(env, self.guarded(self._due))
         wal.on_damage(self._damage)
         network.listen(self.guarded(self.peers.receive))
@@ -308,8 +308,11 @@ class Node:
     def arm(self, replica: Hosted, *, not_before: int = 0) -> None:
         """Something was done with the replica: its deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
         self.deadlines.arm(replica.partition, replica.deadline(), not_before=not_before)
+        self.stirred(replica.partition)
+
+    def stirred(self, partition: PartitionId) -> None:
         for listener in self.on_stir:
-            listener(replica.partition)
+            listener(partition)
 
     def _due(self, partitions: list[PartitionId], now_us: int) -> None:
         if not self.running:

@@ -12,9 +12,9 @@ Three ways to ask:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -73,9 +73,10 @@ class AskStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
 
 
 class AskFacts(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
-    """partition: None: of every replica. Answer: FactsOfReplicas."""
+    """partition: None: of every replica. since: `upto` of an answer to such a question: only what has moved since; 0: everything. Answer: FactsOfReplicas."""
 
     partition: PartitionId | None
+    since: int = 0
 
 
 class ProposeSeal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
@@ -270,8 +271,8 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     content: records with content behind the last SEAL. last_content: LSN of the newest. last_seal: LSN. sealed: segments that wait for the archive.
     unarchived: raw bytes, sealed or open with content, that have no manifest. archived_by: how many archived segments 1, 2, 3 members attested.
     final: the end of the log of a dropped table or of a partition that was split, once two members have stated the same of it or it is archived. ended, ended_closed: LSN and closed stamp of
-    the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None. indexes: rows and
-    size of each local index. stated: what its log said last of the table, as of `applied` (`storage.log.stated`): version of the definition, LSN, whether the effects behind
+    the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None; as of
+    before in what is told because it moved, or was told once and has not moved since. indexes: rows and size of each local index. stated: what its log said last of the table, as of `applied` (`storage.log.stated`): version of the definition, LSN, whether the effects behind
     that carry the old item, and whose stream they are; None: nothing. configured: LSN and payload of the last CONFIG that it applied, LSN 0: none. incarnation: of the
     member that it is. stalled: of a leader, transactions that are pending too long: id, token, one of the keys that it locks. ballot: of a leader, under which it leads; else 0.
     split: payload of the SPLIT that it has applied (`storage.log.split.split_from`), b"": none. born: how a partition began that a split made (`storage.log.split.decode_born`), b"": it
@@ -323,9 +324,31 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class FactsOfReplicas(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
-    """Of the replica asked for, or of all by partition; none if the node runs none."""
+    """Of the replica asked for, or of all by partition; none if the node runs none.
+
+    upto: what moves from now on has greater numbers, in one life of the node; 0: it was not asked for all, or does not count. since: not 0: only of those that have moved since
+    that number, in any order; gone: and these it runs no more.
+    """
 
     replicas: tuple[ReplicaFacts, ...]
+    upto: int = 0
+    since: int = 0
+    gone: tuple[PartitionId, ...] = ()
+
+
+class StalledOf(NamedTuple):
+    """A transaction that is pending too long. id: of its attempt. key: one of those that it locks."""
+
+    partition: PartitionId
+    table: TableId
+    id: bytes
+    token: bytes
+    key: bytes
+
+
+def stalled_of(replicas: Iterable[ReplicaFacts]) -> list[StalledOf]:
+    """Of the leaders among them."""
+    return [StalledOf(one.partition, one.table, *each) for one in replicas if one.leads for each in one.stalled]
 
 
 class Sealed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
@@ -383,6 +406,10 @@ class NodePort(Protocol):
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
         """Of every replica, by partition."""
+        ...
+
+    def stalled(self) -> Sequence[StalledOf]:
+        """The transactions that are pending too long, of the replicas that lead there."""
         ...
 
     def applied(self, partition: PartitionId) -> Lsn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from scrubjay.base.env import Tasks, Timer
@@ -10,7 +11,7 @@ from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.node.node import Node
-from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down, too_late
+from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, StalledOf, failure_of, node_down, too_late
 from scrubjay.storage.node.port_server import NodeServer
 
 
@@ -52,6 +53,9 @@ class LocalNode:
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
         return self.server.all_facts()
 
+    def stalled(self) -> Sequence[StalledOf]:
+        return self.server.stalled()
+
     def applied(self, partition: PartitionId) -> Lsn:
         return self.server.applied(partition)
 
@@ -90,6 +94,9 @@ class AbsentNode:
         return None
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
+        return ()
+
+    def stalled(self) -> Sequence[StalledOf]:
         return ()
 
     def applied(self, partition: PartitionId) -> Lsn:

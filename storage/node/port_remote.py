@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -105,6 +105,9 @@ class RemoteNode:
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
         found = self._look(port.AskFacts(None))
         return found.replicas if isinstance(found, port.FactsOfReplicas) else ()
+
+    def stalled(self) -> Sequence[port.StalledOf]:
+        return port.stalled_of(self.all_facts())
 
     def applied(self, partition: PartitionId) -> Lsn:
         facts = self.facts(partition)

@@ -6,28 +6,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import msgspec
-
 from scrubjay.base.env import Clock, Timer
 from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Lsn, Member, PartitionId
-from scrubjay.storage.catalogue import FinalSeal
 from scrubjay.storage.cluster_version import CONFIGURES, NEWEST, NUMBERED, REMOVES, SPLITS, STANDS_IN
 from scrubjay.storage.commands.codec import decode_command, encode_answer
 from scrubjay.storage.commands.values import RangeRead
 from scrubjay.storage.consensus.membership import AddLearner, Change, Grow, LetVote, Remove, Rest
 from scrubjay.storage.log.configuration import CopyKind
 from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_seal
-from scrubjay.storage.log.split import Split, encode_split
+from scrubjay.storage.log.split import Split
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.replica import LOG, OK, Configured, LogReplica
-from scrubjay.storage.replica.term import Term
+from scrubjay.storage.node.telling import Telling
+from scrubjay.storage.replica import LOG, Configured
 
-STALLED_TOLD_MAX = 16
-"""Of one partition at once."""
 SPLIT_BYTES = 16
 """Of a split's id, and of the hash at which it cuts."""
 
@@ -52,8 +47,7 @@ class NodeServer:
         self.node = node
         self.can = NEWEST
         self.guests: Callable[[], dict[str, int]] = dict
-        self._told: dict[PartitionId, tuple[tuple[Any, ...], port.ReplicaFacts]] = {}
-        """What was told last of each replica, and what it followed from (`_grounds`): a look costs what has moved, not what there is."""
+        self.telling = Telling(node)
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
             port.AskStatus: lambda _, done: done(self.status()),
             port.AskFacts: self._facts,
@@ -128,9 +122,7 @@ class NodeServer:
 
     def status(self) -> port.NodeStatus:
         node = self.node
-        states: dict[str, int] = {}
-        for replica in node.members.values():
-            states[replica.state] = states.get(replica.state, 0) + 1
+        states, leaders = self.telling.sums()
         return port.NodeStatus(
             node.name,
             node.number,
@@ -140,8 +132,8 @@ class NodeServer:
             joining=node.joining,
             boots=node.boot_count,
             states=states,
-            leaders=sum(replica.term is not None for replica in node.members.values()),
-            wal_used=node.wal.usage().used if node.failed is None else 0,
+            leaders=leaders,
+            wal_used=node.wal.used if node.failed is None else 0,
             reserved_us=node.pulse.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us + node.pulse.clock.reach_us - HybridClock.RESERVE_AHEAD_US,
             incarnation=node.incarnation,
@@ -154,13 +146,13 @@ class NodeServer:
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:
-        replica = self.node.members.get(partition)
-        return None if replica is None else self._facts_of(replica)
+        return self.telling.facts(partition)
 
     def all_facts(self) -> tuple[port.ReplicaFacts, ...]:
-        for gone in self._told.keys() - self.node.members.keys():
-            del self._told[gone]
-        return tuple([self._facts_of(replica) for _, replica in sorted(self.node.members.items())])
+        return self.telling.all()
+
+    def stalled(self) -> list[port.StalledOf]:
+        return self.telling.stalled()
 
     def applied(self, partition: PartitionId) -> Lsn:
         replica = self.node.members.get(partition)
@@ -168,7 +160,7 @@ class NodeServer:
 
     def _facts(self, request: port.AskFacts, done: Answered) -> None:
         if request.partition is None:
-            done(port.FactsOfReplicas(self.all_facts()))
+            done(self.telling.since(request.since))
         else:
             one = self.facts(request.partition)
             done(port.FactsOfReplicas(() if one is None else (one,)))
@@ -206,100 +198,8 @@ class NodeServer:
             del self._awaiting[partition]
 
     def check_invariants(self) -> None:
-        """Programmer errors only: nothing that is told of a replica is older than the replica."""
-        for facts in self.all_facts():
-            assert facts == self._fresh(self.node.members[facts.partition]), facts
-
-    def _facts_of(self, replica: LogReplica) -> port.ReplicaFacts:
-        grounds = self._grounds(replica)
-        told = self._told.get(replica.partition)
-        if (
-            told is None or told[0] != grounds or replica.segments.facts.ended
-        ):  # how the log of a dropped table ended goes by what others say of it
-            facts = self._fresh(replica)
-        else:
-            facts = told[1]
-            if replica.term is None or (closed := replica.closed_point()) == facts.closed:
-                return facts
-            facts = msgspec.structs.replace(facts, closed=closed)
-        self._told[replica.partition] = grounds, facts
-        return facts
-
-    def _grounds(self, replica: LogReplica) -> tuple[Any, ...]:
-        """All that the facts of a replica follow from, but for the closed timestamp, which moves with the clock. What changes with records alone goes by how far
-        they are applied. Each is compared by its value, or is made anew when it changes."""
-        node, status, term, segments = self.node, replica.status, replica.term, replica.segments.facts
-        return (
-            replica,
-            replica.table,
-            replica.applied,
-            replica.chosen,
-            status.tree,
-            status.vote,
-            status.reason,
-            node.failed,
-            node.hosting.blocked.get(replica.partition),
-            replica.logged,
-            replica.usable,
-            replica.behind,
-            replica.group is None,
-            None if term is None else (len(term.pending.waiting), term.seal_at, term.serving(), _stalled(term)),
-            _leads_under(replica),
-            replica.size,
-            segments,  # made anew with each tree that takes the place of another: one may have been at the same LSN by other records
-            segments.sealed,
-            segments.chain,
-            replica.born,
-        )
-
-    def _fresh(self, replica: LogReplica) -> port.ReplicaFacts:
-        node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
-        lack = node.hosting.blocked.get(replica.partition)
-        serves = node.failed is None and replica.status.serves and replica.group is not None
-        return port.ReplicaFacts(
-            node=node.name,
-            partition=replica.partition,
-            table=replica.table.table_id,
-            state=replica.state,
-            tree=status.tree,
-            vote=status.vote,
-            reason=replica.reason,
-            logged=replica.logged,
-            lack=None if lack is None else port.failure_of(lack),
-            up=node.failed is None,
-            serves=serves,
-            answers=serves and replica.leads and replica.split is None,
-            leads=term is not None and replica.group is not None,
-            usable=replica.usable,
-            behind=replica.behind,
-            applied=replica.applied,
-            chosen=replica.chosen,
-            rows=replica.total().rows,
-            size=replica.size,
-            waiting=0 if term is None else len(term.pending.waiting),
-            sealing=term is not None and term.seal_at is not None,
-            archived=Lsn(segments.archived),
-            archived_chain=_chain_at_archived(replica),
-            content=segments.content,
-            last_content=Lsn(segments.last_content),
-            last_content_stamp=segments.last_content_stamp,
-            last_seal=Lsn(segments.last_seal),
-            sealed=len(segments.sealed),
-            unarchived=replica.segments.sealed_bytes + (segments.size if segments.content else 0) if replica.archives else 0,
-            archived_by=(segments.counts[0], segments.counts[1], segments.counts[2]),
-            final=_final(replica),
-            ended=Lsn(segments.ended),
-            ended_closed=segments.ended_closed,
-            closed=replica.closed_point(),
-            indexes=replica.index_sizes,
-            stated=replica.stated if replica.stated.version else None,
-            configured=replica.configured,
-            incarnation=replica.member.incarnation,
-            stalled=() if term is None else _stalled(term),
-            ballot=_leads_under(replica),
-            split=b"" if replica.split is None else encode_split(replica.split),
-            born=replica.born,
-        )
+        """See Telling."""
+        self.telling.check_invariants()
 
     # ------------------------------------------------------------------ doing
 
@@ -416,36 +316,3 @@ def _said(id_: int, answer: Callable[[], Any]) -> bytes:
         return encode_said(id_, answer())
     except Invalid as error:
         return encode_said(id_, Unavailable("the answer does not fit into a message", cause=str(error), unknown=True))
-
-
-def _chain_at_archived(replica: LogReplica) -> bytes:
-    """The chain value at the archived LSN if the replica still has it, else b"". A copy whose tree rotted may have a digest of its own, and the chain is over digests: the archive
-    is not judged by its word."""
-    facts = replica.segments.facts
-    if replica.digest_void or replica.status.tree not in (OK, LOG):
-        return b""
-    if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
-        return facts.sealed[0].chain_before
-    return facts.chain if not facts.sealed and facts.last_seal == facts.archived else b""
-
-
-def _leads_under(replica: LogReplica) -> int:
-    """The ballot under which it leads; 0: it does not."""
-    return 0 if replica.term is None or replica.group is None else int(replica.group.ballot)
-
-
-def _stalled(term: Term) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    return tuple([(one.id, one.token, one.key) for one in term.transacting.stalled(STALLED_TOLD_MAX)])
-
-
-def _final(replica: LogReplica) -> FinalSeal | None:
-    """The end of a log once two members have stated the same of it, or it is archived (which takes as much). None of who knows no state there."""
-    facts = replica.segments.facts
-    if not facts.ended or replica.status.tree == LOG:
-        return None
-    own = next((own for own in facts.sealed if own.statement.last == facts.ended), None)
-    if facts.archived < facts.ended and (own is None or len(replica.segments.agreed(own)[0]) < 2):
-        return None
-    total = replica.total()
-    stamp = own.last_stamp if own is not None else facts.ended_closed
-    return FinalSeal(replica.partition, facts.ended, stamp, facts.chain.hex(), total.hex, total.rows)

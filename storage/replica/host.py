@@ -151,6 +151,10 @@ class ReplicaHost(Protocol):
         """A segment became agreed, refuted or archived."""
         ...
 
+    def stirred(self, partition: PartitionId) -> None:
+        """Something may be told of a replica that was not so before."""
+        ...
+
     def log_state(self, replica: Hosted | None, state: str, reason: str) -> None: ...
 
     def finding(

@@ -10,6 +10,8 @@ Invariants: those of its parts (check_invariants of each).
 
 from __future__ import annotations
 
+from functools import partial
+
 from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.archive_port import facts_of
@@ -53,7 +55,7 @@ class LogReplica:
         self.member = member
         self.owner = records.owner_tag(uuid_bytes(info.partition_id))
         self.described = facts_of(node.cluster_id, table, info)
-        self.status = Status()
+        self.status = Status(partial(node.stirred, info.partition_id))
         self.group: Group | None = None
         self.attest = Attest(self)
         self.repair = Repair(self)

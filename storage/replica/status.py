@@ -16,6 +16,8 @@ A replica serves only with an ok tree and a vote. Log damage that peers can repa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from scrubjay.base.errors import Internal
 
 OPENING, BASE, OK, SUSPECT, HEALING, LOG, STOPPED = "opening", "base", "ok", "suspect", "healing", "log", "stopped"
@@ -38,9 +40,10 @@ VOTE_MOVES: dict[str, frozenset[str]] = {
 
 
 class Status:
-    """tree, vote: see the module. reason: why it is not simply `ok` and `votes`, or "". Nobody writes them but by the moves below."""
+    """tree, vote: see the module. reason: why it is not simply `ok` and `votes`, or "". Nobody writes them but by the moves below. changed: called after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._tree = OPENING
         self._vote = VOTES
         self._reason = ""
@@ -87,10 +90,12 @@ class Status:
     def note(self, reason: str) -> None:
         """What keeps a tree from being opened for now: no move, it is tried again."""
         self._reason = reason
+        self._changed()
 
     def _moved(self, reason: str) -> None:
         self.serves = self._tree == OK and self._vote == VOTES
         self._because(reason)
+        self._changed()
 
     def _because(self, reason: str) -> None:
         """What cost the vote is not covered up by what befalls the tree afterwards."""

@@ -175,6 +175,11 @@ class WalLog(Protocol):
         """Records below this LSN are not needed any more; files that nothing pins are recycled."""
         ...
 
+    @property
+    def used(self) -> int:
+        """Bytes on disk in use."""
+        ...
+
     def usage(self) -> WalUsage: ...
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:

@@ -561,11 +561,16 @@ class Wal:
         if state.trim(below):
             self._trimmed[partition] = None
 
+    @property
+    def used(self) -> int:
+        """Bytes on disk in use."""
+        return len(self._files) * self._file_size
+
     def usage(self) -> WalUsage:
         pinned: dict[PartitionId, int] = {}
         for partition, state in self._states.items():
             pinned[partition] = sum(extent.body.length for extent in state.extents) + sum(extent.body.length for extent in state.staged)
-        return WalUsage(len(self._files) * self._file_size, len(self._pool.free) * self._file_size, pinned)
+        return WalUsage(self.used, len(self._pool.free) * self._file_size, pinned)
 
     def damaged(self, partition: PartitionId) -> tuple[tuple[Lsn, Lsn], ...]:
         """See WalLog."""

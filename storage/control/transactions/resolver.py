@@ -87,11 +87,9 @@ class PendingResolver:
         """Once over all leaders: begin to end what is not being ended already. Waits for none of it."""
         now_us = self._env.clock.boot_us()
         found = [
-            _Stalled(facts.partition, facts.table, id_, token.decode(), key)
+            _Stalled(one.partition, one.table, one.id, one.token.decode(), one.key)
             for _, node in sorted(self._nodes.items())
-            for facts in node.all_facts()
-            if facts.leads
-            for id_, token, key in facts.stalled
+            for one in node.stalled()
         ]
         self._forget({(one.partition, one.id) for one in found})
         tried: list[tuple[int, _Stalled, _Met]] = []

@@ -126,8 +126,8 @@ REQUESTS: dict[str, Request] = {
     "range": port.Range(P, b"", None, 10, 1 << 20, False, True, Lsn(0)),
     "index_range": port.IndexRange(P, b"", None, 10, 1 << 20, False, True, Lsn(0), 2, True),
     "ask_status": port.AskStatus(),
-    "ask_facts": port.AskFacts(P),
-    "ask_all_facts": port.AskFacts(None),
+    "ask_facts_of": port.AskFacts(P),
+    "ask_moved": port.AskFacts(None, 1 << 60),
     "seal": port.ProposeSeal(P, 2, bytes(range(16))),
     "host_child": port.Host(TABLE, INFO, parent=P),
     "split": port.SplitPartition(P, bytes(range(16)), b"\x80" + bytes(15), P, P, Stamp(1 << 62)),
@@ -180,7 +180,7 @@ STATUS = port.NodeStatus(
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
     "status_can": STATUS,
-    "facts_split": port.FactsOfReplicas((FACTS,)),
+    "facts_moved": port.FactsOfReplicas((FACTS,), 1 << 60, 7, (P,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.HostedHere(True),
     "fine": port.Fine(),
@@ -202,6 +202,11 @@ def test_golden_requests(golden: Golden, name: str) -> None:
     assert decode_request(golden.read(f"node_port/{name}.bin")) == AskedFrame(3, 1_000_000, REQUESTS[name])
 
 
+def test_who_asks_an_older_way_asks_for_everything(golden: Golden) -> None:
+    for name, partition in (("ask_facts", P), ("ask_all_facts", None)):
+        assert decode_request(golden.read(f"node_port/{name}.bin")) == AskedFrame(3, 1_000_000, port.AskFacts(partition, 0))
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_golden_answers(golden: Golden, name: str) -> None:
     golden.check(f"node_port/{name}.bin", encode_said(4, ANSWERS[name]))
@@ -209,6 +214,7 @@ def test_golden_answers(golden: Golden, name: str) -> None:
 
 
 def test_facts_of_an_older_node_are_read_on(golden: Golden) -> None:
+    assert decode_said(golden.read("node_port/facts_split.bin")) == SaidFrame(4, port.FactsOfReplicas((FACTS,)))
     ballot = msgspec.structs.replace(FACTS, split=b"", born=b"")
     assert decode_said(golden.read("node_port/facts_ballot.bin")) == SaidFrame(4, port.FactsOfReplicas((ballot,)))
     stalled = msgspec.structs.replace(ballot, ballot=0)

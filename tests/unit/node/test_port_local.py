@@ -61,6 +61,7 @@ def test_a_tree_that_takes_the_place_of_another_at_the_same_lsn_is_told_of() -> 
     before = both.local.facts(both.partition)
     assert before is not None
     replica.segments.facts = msgspec.structs.replace(replica.segments.facts, last_content=before.last_content + 1)
+    both.node.arm(replica)
     both.local.check_invariants()
     after = both.local.facts(both.partition)
     assert after is not None

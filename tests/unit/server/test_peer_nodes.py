@@ -11,7 +11,7 @@ import pytest
 from scrubjay.base.errors import NotLeader, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.peer_wire import Hello
-from scrubjay.server.peer_nodes import BEAT_S, HELD_UP_US, IDLE_BEATS, LARGE_BYTES, SILENT_US, STALE_US, PeerNode, PeerNodes
+from scrubjay.server.peer_nodes import BEAT_S, EVERYTHING_US, HELD_UP_US, IDLE_BEATS, LARGE_BYTES, SILENT_US, STALE_US, PeerNode, PeerNodes
 from scrubjay.sim.lone import LoneHost
 from scrubjay.storage.commands.values import RangeRead, SwapCommand
 from scrubjay.storage.node import errand_messages as errands
@@ -62,13 +62,17 @@ class HandLanes:
 
 
 class Asker:
-    """Over a lone host: a node of another process whose answers a test says. looks: how often its facts were asked for."""
+    """Over a lone host: a node of another process whose answers a test says. looks: how often its facts were asked for. moved: what it tells who asks since `moved.since`."""
 
     def __init__(self, *, answering: bool = True) -> None:
         self.host = LoneHost()
         self.lanes = HandLanes()
         self.facts: tuple[port.ReplicaFacts, ...] = (FACTS,)
+        self.moved: port.FactsOfReplicas | None = None
+        self.asked_since: list[int] = []
         self.looks = 0
+        self.upto = 0
+        """What it says beside all its facts; 0: it is of a release that does not count."""
         if answering:
             self.lanes.small.to = self._answers
         self.nodes = PeerNodes(self.host.env(), NodeName("n1"), self.lanes)
@@ -78,7 +82,9 @@ class Asker:
         asked = decode_request(data)
         if isinstance(asked.request, port.AskFacts):
             self.looks += 1
-            self.lanes.small.heard(encode_said(asked.id, port.FactsOfReplicas(self.facts)))
+            self.asked_since.append(asked.request.since)
+            told = self.moved if self.moved is not None and self.moved.since == asked.request.since else None
+            self.lanes.small.heard(encode_said(asked.id, told or port.FactsOfReplicas(self.facts, self.upto)))
         elif isinstance(asked.request, port.AskStatus):
             self.lanes.small.heard(encode_said(asked.id, STATUS))
 
@@ -133,6 +139,56 @@ def test_news_arrives_within_a_beat() -> None:
     asker.facts = (msgspec.structs.replace(FACTS, applied=Lsn(FACTS.applied + 1)),)
     asker.pass_time(BEAT_S)
     assert asker.node.applied(P) == FACTS.applied + 1
+
+
+OTHER = PartitionId("00000000-0000-4000-8000-0000000000aa")
+
+
+def test_what_has_moved_is_asked_for_and_kept_beside_the_rest() -> None:
+    asker = Asker()
+    gone = PartitionId("00000000-0000-4000-8000-0000000000bb")
+    asker.facts = (FACTS, *(msgspec.structs.replace(FACTS, partition=one) for one in (OTHER, gone)))
+    asker.upto = 5
+    asker.pass_time(1.5 * BEAT_S)
+    assert len(asker.node.all_facts()) == 3
+    farther = msgspec.structs.replace(FACTS, applied=Lsn(FACTS.applied + 1))
+    asker.moved = port.FactsOfReplicas((farther,), 9, 5, (gone,))
+    asker.pass_time(BEAT_S)
+    assert asker.node.all_facts() == tuple(
+        sorted((farther, msgspec.structs.replace(FACTS, partition=OTHER)), key=lambda one: one.partition)
+    )
+    assert (asker.node.facts(P), asker.node.facts(gone), asker.node.applied(P)) == (farther, None, farther.applied)
+    asker.pass_time(BEAT_S)
+    assert asker.asked_since[-2:] == [5, 9]
+
+
+def test_what_is_no_answer_to_what_is_kept_is_not_taken() -> None:
+    asker = Asker()
+    asker.upto = 5
+    asker.pass_time(1.5 * BEAT_S)
+    farther = msgspec.structs.replace(FACTS, applied=Lsn(FACTS.applied + 1))
+    asker.node._told_status(asker.host.env().clock.boot_us(), port.FactsOfReplicas((farther,), 9, 4), STATUS)
+    assert asker.node.applied(P) == FACTS.applied
+
+
+def test_a_connection_that_ended_begins_with_everything() -> None:
+    asker = Asker()
+    asker.upto = 5
+    asker.pass_time(1.5 * BEAT_S)
+    asker.lanes.small.cut()
+    asker.lanes.small.up = True
+    asker.asked_since.clear()
+    asker.pass_time(1.5 * BEAT_S)
+    assert asker.asked_since[0] == 0
+
+
+def test_everything_is_asked_for_now_and_then() -> None:
+    asker = Asker()
+    asker.upto = 5
+    asker.moved = port.FactsOfReplicas((), 5, 5)
+    asker.pass_time(2.2 * EVERYTHING_US / 1e6)
+    assert [since for since in asker.asked_since if not since] == [0, 0, 0]
+    assert len(asker.asked_since) > 30
 
 
 def test_what_was_told_too_long_ago_is_told_no_more() -> None:
@@ -321,7 +377,12 @@ def test_before_a_node_is_here_requests_are_told_so_and_then_it_answers() -> Non
     nodes.serve(running.port.server)
     lanes.asked(ASKER, bytearray(encode_request(2, 1_000_000, port.AskFacts(None))), said.append)
     answer = decode_said(said.pop())
-    assert (answer.id, answer.answer) == (2, port.FactsOfReplicas(running.port.all_facts()))
+    assert isinstance(answer.answer, port.FactsOfReplicas)
+    assert (answer.id, answer.answer.since, answer.answer.replicas) == (2, 0, running.port.all_facts())
+    lanes.asked(ASKER, bytearray(encode_request(3, 1_000_000, port.AskFacts(None, answer.answer.upto))), said.append)
+    moved = decode_said(said.pop()).answer
+    assert isinstance(moved, port.FactsOfReplicas)
+    assert (moved.since, moved.replicas) == (answer.answer.upto, ())
     lanes.asked(ASKER, b"\x01\x00", said.append)
     assert (said, nodes.misunderstood) == ([], 1)
     nodes.close()
