@@ -2,7 +2,7 @@
 
     python -m bench.bench_many_tables [--tables 1000] [--seconds 20] [--folder DIR]
 
-Makes the tables through all nodes at once, puts an item into each, waits until nothing moves, and stops all processes; then starts them together: the time until each is ready. Then, for `seconds` without a client: CPU of each
+The archive's settings are the defaults. Makes the tables through all nodes at once, puts an item into each, waits until nothing moves, and stops all processes; then starts them together: the time until each is ready. Then, for `seconds` without a client: CPU of each
 process as a share of one core; memory (resident) and descriptors of the three nodes above those of a cluster with one table, by copy of a partition. Exit code 3 if a goal is not met: a start of 15 s, 10 % of a core over all nodes.
 """
 
@@ -102,7 +102,7 @@ def main() -> int:
     asked = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cluster = stack.enter_context(ClusterOfProcesses(folder))
+        cluster = stack.enter_context(ClusterOfProcesses(folder, archive=""))
         for name in EVERY:
             cluster.spawn(name)
         wait_for_all(cluster)

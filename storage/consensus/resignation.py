@@ -24,14 +24,15 @@ def resigned_for_good(sender: int, message: Question, me: int) -> list[Envelope]
 
 
 class Resignation:
-    """telling: nodes that have not answered yet. at: boot clock at which they are told again."""
+    """telling: nodes that have not answered yet. told: the ballot of ours that they are told of; what another gave up meanwhile is not ours to tell. at: boot clock at which they are told again."""
 
-    __slots__ = ("_election", "_state", "_telling", "at")
+    __slots__ = ("_election", "_state", "_telling", "_told", "at")
 
     def __init__(self, state: GroupState, election: Election) -> None:
         self._state = state
         self._election = election
         self._telling: dict[int, None] = {}
+        self._told = Ballot(0)
         self.at: int | None = None
 
     def resign(self, now: Now, *, successor: int = 0) -> None:
@@ -84,7 +85,7 @@ class Resignation:
 
     def on_resigned(self, sender: Member, message: Resigned, now: Now) -> None:
         """A member took note."""
-        if message.ballot == self._state.resigned:
+        if message.ballot == self._told:
             self._telling.pop(sender.node, None)
             if not self._telling:
                 self.at = None
@@ -121,7 +122,7 @@ class Resignation:
         self.at = None
         for node in self._telling:
             if state.liveness.credited(node, now):
-                state.out.answer(node, Resign(state.resigned, 0))
+                state.out.answer(node, Resign(self._told, 0))
                 self.at = now.boot_us + state.options.retry_us
 
     def _give_up(self, ballot: Ballot) -> None:
@@ -129,5 +130,6 @@ class Resignation:
         self._state.out.save(wal.Resign(self._state.partition, ballot))
 
     def _tell_all(self, at: int) -> None:
+        self._told = self._state.promised
         self._telling = dict.fromkeys([peer.node for peer in self._state.members.peers])
         self.at = at

@@ -262,6 +262,7 @@ class Hosting:
 
         def durable() -> None:
             replica.logged = True
+            self._node.stirred(replica.partition)
 
         self._created.add(replica.partition)
         self._node.queue_control(Create(replica.partition, replica.member, first), durable)

@@ -169,6 +169,7 @@ class Node:
     def dirty(self, replica: Driven) -> None:
         """Something happened in this group: look at its Ready at the end of the turn."""
         self.turn.touch(replica)
+        self.stirred(replica.partition)
 
     def run_turn(self, replica: Driven) -> None:
         """Carry out what this group wants at once: what it persists stands in the log before whatever is queued next."""

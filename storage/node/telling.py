@@ -17,6 +17,7 @@ import msgspec
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.catalogue import FinalSeal
+from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.log.split import encode_split
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
@@ -45,6 +46,10 @@ class Telling:
         self._told: dict[PartitionId, _Told] = {}
         self._stirred: set[PartitionId] = set()
         """To be looked at."""
+        self._unsure: set[PartitionId] = set(node.members)
+        """Of these it is not known whether transactions pend in them."""
+        self._pending: set[PartitionId] = set()
+        """In these some did when somebody asked last."""
         self._timed: set[PartitionId] = set()
         """What is told of these may move with time alone."""
         self._failed = node.failed
@@ -58,7 +63,11 @@ class Telling:
         self._forgotten = self._began
         """Up to this number, some that are gone are not remembered."""
         self._sums: tuple[int, dict[str, int], int] = (0, {}, 0)
-        node.on_stir.append(self._stirred.add)
+        node.on_stir.append(self._stir)
+
+    def _stir(self, partition: PartitionId) -> None:
+        self._stirred.add(partition)
+        self._unsure.add(partition)
 
     # ------------------------------------------------------------------ told
 
@@ -101,9 +110,14 @@ class Telling:
     def stalled(self) -> list[port.StalledOf]:
         """The transactions that are pending too long, of those that lead."""
         found: list[port.StalledOf] = []
-        for partition, replica in sorted(self._node.members.items()):
-            term = replica.term
-            if term is not None and replica.group is not None and term.transacting.any_pending:
+        asked = sorted(self._unsure | self._pending)
+        self._unsure.clear()
+        self._pending.clear()
+        for partition in asked:
+            replica = self._node.members.get(partition)
+            term = None if replica is None else replica.term
+            if replica is not None and term is not None and replica.group is not None and term.transacting.any_pending:
+                self._pending.add(partition)
                 found += [port.StalledOf(partition, replica.table.table_id, *one) for one in _stalled(term)]
         return found
 
@@ -120,19 +134,20 @@ class Telling:
             self._stirred.update({*blocked, *self._blocked})
             self._blocked = dict(blocked)
         self._drop_gone()
-        due = [*self._stirred, *(members.keys() - self._told.keys()), *[one for one in self._timed if self._moves_by_itself(one)]]
+        now = self._node.now()
+        due = [*self._stirred, *(members.keys() - self._told.keys()), *[one for one in self._timed if self._moves_by_itself(one, now)]]
         self._stirred.clear()
         for partition in due:
             replica = members.get(partition)
             if replica is not None:
                 self._look_at(replica)
 
-    def _moves_by_itself(self, partition: PartitionId) -> bool:
+    def _moves_by_itself(self, partition: PartitionId, now: Now) -> bool:
         replica, told = self._node.members.get(partition), self._told.get(partition)
-        if replica is None or told is None or replica.segments.facts.ended:
+        if replica is None or told is None or told.facts.ended:
             return True
-        term = replica.term
-        return term is not None and (term.serving() != told.serving or term.transacting.any_pending)
+        term, group = replica.term, replica.group
+        return term is not None and group is not None and (group.serving(now) != told.serving or term.transacting.any_pending)
 
     def _drop_gone(self) -> None:
         for partition in self._told.keys() - self._node.members.keys():
@@ -188,7 +203,7 @@ class Telling:
                 if (
                     replica is not None
                     and partition not in self._stirred
-                    and not (partition in self._timed and self._moves_by_itself(partition))
+                    and not (partition in self._timed and self._moves_by_itself(partition, self._node.now()))
                 ):
                     assert told.grounds == self._grounds(replica), (partition, _differing(told.grounds, self._grounds(replica)))
         for facts in self.all():

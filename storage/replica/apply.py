@@ -200,6 +200,7 @@ class Apply(Follow):
                     self._effect(effect, record)
         self.lsn, self.stamp = record.lsn, record.stamp
         self.chosen = max(self.chosen, record.lsn)
+        self._replica.node.stirred(self._replica.partition)
 
     def _effect(self, effect: Effect, record: Record) -> None:
         replica, key, digest = self._replica, effect.key, self.digest

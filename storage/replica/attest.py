@@ -135,6 +135,7 @@ class Attest:
         """A member's statement. want: it asks for ours."""
         segments = self._replica.segments
         segments.heard(sender, statement)
+        self._replica.node.stirred(self._replica.partition)
         own = segments.sealed_at(statement.last) if want else None
         if own is not None:
             self._say(own, want=False, to=(sender,))

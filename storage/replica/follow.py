@@ -97,6 +97,7 @@ class Follow:
         self.lsn, self.stamp = applied, stamp
         self.chosen = max(self.chosen, applied)
         self.drop()
+        self._replica.node.stirred(self._replica.partition)
 
     def _tracker(self, facts: SegmentFacts) -> SegmentTracker:
         return SegmentTracker(place=self._replica.described.place(), me=self._replica.member.node, facts=facts, digests=self._digests)

@@ -86,6 +86,7 @@ class LogReplica:
     def told(self, table: TableMeta, info: PartitionInfo) -> None:
         """The catalogue says something else of it now."""
         self.table, self.info = table, info
+        self.node.stirred(self.partition)
 
     def close(self) -> None:
         """It is gone from this node, which stops."""

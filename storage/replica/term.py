@@ -290,6 +290,7 @@ class Term:
             answer(Unavailable("too many answers wait for this partition", partition=replica.partition))
         else:
             self.pending.wait(last, answer, proposed=False, until_us=replica.node.boot_us() + options.write_wait_us)
+            replica.node.stirred(replica.partition)
 
     def _may_answer(self, last: Lsn) -> bool:
         """What proposed nothing rests on everything proposed before it: it is answered once that is applied."""
