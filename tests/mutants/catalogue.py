@@ -20,6 +20,7 @@ ROOMS = (
     "members_shell",
     "lost_quorum",
     "transactions",
+    "telling",
     "transactions_left",
     "split_archive",
     "splits",
