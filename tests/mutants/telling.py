@@ -8,7 +8,6 @@ _TELLING = "tests/unit/node/test_telling.py"
 _PEERS = "tests/unit/server/test_peer_nodes.py"
 _FILE = "storage/node/telling.py"
 _GONE = f"{_TELLING}::test_what_the_node_runs_no_more_is_told_as_gone_and_as_there_again"
-_FIRST = f"{_TELLING}::test_who_asks_first_is_told_all_and_then_what_has_moved"
 _SEED = "tests/sim/test_whole_profile.py::test_a_seed_holds[1]"
 
 MUTANTS: list[Mutant] = [
@@ -52,7 +51,7 @@ MUTANTS: list[Mutant] = [
         _FILE,
         "(group.serving(now) != told.serving or term.transacting.any_pending)",
         "term.transacting.any_pending",
-        (f"{_TELLING}::test_a_lease_that_ends_is_told_though_nothing_is_done_with_the_replica",),
+        (f"{_TELLING}::test_a_lease_that_is_void_is_told_though_nothing_is_done_with_the_replica",),
     ),
     Mutant(
         "a-node-that-fails-stirs-nothing",
@@ -80,14 +79,14 @@ MUTANTS: list[Mutant] = [
         _FILE,
         "                self._pending.add(partition)\n",
         "",
-        ("tests/sim/test_transactions_left_behind.py",),
+        (f"{_TELLING}::test_what_pends_is_looked_at_until_it_pends_too_long",),
     ),
     Mutant(
         "everything-moves-with-the-clock",
         _FILE,
         "        if told is not None and told.grounds == grounds and not ended:\n",
         "        if False:\n",
-        (_FIRST,),
+        ("tests/unit/node/test_port_local.py::test_nothing_that_is_told_is_older_than_what_it_is_told_of",),
     ),
     Mutant(
         "a-log-that-is-durable-stirs-nothing",
@@ -108,7 +107,14 @@ MUTANTS: list[Mutant] = [
         "storage/replica/status.py",
         "        self._because(reason)\n        self._changed()\n",
         "        self._because(reason)\n",
-        (f"{_TELLING}::test_states_and_leaders_are_counted",),
+        (f"{_TELLING}::test_what_keeps_a_tree_from_being_opened_is_told",),
+    ),
+    Mutant(
+        "what-keeps-a-tree-closed-stirs-nothing",
+        "storage/replica/status.py",
+        "        self._reason = reason\n        self._changed()\n",
+        "        self._reason = reason\n",
+        (f"{_TELLING}::test_what_keeps_a_tree_from_being_opened_is_told",),
     ),
     Mutant(
         "what-does-not-continue-what-is-kept-is-taken",

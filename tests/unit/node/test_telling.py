@@ -11,6 +11,8 @@ from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.storage.node import port, telling
 from scrubjay.storage.node.telling import Telling
+from scrubjay.storage.replica.status import SUSPECT
+from scrubjay.storage.replica.transacting import Transacting
 from tests.unit.control.house import House
 
 TABLES = ("crows", "gulls", "orders")
@@ -89,11 +91,12 @@ def test_what_the_node_runs_no_more_is_told_as_gone_and_as_there_again() -> None
     assert told.ask().gone == ()
     told.node.members[crows] = replica
     assert crows in told.moved()
-    told.node.members.pop(crows)
     before = told.upto
-    told.node.members[crows] = replica
+    told.node.members.pop(crows)
     told.telling.look()
-    assert told.telling.since(before).gone == ()
+    told.node.members[crows] = replica
+    said = told.telling.since(before)
+    assert (said.gone, [one.partition for one in said.replicas]) == ((), [crows])
 
 
 def test_who_heard_before_those_that_are_forgotten_is_told_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,21 +110,35 @@ def test_who_heard_before_those_that_are_forgotten_is_told_all(monkeypatch: pyte
     told.ask()
 
 
-def test_a_lease_that_ends_is_told_though_nothing_is_done_with_the_replica() -> None:
+def test_a_lease_that_is_void_is_told_though_nothing_is_done_with_the_replica() -> None:
+    """A wall clock that jumps voids it at once; no timer is due then."""
     told = Told()
     orders = told.of["orders"]
     assert told.kept[orders].answers
-    house = told.house
-    for host in house.cluster.hosts:
-        if host.name != told.node.name:
-            host.crash(power=True)
-    term = told.node.members[orders].term
-    until = house.env.clock.boot_us() + 20_000_000
-    while term.serving():
-        assert house.env.clock.boot_us() < until
-        house.pass_time(0.1)
+    clock = next(host.clock for host in told.house.cluster.hosts if host.name == told.node.name)
+    clock.jump(60_000_000)
+    assert not told.node.members[orders].term.serving()
     assert orders in told.moved()
     assert not told.kept[orders].answers
+
+
+def test_what_pends_is_looked_at_until_it_pends_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    orders = told.of["orders"]
+    monkeypatch.setattr(Transacting, "any_pending", property(lambda one: one._replica.partition == orders))
+    late: list[tuple[bytes, bytes, bytes]] = []
+    monkeypatch.setattr(telling, "_stalled", lambda term: tuple(late))
+    assert told.telling.stalled() == []
+    late.append((b"id", b"token", b"key"))
+    assert told.telling.stalled() == [port.StalledOf(orders, told.kept[orders].table, b"id", b"token", b"key")]
+
+
+def test_what_keeps_a_tree_from_being_opened_is_told() -> None:
+    told = Told()
+    told.node.replicas[told.of["crows"]].note("a word")
+    assert told.moved() == {told.of["crows"]}
+    told.node.replicas[told.of["gulls"]].status.move_tree(SUSPECT, "a test")
+    assert told.moved() == {told.of["gulls"]}
 
 
 def test_a_node_that_fails_tells_of_all_its_replicas() -> None:
