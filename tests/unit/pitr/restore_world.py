@@ -266,7 +266,7 @@ class RestoreWorld:
     def note(self, finding: Finding) -> None:
         self.found.append(finding)
 
-    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+    async def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
         log = self.logs[partition]
         seals = [entry.lsn for entry in log.entries if entry.seal]
         content = [entry.lsn for entry in log.entries if entry.key is not None]

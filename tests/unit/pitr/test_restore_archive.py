@@ -116,7 +116,7 @@ class ArchivedWorld(RestoreWorld):
 
     # ServicePort
 
-    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+    async def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
         sample = self.samples[partition]
         content = [one.lsn for one in sample.records if one.kind.is_content]
         return Stamp((self.now_us - 200_000) << 12), Lsn(content[-1]), Lsn(sample.first - 1)
