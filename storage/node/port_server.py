@@ -18,9 +18,9 @@ from scrubjay.storage.log.configuration import CopyKind
 from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_seal
 from scrubjay.storage.log.split import Split
 from scrubjay.storage.node import port
+from scrubjay.storage.node.moved_facts import MovedFacts
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.node.telling import Telling
 from scrubjay.storage.replica import LOG, Configured
 
 SPLIT_BYTES = 16
@@ -47,7 +47,7 @@ class NodeServer:
         self.node = node
         self.can = NEWEST
         self.guests: Callable[[], dict[str, int]] = dict
-        self.telling = Telling(node)
+        self.telling = MovedFacts(node)
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
             port.AskStatus: lambda _, done: done(self.status()),
             port.AskFacts: self._facts,
@@ -198,7 +198,7 @@ class NodeServer:
             del self._awaiting[partition]
 
     def check_invariants(self) -> None:
-        """See Telling."""
+        """See MovedFacts."""
         self.telling.check_invariants()
 
     # ------------------------------------------------------------------ doing

@@ -71,7 +71,9 @@ class Hosted(Driven, Protocol):
 
 
 class ReplicaHost(Protocol):
-    """The node of a replica. full: its log takes no new data. leaving: set once it is about to stop, the numbers of the nodes that stop too."""
+    """The node of a replica. full: its log takes no new data. leaving: set once it is about to stop, the numbers of the nodes that stop too.
+
+    More than 25 methods: it is all that a replica and its parts ask of their node."""
 
     @property
     def name(self) -> NodeName: ...

@@ -141,11 +141,6 @@ class Transacting:
         """Some transaction holds something."""
         return bool(self._proposed.keys() - self._ended) or bool(self._replica.transactions.of.keys() - self._ended)
 
-    @property
-    def any_pending(self) -> bool:
-        """In the applied state."""
-        return bool(self._replica.transactions.of)
-
     def closable(self, closed: Stamp) -> Stamp:
         """The highest time up to `closed` that may be called closed outside a SEAL."""
         pending = self._replica.transactions.of

@@ -20,7 +20,7 @@ ROOMS = (
     "members_shell",
     "lost_quorum",
     "transactions",
-    "telling",
+    "moved_facts",
     "transactions_left",
     "split_archive",
     "splits",

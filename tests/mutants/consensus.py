@@ -270,8 +270,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "resign-told-once",
         "storage/consensus/resignation.py",
-        "                state.out.answer(node, Resign(state.resigned, 0))\n                self.at = now.boot_us + state.options.retry_us",
-        "                state.out.answer(node, Resign(state.resigned, 0))",
+        "                state.out.answer(node, Resign(self._told, 0))\n                self.at = now.boot_us + state.options.retry_us",
+        "                state.out.answer(node, Resign(self._told, 0))",
         ("tests/unit/consensus/test_refusals.py::test_a_resignation_is_told_until_it_is_answered",),
     ),
     Mutant(

@@ -69,7 +69,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "end-noted-on-one-members-word",
-        "storage/node/telling.py",
+        "storage/node/moved_facts.py",
         "len(replica.segments.agreed(own)[0]) < 2):\n        return None\n",
         "len(replica.segments.agreed(own)[0]) < 1):\n        return None\n",
         (f"{_DROP}::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),

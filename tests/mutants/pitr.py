@@ -221,7 +221,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "end-on-one-members-word",
-        "storage/node/telling.py",
+        "storage/node/moved_facts.py",
         "len(replica.segments.agreed(own)[0]) < 2",
         "len(replica.segments.agreed(own)[0]) < 1",
         ("tests/unit/control/test_drop.py::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),

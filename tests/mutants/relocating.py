@@ -132,7 +132,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "ballot-of-before-is-told",
-        "storage/node/telling.py",
+        "storage/node/moved_facts.py",
         "            _leads_under(replica),\n",
         "",
         ("tests/sim/test_node_faults.py::test_what_is_told_of_a_leader_is_told_anew_when_it_leads_under_another_ballot",),

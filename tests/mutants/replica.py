@@ -32,7 +32,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "log-replica-tells-an-end",
-        "storage/node/telling.py",
+        "storage/node/moved_facts.py",
         "    if not facts.ended or replica.status.tree == LOG:\n",
         "    if not facts.ended:\n",
         ("tests/sim/test_log_replica.py",),

@@ -136,7 +136,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "nobody-says-that-the-catalogue-moved",
         "storage/node/node.py",
-        "            listener(replica.partition)\n",
+        "            listener(partition)\n",
         "            pass\n",
         _AT_ONCE,
     ),

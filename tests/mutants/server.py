@@ -613,7 +613,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a-rotten-copys-chain-judges-the-archive",
-        "storage/node/telling.py",
+        "storage/node/moved_facts.py",
         "    if replica.digest_void or replica.status.tree not in (OK, LOG):\n",
         "    if False:\n",
         ("tests/unit/control/test_chain_of_a_rotten_copy.py::test_the_archive_is_not_judged_by_it",),

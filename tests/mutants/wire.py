@@ -384,8 +384,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "news-dated-when-it-came",
         "server/peer_nodes.py",
-        "self._status, self._all, self._told_us = answer, replicas, asked_us\n",
-        "self._status, self._all, self._told_us = answer, replicas, self._env.clock.boot_us()\n",
+        "self._status, self._told_us, self._upto = answer, asked_us, told.upto\n",
+        "self._status, self._told_us, self._upto = answer, self._env.clock.boot_us(), told.upto\n",
         (_NODES + "test_an_answer_that_was_long_under_way_is_as_old_as_its_question",),
     ),
     Mutant(
@@ -398,14 +398,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "many-replicas-looked-at-on-each-beat",
         "server/peer_nodes.py",
-        "1 + len(self._all) // REPLICAS_PER_BEAT)",
+        "1 + len(self._facts) // REPLICAS_PER_BEAT)",
         "1)",
         (_NODES + "test_a_node_of_many_replicas_is_looked_at_less_often",),
     ),
     Mutant(
         "facts-of-a-lost-node-told",
         "server/peer_nodes.py",
-        "        self._status, self._used = None, True\n",
+        "        self._status, self._used, self._upto = None, True, 0\n",
         "",
         (_NODES + "test_a_lane_that_ends_forgets_what_was_told_and_tells_everyone_who_waits",),
     ),

@@ -16,7 +16,7 @@ from scrubjay.storage.control.transactions import sweeping
 from scrubjay.storage.control.transactions.coordinator import STALE_US
 from scrubjay.storage.control.transactions.decisions import BEGUN, COMMIT, KEPT_US, Entry, LockedKey
 from scrubjay.storage.items.encoding import encode_item
-from scrubjay.storage.node.telling import STALLED_TOLD_MAX
+from scrubjay.storage.node.moved_facts import STALLED_TOLD_MAX
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import transacting
 from tests.sim.story import Story, tell

@@ -38,19 +38,19 @@ class _Told(NamedTuple):
     serving: bool
 
 
-class Telling:
+class MovedFacts:
     """node: whose replicas they are."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._told: dict[PartitionId, _Told] = {}
-        self._stirred: set[PartitionId] = set()
+        self._stirred: dict[PartitionId, None] = {}
         """To be looked at."""
         self._unsure: set[PartitionId] = set(node.members)
         """Of these it is not known whether transactions pend in them."""
         self._pending: set[PartitionId] = set()
         """In these some did when somebody asked last."""
-        self._timed: set[PartitionId] = set()
+        self._timed: dict[PartitionId, None] = {}
         """What is told of these may move with time alone."""
         self._failed = node.failed
         self._blocked: dict[PartitionId, ScrubjayError] = {}
@@ -66,7 +66,7 @@ class Telling:
         node.on_stir.append(self._stir)
 
     def _stir(self, partition: PartitionId) -> None:
-        self._stirred.add(partition)
+        self._stirred[partition] = None
         self._unsure.add(partition)
 
     # ------------------------------------------------------------------ told
@@ -116,7 +116,7 @@ class Telling:
         for partition in asked:
             replica = self._node.members.get(partition)
             term = None if replica is None else replica.term
-            if replica is not None and term is not None and replica.group is not None and term.transacting.any_pending:
+            if replica is not None and term is not None and replica.group is not None and term.transacting.any:
                 self._pending.add(partition)
                 found += [port.StalledOf(partition, replica.table.table_id, *one) for one in _stalled(term)]
         return found
@@ -128,14 +128,18 @@ class Telling:
         members = self._node.members
         if self._node.failed is not self._failed:
             self._failed = self._node.failed
-            self._stirred.update(members)
+            self._stirred.update(dict.fromkeys(members))
         blocked = self._node.hosting.blocked
         if blocked != self._blocked:
-            self._stirred.update({*blocked, *self._blocked})
+            self._stirred.update(dict.fromkeys((*blocked, *self._blocked)))
             self._blocked = dict(blocked)
         self._drop_gone()
         now = self._node.now()
-        due = [*self._stirred, *(members.keys() - self._told.keys()), *[one for one in self._timed if self._moves_by_itself(one, now)]]
+        due = [
+            *self._stirred,
+            *sorted(members.keys() - self._told.keys()),
+            *[one for one in self._timed if self._moves_by_itself(one, now)],
+        ]
         self._stirred.clear()
         for partition in due:
             replica = members.get(partition)
@@ -147,13 +151,13 @@ class Telling:
         if replica is None or told is None or told.facts.ended:
             return True
         term, group = replica.term, replica.group
-        return term is not None and group is not None and (group.serving(now) != told.serving or term.transacting.any_pending)
+        return term is not None and group is not None and (group.serving(now) != told.serving or term.transacting.any)
 
     def _drop_gone(self) -> None:
-        for partition in self._told.keys() - self._node.members.keys():
+        for partition in sorted(self._told.keys() - self._node.members.keys()):
             del self._told[partition]
             self._moves.pop(partition, None)
-            self._timed.discard(partition)
+            self._timed.pop(partition, None)
             self._count += 1
             self._gone[partition] = self._count
             if len(self._gone) > GONE_MAX:
@@ -184,9 +188,9 @@ class Telling:
     def _keep(self, replica: LogReplica, told: _Told) -> None:
         self._told[replica.partition] = told
         if replica.term is not None or told.facts.ended:
-            self._timed.add(replica.partition)
+            self._timed[replica.partition] = None
         else:
-            self._timed.discard(replica.partition)
+            self._timed.pop(replica.partition, None)
 
     def _moved(self, partition: PartitionId) -> None:
         self._count += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-_TELLING = "tests/unit/node/test_telling.py"
+_TELLING = "tests/unit/node/test_moved_facts.py"
 _PEERS = "tests/unit/server/test_peer_nodes.py"
-_FILE = "storage/node/telling.py"
+_FILE = "storage/node/moved_facts.py"
 _GONE = f"{_TELLING}::test_what_the_node_runs_no_more_is_told_as_gone_and_as_there_again"
 _SEED = "tests/sim/test_whole_profile.py::test_a_seed_holds[1]"
 
@@ -42,28 +42,28 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "who-is-new-is-not-looked-at",
         _FILE,
-        "*(members.keys() - self._told.keys()), ",
+        "            *sorted(members.keys() - self._told.keys()),\n",
         "",
         (_GONE,),
     ),
     Mutant(
         "a-lease-that-ends-is-not-noticed",
         _FILE,
-        "(group.serving(now) != told.serving or term.transacting.any_pending)",
-        "term.transacting.any_pending",
+        "(group.serving(now) != told.serving or term.transacting.any)",
+        "term.transacting.any",
         (f"{_TELLING}::test_a_lease_that_is_void_is_told_though_nothing_is_done_with_the_replica",),
     ),
     Mutant(
         "a-node-that-fails-stirs-nothing",
         _FILE,
-        "            self._stirred.update(members)\n",
+        "            self._stirred.update(dict.fromkeys(members))\n",
         "            pass\n",
         (f"{_TELLING}::test_a_node_that_fails_tells_of_all_its_replicas",),
     ),
     Mutant(
         "what-the-machine-lacks-stirs-nothing",
         _FILE,
-        "            self._stirred.update({*blocked, *self._blocked})\n",
+        "            self._stirred.update(dict.fromkeys((*blocked, *self._blocked)))\n",
         "",
         (f"{_TELLING}::test_why_a_tree_cannot_be_opened_is_told_and_that_it_can",),
     ),

@@ -9,8 +9,8 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.storage.node import port, telling
-from scrubjay.storage.node.telling import Telling
+from scrubjay.storage.node import moved_facts, port
+from scrubjay.storage.node.moved_facts import MovedFacts
 from scrubjay.storage.replica.status import SUSPECT
 from scrubjay.storage.replica.transacting import Transacting
 from tests.unit.control.house import House
@@ -27,7 +27,7 @@ class Told:
         leader = self.house.cluster.leader(self.of["orders"])
         assert leader is not None
         self.node: Any = leader.node
-        self.telling = Telling(self.node)
+        self.telling = MovedFacts(self.node)
         self.kept: dict[PartitionId, port.ReplicaFacts] = {}
         self.upto = 0
         self.house.pass_time(2)
@@ -40,7 +40,7 @@ class Told:
         for gone in said.gone:
             self.kept.pop(gone, None)
         self.upto = said.upto
-        assert self.quiet(self.kept.values()) == self.quiet(Telling(self.node).all())
+        assert self.quiet(self.kept.values()) == self.quiet(MovedFacts(self.node).all())
         return said
 
     def quiet(self, facts: Any) -> dict[PartitionId, port.ReplicaFacts]:
@@ -100,7 +100,7 @@ def test_what_the_node_runs_no_more_is_told_as_gone_and_as_there_again() -> None
 
 
 def test_who_heard_before_those_that_are_forgotten_is_told_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "GONE_MAX", 1)
+    monkeypatch.setattr(moved_facts, "GONE_MAX", 1)
     told = Told()
     before = told.upto
     for name in ("crows", "gulls"):
@@ -125,9 +125,9 @@ def test_a_lease_that_is_void_is_told_though_nothing_is_done_with_the_replica() 
 def test_what_pends_is_looked_at_until_it_pends_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
     orders = told.of["orders"]
-    monkeypatch.setattr(Transacting, "any_pending", property(lambda one: one._replica.partition == orders))
+    monkeypatch.setattr(Transacting, "any", property(lambda one: one._replica.partition == orders))
     late: list[tuple[bytes, bytes, bytes]] = []
-    monkeypatch.setattr(telling, "_stalled", lambda term: tuple(late))
+    monkeypatch.setattr(moved_facts, "_stalled", lambda term: tuple(late))
     assert told.telling.stalled() == []
     late.append((b"id", b"token", b"key"))
     assert told.telling.stalled() == [port.StalledOf(orders, told.kept[orders].table, b"id", b"token", b"key")]
