@@ -216,7 +216,7 @@ class Fleet:
         orders = self._index_orders(node, table, only_known=only_known) + self._split_orders(node, table, only_known=only_known)
         if not only_known:
             orders += [
-                (node, info.partition_id, port.Forget(info.partition_id))
+                (node, info.partition_id, port.Forget(info.partition_id, one.version))
                 for one in (table, *index_tables(table))
                 for info in one.partitions
                 if info.hosts and node.number not in info.hosts

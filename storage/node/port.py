@@ -101,9 +101,11 @@ class Host(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
 
 
 class Forget(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
-    """Remove the replica for good; nothing happens if there is none. Answer: Fine."""
+    """Remove the replica for good; nothing happens if there is none. version: of the table by which its copy is elsewhere: nothing happens either if the copy here was told of a later one,
+    for it may have come back; 0: it comes back by none. Answer: Fine."""
 
     partition: PartitionId
+    version: int = 0
 
 
 class HandOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):

@@ -293,7 +293,9 @@ class NodeServer:
             done(port.HostedHere(here=replica is not None))
 
     def _forget(self, request: port.Forget, done: Answered) -> None:
-        if self.node.hosting.known(request.partition):
+        present = self.node.members.get(request.partition)
+        late = request.version and present is not None and present.table.version > request.version
+        if self.node.hosting.known(request.partition) and not late:
             self.node.hosting.forget(request.partition)
         done(port.Fine())
 

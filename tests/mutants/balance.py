@@ -14,6 +14,7 @@ _BACK = (_SIM + "test_who_took_copies_is_drained_and_they_come_back_where_they_w
 _NOTHING = (_SIM + "test_what_is_not_well_or_not_there_long_enough_is_given_nothing",)
 _NEXT = ("tests/unit/server/test_replacing.py::test_the_next_incarnation_is_above_that_of_any_copy_that_came_back",)
 _COUNT = (_SIM + "test_a_copy_on_its_way_is_none_of_those_that_count",)
+_OLD = ("tests/unit/control/test_relocated.py::test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_came_back",)
 _OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
 
 MUTANTS: list[Mutant] = [
@@ -32,6 +33,9 @@ MUTANTS: list[Mutant] = [
     Mutant("balance-before-its-version", _SHELL, "self._control.store.version.lacks(BALANCING) or ", "", _NOTHING),
     Mutant("balance-to-who-came-just-now", _SHELL, "now_us - seen[1] < self._options.steady_us", "False", _NOTHING),
     Mutant("balance-turned-off", _SHELL, "(lacks or self._waits()) if self._options.copies else OFF", "lacks or self._waits()", _OFF),
+    Mutant(
+        "forgets-on-an-old-word", "storage/node/port_server.py", "known(request.partition) and not late:", "known(request.partition):", _OLD
+    ),
     Mutant("turned-back-a-zone-less", _MOVES, "if placed.apart([*kept, number]) >= placed.apart(staying):", "if True:", _GOES),
     Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
     Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),

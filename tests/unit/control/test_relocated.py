@@ -43,6 +43,22 @@ def test_a_copy_that_went_elsewhere_is_removed_on_a_fresh_word_and_on_no_old_one
     assert house.cluster.nodes()[1].hosting.known(STRANGE), "who has a copy still keeps it"
 
 
+def test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_came_back() -> None:
+    """Whoever follows the catalogue late tells its node what it read, and whoever works for the cluster has told it more by then."""
+    house = House()
+    before = msgspec.structs.replace(a_table(house), status="CREATING")
+    node = told(house, 1, before)
+    (info,) = before.partitions
+    went = msgspec.structs.replace(before, version=6, partitions=(msgspec.structs.replace(info, hosts=(2, 3, 4)),))
+    came = msgspec.structs.replace(info, hosts=(1, 2, 3, 4), fresh=(1,), again=(Member(1, 2),))
+    told(house, 1, msgspec.structs.replace(before, version=7, partitions=(came,)))
+    assert node.hosting.members[STRANGE].member == Member(1, 2)
+    told(house, 1, went)
+    assert node.hosting.members[STRANGE].member == Member(1, 2)
+    told(house, 1, msgspec.structs.replace(went, version=8))
+    assert not node.hosting.known(STRANGE)
+
+
 def test_a_log_is_begun_where_the_copy_is_fresh_and_nowhere_else() -> None:
     house = House(spares=1)
     table = a_table(house, hosts=(1, 2, 3, 4), fresh=(4,))

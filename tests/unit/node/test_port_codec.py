@@ -131,7 +131,7 @@ REQUESTS: dict[str, Request] = {
     "seal": port.ProposeSeal(P, 2, bytes(range(16))),
     "host_child": port.Host(TABLE, INFO, parent=P),
     "split": port.SplitPartition(P, bytes(range(16)), b"\x80" + bytes(15), P, P, Stamp(1 << 62)),
-    "forget": port.Forget(P),
+    "forget_moved": port.Forget(P, 1 << 40),
     "hand_over": port.HandOver((1, 3)),
     "change_members": port.ChangeMembers(P, 3, 2),
     "remove_member": port.RemoveMember(P, 3, (3, 4)),
@@ -205,6 +205,7 @@ def test_golden_requests(golden: Golden, name: str) -> None:
 def test_who_asks_an_older_way_asks_for_everything(golden: Golden) -> None:
     for name, partition in (("ask_facts", P), ("ask_all_facts", None)):
         assert decode_request(golden.read(f"node_port/{name}.bin")) == AskedFrame(3, 1_000_000, port.AskFacts(partition, 0))
+    assert decode_request(golden.read("node_port/forget.bin")) == AskedFrame(3, 1_000_000, port.Forget(P)), "in any case"
 
 
 @pytest.mark.parametrize("name", ANSWERS)
