@@ -44,6 +44,11 @@ class Layout(NamedTuple):
         member = self.members.get(number)
         return member is None or member.state != MEMBER
 
+    def removed(self, number: int) -> bool:
+        """That node is no member any more."""
+        member = self.members.get(number)
+        return member is None or member.state == REMOVED
+
     def let_go(self, info: PartitionInfo, number: int) -> bool:
         """The copy of that partition does not stay there: no copy does, or this one goes."""
         return number in info.goes or self.leaves(number)
@@ -79,12 +84,23 @@ class Layout(NamedTuple):
 
 def with_copy(info: PartitionInfo, member: Member, configuration: Configuration, *, log: bool = False) -> PartitionInfo:
     """The partition with a copy more, which is to be made on the node of that member. Whose place in its group is that member's already was one there, and comes back as the next. log: it is to have the log alone."""
-    number, place = member.node, configuration.place(member.node)
-    again = info.again
-    if place is not None and place.member.incarnation >= member.incarnation:
-        again = (*[one for one in again if one[0] != number], Member(number, place.member.incarnation + 1))
+    number = member.node
     logs = tuple(sorted((*info.logs, number))) if log else info.logs
-    return msgspec.structs.replace(info, hosts=tuple(sorted((*info.nodes, number))), fresh=(*info.fresh, number), logs=logs, again=again)
+    hosts, fresh = tuple(sorted((*info.nodes, number))), (*info.fresh, number)
+    return msgspec.structs.replace(info, hosts=hosts, fresh=fresh, logs=logs, again=_again(info, member, configuration))
+
+
+def made_anew(info: PartitionInfo, member: Member, configuration: Configuration) -> PartitionInfo:
+    """The partition with its copy on the node of that member begun anew, as the next member: the one that was there has left the group, and a copy is to be there still."""
+    fresh = (*besides(info.fresh, member.node), member.node)
+    return msgspec.structs.replace(info, hosts=info.nodes, fresh=fresh, again=_again(info, member, configuration))
+
+
+def _again(info: PartitionInfo, member: Member, configuration: Configuration) -> tuple[Member, ...]:
+    place = configuration.place(member.node)
+    if place is None or place.member.incarnation < member.incarnation:
+        return info.again
+    return (*[one for one in info.again if one[0] != member.node], Member(member.node, place.member.incarnation + 1))
 
 
 def without(info: PartitionInfo, number: int) -> PartitionInfo:

@@ -20,7 +20,7 @@ from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName, TableId
 from scrubjay.server.control import Control
-from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, with_copy, without
+from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, made_anew, with_copy, without
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold, ask
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
@@ -59,6 +59,9 @@ def next_move(
     for number in info.fresh:
         copy = copies.get(number)
         if placed.let_go(info, number):
+            place = configuration.place(number)
+            if place is not None and place.vote is not Vote.GONE:
+                continue  # of a half, whose node was away when a split made it: it is a member, and leaves as one
             return Move("its new copy is given up", without(info, number))
         if copy is not None and copy.up and copy.logged and copy.incarnation == placed.wanted(info, number).incarnation:
             return Move("its log begins", msgspec.structs.replace(info, fresh=besides(info.fresh, number)))
@@ -69,6 +72,10 @@ def next_move(
         wanted = placed.wanted(info, number)
         if not leaving and MemberPlace(wanted, CopyKind.STORAGE, Vote.VOTES) in configuration.places:
             continue  # whether it is there just now is not asked: nothing is taken from anybody
+        there = configuration.place(number)
+        if there is not None and there.vote is Vote.GONE and there.member.incarnation >= wanted.incarnation:
+            # Its removal was asked for, and not chosen yet, when it was decided that it stays.
+            return Move("it was removed, and comes back as the next member", made_anew(info, wanted, configuration))
         copy = copies.get(number)
         if (
             MemberPlace(wanted, CopyKind.LOG, Vote.VOTES) in configuration.places
@@ -94,11 +101,16 @@ def next_move(
         if place is None or place.vote is Vote.GONE:
             return Move("its copy goes", without(info, number))
         return Move("its member is removed", request=RemoveMember(info.partition_id, number, tuple(leaving)))
+    for place in configuration.places:
+        if place.vote is Vote.LEARNER and place.member.node not in info.nodes:
+            # Its copy was given up after it had been asked to learn, and before that was chosen.
+            return Move("a member without a copy is removed", request=RemoveMember(info.partition_id, place.member.node, ()))
     return SETTLED
 
 
 def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int]) -> PartitionInfo | None:
-    """The partition with a copy that was to go staying in the place of one that does not come: its node leaves, or is lost before that copy votes. None: nothing is turned back, or a zone would be lost by it. Pure."""
+    """The partition with a copy that was to go staying in the place of one that does not come: its node leaves, or is lost before that copy votes. None: nothing is turned back, or a zone would be lost by it
+    that is not lost anyhow: of a copy that never was a member, or of a node that was removed and nobody can take the place of. Pure."""
     staying = [number for number in placed.storage(info) if number not in info.goes]
     for number in info.goes:
         place = configuration.place(number)
@@ -110,7 +122,8 @@ def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layou
             if not placed.leaves(taker) and (votes or taker not in lost):
                 continue
             kept = [one for one in staying if one != taker]
-            if placed.apart([*kept, number]) >= placed.apart(staying):
+            nothing_lost = there is None or (placed.removed(taker) and placed.target(info) is None)
+            if nothing_lost or placed.apart([*kept, number]) >= placed.apart(staying):
                 goes = besides(info.goes, number)
                 return msgspec.structs.replace(info, goes=goes if placed.leaves(taker) else (*goes, taker))
     return None
@@ -118,7 +131,7 @@ def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layou
 
 def may_shrink(staying: Collection[int], leaving: Collection[int], placed: Layout) -> bool:
     """A partition may do with fewer copies than it should: a node was removed that nobody takes the place of."""
-    gone = [number for number in leaving if (member := placed.members.get(number)) is None or member.state == REMOVED]
+    gone = [number for number in leaving if placed.removed(number)]
     return len(gone) == len(leaving) and len(staying) >= COPIES - 1
 
 
@@ -499,7 +512,9 @@ class Relocating:
                 self.stood_in += isinstance(request, ChangeMembers) and not request.incarnation and request.node in info.logs
             elif move.tell:
                 node = self._node(move.tell)
-                if node.status().failed is None and node.facts(info.partition_id) is None:
+                facts = node.facts(info.partition_id)
+                lacks = facts is None or any(member[0] == node.number and facts.incarnation < member[1] for member in info.again)
+                if node.status().failed is None and lacks:
                     self._control.fleet.host_on(node, self._table(table_id))
         except Missing:
             return ""  # its table is dropped: nothing is written any more

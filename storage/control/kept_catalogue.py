@@ -64,9 +64,7 @@ class KeptCatalogue:
         text = self._named().get(HOSTS)
         if text is None:
             return system
-        found = _read(HOSTS, text, Hosts)
-        info = msgspec.structs.replace(system.partitions[0], hosts=found.hosts, fresh=found.fresh, logs=found.logs)
-        return msgspec.structs.replace(system, partitions=(info,))
+        return _read(HOSTS, text, Hosts).of(system)
 
 
 def _read(name: str, text: str, kind: type[T]) -> T:

@@ -59,6 +59,12 @@ class Hosts(msgspec.Struct, frozen=True):
     hosts: tuple[int, ...]
     fresh: tuple[int, ...] = ()
     logs: tuple[int, ...] = ()
+    again: tuple[Member, ...] = ()
+
+    def of(self, system: TableMeta) -> TableMeta:
+        """The metadata group with its copies where this says that they are."""
+        info = msgspec.structs.replace(system.partitions[0], hosts=self.hosts, fresh=self.fresh, logs=self.logs, again=self.again)
+        return msgspec.structs.replace(system, partitions=(info,))
 
 
 def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tuple[Member, ...], created_at: int) -> TableMeta:
@@ -291,7 +297,8 @@ class Metadata:
 
     def spoke_as(self, number: int) -> int:
         """The highest incarnation of any copy on that node that came back to its group there, 0: none did. The node's next one is above it: what it lost may have spoken as that."""
-        infos = [info for table in self.tables.values() for one in (table, *index_tables(table)) for info in placed(one)]
+        tables = (self.system, *self.tables.values())
+        infos = [info for table in tables for one in (table, *index_tables(table)) for info in placed(one)]
         return max([member[1] for info in infos for member in info.again if member[0] == number], default=0)
 
     async def put_partition(self, table_id: TableId, before: PartitionInfo, info: PartitionInfo) -> bool:
@@ -300,8 +307,9 @@ class Metadata:
         if table_id == self.system.table_id:
             if self.system.partitions[0] != before:
                 return False
-            await self._put(HOSTS, msgspec.json.encode(Hosts(info.hosts, info.fresh, info.logs)).decode())
-            self._founded_at(info.hosts, info.fresh, info.logs)
+            hosts = Hosts(info.hosts, info.fresh, info.logs, info.again)
+            await self._put(HOSTS, msgspec.json.encode(hosts).decode())
+            self._founded_at(hosts)
             return True
         table = self.tables.get(self._owners.get(table_id, table_id))
         changed = None if table is None else with_partition(table, before, info)
@@ -310,9 +318,8 @@ class Metadata:
         await self.put_table(changed)
         return True
 
-    def _founded_at(self, hosts: tuple[int, ...], fresh: tuple[int, ...], logs: tuple[int, ...]) -> None:
-        info = msgspec.structs.replace(self.system.partitions[0], hosts=hosts, fresh=fresh, logs=logs)
-        self.system = msgspec.structs.replace(self.system, partitions=(info,))
+    def _founded_at(self, hosts: Hosts) -> None:
+        self.system = hosts.of(self.system)
 
     async def put_job(self, key: str, job: dict[str, Any] | None) -> None:
         """Durable notes of a coordinator; None removes them."""
@@ -480,8 +487,7 @@ class Metadata:
             elif name.startswith(NODE):
                 self.nodes[NodeName(name.removeprefix(NODE))] = msgspec.json.decode(text, type=NodeMember)
             elif name == HOSTS:
-                found = msgspec.json.decode(text, type=Hosts)
-                self._founded_at(found.hosts, found.fresh, found.logs)
+                self._founded_at(msgspec.json.decode(text, type=Hosts))
             else:
                 self.jobs[name.removeprefix("job/")] = json.loads(text)
         except (msgspec.MsgspecError, ValueError) as error:

@@ -33,10 +33,13 @@ MUTANTS: list[Mutant] = [
     Mutant("balance-before-its-version", _SHELL, "self._control.store.version.lacks(BALANCING) or ", "", _NOTHING),
     Mutant("balance-to-who-came-just-now", _SHELL, "now_us - seen[1] < self._options.steady_us", "False", _NOTHING),
     Mutant("balance-turned-off", _SHELL, "(lacks or self._waits()) if self._options.copies else OFF", "lacks or self._waits()", _OFF),
+    Mutant("turned-back-a-zone-less", _MOVES, "nothing_lost or placed.apart([*kept, number]) >= placed.apart(staying)", "True", _GOES),
+    Mutant("turned-back-for-a-zone-that-is-lost", _MOVES, "nothing_lost = there is None or (", "nothing_lost = False and (", _GOES),
+    Mutant("turned-back-and-gone-for-ever", _MOVES, "if there is not None and there.vote is Vote.GONE and", "if False and", _GOES),
+    Mutant("a-member-without-a-copy-stays", _MOVES, "        if place.vote is Vote.LEARNER and", "        if False and", _GOES),
     Mutant(
         "forgets-on-an-old-word", "storage/node/port_server.py", "known(request.partition) and not late:", "known(request.partition):", _OLD
     ),
-    Mutant("turned-back-a-zone-less", _MOVES, "if placed.apart([*kept, number]) >= placed.apart(staying):", "if True:", _GOES),
     Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
     Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),
     Mutant(

@@ -29,6 +29,13 @@ MUTANTS: list[Mutant] = [
         "        if number not in placed.members:\n",
         (_STEP,),
     ),
+    Mutant(
+        "relocate-forgets-who-votes",
+        _MOVE,
+        "if place is not None and place.vote is not Vote.GONE:\n                continue",
+        "if False:\n                continue",
+        (_STEP,),
+    ),
     Mutant("relocate-forgets-a-member", _MOVE, "if place is None or place.vote is Vote.GONE:", "if place is None or True:", (_STEP,)),
     Mutant("relocate-removes-first", _MOVE, "    if len(staying) < COPIES:\n", "    if False:\n", (_STEP,)),
     Mutant("relocate-to-who-is-out", _MOVE, "        if site is not None and site.up:\n", "        if site is not None:\n", (_STEP,)),

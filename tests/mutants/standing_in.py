@@ -58,8 +58,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "stands-in-where-it-was-gone",
         "server/copy_moves.py",
-        "    if place is not None and place.member.incarnation >= member.incarnation:\n",
-        "    if False:\n",
+        "    if place is None or place.member.incarnation < member.incarnation:\n",
+        "    if True:\n",
         (_STEP,),
     ),
     Mutant(

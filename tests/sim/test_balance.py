@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import msgspec
 import pytest
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import Member, NodeName
 from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report
 from scrubjay.server.raising import Raising
@@ -17,6 +19,7 @@ from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.cluster_version import BALANCES
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.log.configuration import Vote
+from scrubjay.storage.node.port import Fine, RemoveMember, asked
 from tests.sim.test_relocate import Yard
 
 STEADY_US = 1_000_000
@@ -181,6 +184,43 @@ def test_a_node_that_is_lost_before_it_has_the_copy_does_not_hold_it_up() -> Non
     grounds.rests()
     assert grounds.held()[4] == 2
     assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
+
+
+def test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_next_member() -> None:
+    """The CONFIG that removed it was on its way when the node that had taken its copy was to be drained."""
+    grounds = Grounds(partitions=1, copies=False, leads=False)
+    house, fleet, metadata = grounds.house, grounds.house.cluster.parts.fleet, grounds.house.cluster.metadata
+
+    def votes(number: int) -> Vote | None:
+        (info,) = grounds.table_infos()
+        leader = fleet.leader(info.partition_id)
+        place = None if leader is None else members_of(info, leader).place(number)
+        return None if place is None else place.vote
+
+    grounds.fill(0, 20)
+    grounds.join()
+    (before,) = grounds.table_infos()
+    house.run(grounds.relocating.begin(grounds.table.table_id, before, source=1, target=4))
+    house.until(lambda: votes(4) is Vote.VOTES)
+    grounds.relocating.stop()
+    while votes(1) is not Vote.GONE:
+        (info,) = grounds.table_infos()
+        leader = fleet.leader(info.partition_id)
+        if leader is not None:
+            with suppress(Unavailable):  # it hands over first
+                request = RemoveMember(info.partition_id, 1, (1,))
+                house.run(asked(house.env.tasks, house.cluster.parts.ports[leader.node], request, Fine, timeout_s=5.0))
+        house.pass_time(0.3)
+    (info,) = grounds.table_infos()
+    assert house.run(metadata.put_partition(grounds.table.table_id, info, msgspec.structs.replace(info, goes=(4,))))
+    grounds.fill(20, 30)
+    grounds.relocating.start()
+    house.until(grounds.settled)
+    (after,) = grounds.table_infos()
+    assert (after.nodes, after.again) == ((1, 2, 3), (Member(1, 2),))
+    assert [votes(number) for number in (1, 2, 3, 4)] == [Vote.VOTES, Vote.VOTES, Vote.VOTES, Vote.GONE]
+    assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
+    assert house.scrub().verdict == "match"
 
 
 def test_turned_off_nothing_moves_and_it_says_so() -> None:

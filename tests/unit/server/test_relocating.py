@@ -95,6 +95,11 @@ LEARNER = CopyFacts(vote="learner")
         (info(2, 3, 4), GONE, DRAINED, {"n2": None}, SETTLED),
         # The node that was to take it leaves too: nobody has counted on its copy.
         (info(1, 2, 3, 4, fresh=(4,)), group(), placed(n1=DRAINING, n4=REMOVED), {}, info(1, 2, 3)),
+        # What a split made while the node was away has no log there, and a member of the group all the same: it is removed, and not forgotten as one that votes.
+        (info(1, 2, 3, fresh=(1,)), group(), placed(n1=REMOVED), {"n1": None}, info(1, 2, 3, 4, fresh=(1, 4))),
+        (info(1, 2, 3, 4, fresh=(1,)), VOTES, placed(n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, fresh=(1,)), group(), placed("abc", n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, 4, fresh=(1,)), GONE, placed(n1=REMOVED), {"n1": None}, info(2, 3, 4)),
         # No zone is given up for a node that only is drained; for one that was removed, two copies do.
         (INFO, group(), placed("abcb", n1=DRAINING), {}, None),
         (INFO, group(), placed("abc", n1=DRAINING), {}, None),
@@ -212,6 +217,17 @@ BACK = (Member(1, 2),)
             {"n1": CopyFacts(incarnation=2)},
             ChangeMembers(INFO.partition_id, 1, 2),
         ),
+        # It was decided that it stays while its removal was on its way, and that came true: the next one comes, and nobody waits for who is gone.
+        (info(1, 2, 3, 4), GONE, placed(n4=DRAINING), (), {}, going(1, 2, 3, 4, goes=(), fresh=(1,), again=BACK)),
+        (going(1, 2, 3, 4, goes=(4,)), GONE, placed(), (), {}, going(1, 2, 3, 4, goes=(4,), fresh=(1,), again=BACK)),
+        (going(1, 2, 3, 4, goes=(4,), fresh=(1,), again=BACK), GONE, placed(), (), {}, None),
+        # And a copy was given up that had been asked to learn: its member goes too, or the partition would never be split again.
+        (info(1, 2, 3), LEARNS, placed(), (), {}, RemoveMember(INFO.partition_id, 4, ())),
+        # Who was to take it was alone in its zone, and is no member any more, or never was one of the group: no zone is lost that is not lost anyhow.
+        (ON, LEARNS, placed("aabc", n4=REMOVED), (), {}, info(1, 2, 3, 4)),
+        (ON, LEARNS, placed("aabc"), (4,), {"n4": None}, None),
+        (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed("aabc"), (4,), {}, going(1, 2, 3, 4, goes=(4,), fresh=(4,))),
+        (ON, VOTES, placed("aabcc", n4=REMOVED), (), {}, going(1, 2, 3, 4, 5, goes=(1,), fresh=(5,))),
     ],
 )
 def test_a_copy_goes_though_its_node_stays(
