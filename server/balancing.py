@@ -20,7 +20,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.copy_moves import Layout
 from scrubjay.server.ports import Report
 from scrubjay.server.relocating import LANES, Relocating, partitions_of
-from scrubjay.server.replacing import members_of
+from scrubjay.server.replacing import IN_USE, members_of
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.cluster_version import BALANCING
 from scrubjay.storage.control.by_size import rests
@@ -35,6 +35,9 @@ LEADS_AT_ONCE = 2
 LAG_MAX = 1_000
 """So many records whoever is to lead may lack: writes wait until it has them."""
 TELL_S = 5.0
+DECLINED_US = 60_000_000
+DECLINES_MAX = 3
+"""So long nobody is given a lead who took none of those that it was given at so many looks: it stops, or its clock keeps it from leading, and each try is a pause for writes."""
 OFF = "it is turned off"
 NOT_HERE = "this process does not work for the cluster"
 
@@ -63,8 +66,8 @@ def copies_moving(control: Control) -> list[Moving]:
     names = {node.number: name for name, node in control.ports.items()}
     found = []
     for _, one, info in partitions_of(control):
-        if not info.goes or info.goes[0] not in names:
-            continue
+        if not info.goes or info.goes[0] not in names or one.status not in IN_USE:
+            continue  # of a table that is dropped nothing goes any more
         target, left = _target(control, info)
         found.append(Moving(one.name, info.partition_id, names[info.goes[0]], names.get(target), left))
     return found
@@ -108,6 +111,27 @@ def balance_report(control: Control) -> Report:
     }
 
 
+class _Takers:
+    """gave: who was given which lead at the last look, by number of its node. declined: until when, boot time, a node is given none."""
+
+    def __init__(self) -> None:
+        self.gave: dict[PartitionId, int] = {}
+        self.declined: dict[int, int] = {}
+        self._declines: dict[int, int] = {}
+        """At how many looks one after the other a node took none."""
+
+    def look(self, control: Control, now_us: int) -> None:
+        """Who took what it was given."""
+        self.declined = {number: until_us for number, until_us in self.declined.items() if now_us < until_us}
+        leaders = [control.fleet.leader(partition) for partition in self.gave]
+        took = {control.ports[leader.node].number for leader in leaders if leader is not None}
+        for number in set(self.gave.values()):
+            self._declines[number] = 0 if number in took else self._declines.get(number, 0) + 1
+            if self._declines[number] >= DECLINES_MAX:
+                self.declined[number], self._declines[number] = now_us + DECLINED_US, 0
+        self.gave = {}
+
+
 class Balancing:
     """works: whether this process works for the cluster. free: of a node's disk, bytes, None: not known. scrubbed: partitions whose copies are compared just now. log: hears what a server's log is to say.
 
@@ -130,6 +154,7 @@ class Balancing:
         self._task: Task[None] | None = None
         self._seen: dict[NodeName, tuple[int, int]] = {}
         """Of each node that is there: how often it had started, and since when that is so, boot time."""
+        self._takers = _Takers()
         self.why = self.why_leads = NOT_HERE
         self.counts = {"copies": 0, "leads": 0}
 
@@ -154,6 +179,7 @@ class Balancing:
     async def look(self) -> None:
         """One look, and what follows from it."""
         self._notice()
+        self._takers.look(self._control, self._env.clock.boot_us())
         lacks = self._control.store.version.lacks(BALANCING) or rests(self._control.fleet, self._control.metadata)
         self.why = (lacks or self._waits()) if self._options.copies else OFF
         self.why_leads = lacks if self._options.leads else OFF
@@ -224,7 +250,9 @@ class Balancing:
         leads = 0 if leader is None else self._control.ports[leader.node].number
         stays = self._stays(one, info, leader)
         heirs = () if stays or leader is None else tuple(self._heirs(info, leader))
-        return HeldPartition(info.partition_id, nodes, 0 if leader is None else leader.size, stays, leads, heirs)
+        # Where nobody leads for a moment it weighs what it did: else whoever holds it would be given more, and later give it back.
+        size = max([facts.size for facts in self._control.fleet.facts(info.partition_id)], default=0) if leader is None else leader.size
+        return HeldPartition(info.partition_id, nodes, size, stays, leads, heirs)
 
     def _stays(self, one: TableMeta, info: PartitionInfo, leader: ReplicaFacts | None) -> str:
         """Why the partition's copies, and its lead, stay where they are now, "": they may go."""
@@ -252,8 +280,10 @@ class Balancing:
         return ""
 
     def _heirs(self, info: PartitionInfo, leader: ReplicaFacts) -> Iterator[int]:
-        """Who could lead soon: it votes, serves and lacks little."""
+        """Who could lead soon: it votes, serves and lacks little, and takes what it is given."""
         for node in self._control.fleet.members(info):
+            if node.number in self._takers.declined:
+                continue
             copy = node.facts(info.partition_id)
             fit = copy is not None and copy.node != leader.node and copy.up and copy.usable and copy.vote == "votes" and copy.tree == "ok"
             if copy is not None and fit and copy.applied + LAG_MAX >= leader.applied:
@@ -283,6 +313,7 @@ class Balancing:
             await asked(self._env.tasks, self._control.ports[name], GiveLead(move.partition, move.target), Fine, timeout_s=TELL_S)
         except ScrubjayError:
             return  # the next look sees
+        self._takers.gave[move.partition] = move.target
         self.counts["leads"] += 1
         self._log(
             f"{one.name}: {self._name(move.target)} leads partition {move.partition} in the place of {name}, which leads {move.apart} more"

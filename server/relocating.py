@@ -441,7 +441,8 @@ class Relocating:
         leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
         found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
         # What only evens out takes no lane from what a person asked for, or a lost node needs.
-        lanes = LANES - sum(len(placed.storage(info)) > COPIES and not info.goes for _, _, info in partitions_of(self._control))
+        moving = [info for _, one, info in partitions_of(self._control) if one.status in IN_USE and not info.goes]
+        lanes = LANES - sum(len(placed.storage(info)) > COPIES for info in moving)
         open_ = False
         for table_id, one, info in list(partitions_of(self._control)):
             move = self._move(one, info, placed, lost)

@@ -14,6 +14,8 @@ _BACK = (_SIM + "test_who_took_copies_is_drained_and_they_come_back_where_they_w
 _NOTHING = (_SIM + "test_what_is_not_well_or_not_there_long_enough_is_given_nothing",)
 _NEXT = ("tests/unit/server/test_replacing.py::test_the_next_incarnation_is_above_that_of_any_copy_that_came_back",)
 _COUNT = (_SIM + "test_a_copy_on_its_way_is_none_of_those_that_count",)
+_WEIGHS = (_SIM + "test_what_nobody_leads_just_now_weighs_what_it_did_and_what_is_dropped_takes_no_lane",)
+_DECLINES = (_SIM + "test_who_does_not_take_a_lead_is_not_asked_again_and_again",)
 _OLD = ("tests/unit/control/test_relocated.py::test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_came_back",)
 _OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
 
@@ -40,6 +42,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "forgets-on-an-old-word", "storage/node/port_server.py", "known(request.partition) and not late:", "known(request.partition):", _OLD
     ),
+    Mutant("weighs-nothing-without-a-leader", _SHELL, "size = max([facts.size for", "size = max([0 for", _WEIGHS),
+    Mutant("leads-to-who-declines", _SHELL, "            if node.number in self._takers.declined:\n", "            if False:\n", _DECLINES),
+    Mutant("lanes-for-what-is-dropped", _SHELL, " or one.status not in IN_USE:", ":", _WEIGHS),
     Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
     Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),
     Mutant(

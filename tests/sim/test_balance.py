@@ -10,7 +10,7 @@ import pytest
 
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import Member, NodeName
-from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report
+from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report, copies_moving
 from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import LANES
 from scrubjay.server.replacing import members_of
@@ -223,6 +223,26 @@ def test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_nex
     assert house.scrub().verdict == "match"
 
 
+def test_what_nobody_leads_just_now_weighs_what_it_did_and_what_is_dropped_takes_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    grounds = Grounds(partitions=2, copies=False)
+    grounds.fill(0, 20)
+    grounds.house.pass_time(2)
+    parts, placed = grounds.house.cluster.parts, grounds.relocating.layout()
+    table, info = parts.metadata.tables[grounds.table.table_id], grounds.table_infos()[0]
+    before = grounds.balancing._held(table, info, placed)
+    monkeypatch.setattr(parts.fleet, "leader", lambda partition: None)
+    now = grounds.balancing._held(table, info, placed)
+    assert before is not None
+    assert now is not None
+    assert (now.size, now.stays, now.leader) == (before.size, "it has no leader", 0)
+    assert before.size > 0
+    on = msgspec.structs.replace(info, hosts=(1, 2, 3, 4), goes=(1,))
+    for status, moves in (("ACTIVE", 1), ("DELETING", 0), ("DROPPED", 0)):
+        changed = msgspec.structs.replace(table, status=status, partitions=(on, *table.partitions[1:]))
+        monkeypatch.setitem(parts.metadata.tables, table.table_id, changed)
+        assert len(copies_moving(parts)) == moves, status
+
+
 def test_turned_off_nothing_moves_and_it_says_so() -> None:
     grounds = Grounds(copies=False, partitions=3)
     grounds.join()
@@ -250,6 +270,28 @@ def test_a_node_that_leads_nothing_after_a_restart_leads_again() -> None:
     house.pass_time(10)
     assert grounds.balancing.counts["leads"] == before, "it is at rest"
     assert house.rows(grounds.table) == {key_of(one): one for one in range(20)}
+
+
+def test_who_does_not_take_a_lead_is_not_asked_again_and_again() -> None:
+    """It is about to stop, or its clock is behind: all that is known of its copies says that they could lead."""
+    grounds = Grounds(zones="abc", copies=False, partitions=6)
+    house = grounds.house
+    grounds.fill(0, 10)
+    grounds.host("n3").crash(power=False)
+    house.until(lambda: all(house.cluster.parts.fleet.leader(info.partition_id) is not None for info in grounds.infos()))
+    grounds.host("n3").start()
+    house.until(lambda: "n3" in {node.name for node in house.cluster.nodes()})
+    node = grounds.host("n3").process.node
+    house.until(lambda: all(replica.group is not None for replica in node.members.values()))
+    for replica in node.members.values():
+        replica.group.set_lead(False, node.now())
+    before = grounds.balancing.counts["leads"]
+    house.pass_time(40)
+    assert grounds.led()["n3"] == 0
+    assert 0 < grounds.balancing.counts["leads"] - before <= 9, "six to it, and what these did to the others"
+    for replica in node.members.values():
+        replica.group.set_lead(True, node.now())
+    house.until(lambda: grounds.led()["n3"] > 0)
 
 
 def test_what_is_not_well_or_not_there_long_enough_is_given_nothing() -> None:
