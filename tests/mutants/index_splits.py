@@ -62,6 +62,20 @@ MUTANTS = [
         _UNFED,
     ),
     Mutant(
+        "index-split-child-begins-with-the-lowest",
+        _FEEDING,
+        "in reversed(await self._spread()):",
+        "in await self._spread():",
+        (_HELD + "test_what_a_parent_left_unfed_comes_to_both_halves_though_the_feed_of_its_child_began_with_one_of_them",),
+    ),
+    Mutant(
+        "index-split-half-as-the-other-is-by-now",
+        _FEEDING,
+        "await self._known(place) or await self._begin_as(place, before)",
+        "await self._begin_as(place, before)",
+        (_HELD + "test_a_half_that_another_began_meanwhile_is_taken_as_that_one_says",),
+    ),
+    Mutant(
         "index-split-backfill-begins-anew",
         _FEEDING,
         "FeedCommand.PAGE, 0, before.lsn, next=before.cursor))",

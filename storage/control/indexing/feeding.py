@@ -159,7 +159,8 @@ class IndexFeed:
         """Ask each partition of the index how far it has been fed; begin where none was."""
         found: dict[PartitionId, Fed] = {}
         self._parent = None
-        for info, fed in await self._spread():
+        # From the highest on: what a half that begins looks at lies below it (`_as_before`), and must not be from after the split.
+        for info, fed in reversed(await self._spread()):
             if fed is None:
                 fed = await self._inherit(info)
             if fed is None:
@@ -182,7 +183,8 @@ class IndexFeed:
         at = place
         while (former := parent_of(self._target, at.partition_id)) is not None:
             if former.info.lo != at.lo and (before := await self._known(former.info)) is not None:
-                return await self._begin_as(place, before)
+                # Who began it since it was asked may have gone on in the other half: then that says nothing of this one.
+                return await self._known(place) or await self._begin_as(place, before)
             at = former.info
         return None
 

@@ -493,3 +493,63 @@ def test_a_node_that_is_told_to_forget_a_half_while_it_commits_it_goes_on(monkey
     assert forgotten
     assert all(node.failed is None for node in house.cluster.nodes())
     indexed.agrees(seconds=200)
+
+
+def test_what_a_parent_left_unfed_comes_to_both_halves_though_the_feed_of_its_child_began_with_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The half that has not begun took what the other one was told by the child for what the whole had been fed, and never had the end of the parent's log."""
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    follow, inherit = IndexFeed._follow, IndexFeed._inherit
+    first: dict[PartitionId, PartitionId] = {}
+    refused: set[PartitionId] = set()
+
+    async def no_follow(self: IndexFeed, until: Lsn | None = None) -> bool:
+        return False
+
+    async def first_alone(self: IndexFeed, place: PartitionInfo) -> Fed | None:
+        source = self._info.partition_id
+        if first.setdefault(source, place.partition_id) != place.partition_id and source not in refused:
+            refused.add(source)
+            raise Unavailable("not now")
+        return await inherit(self, place)
+
+    monkeypatch.setattr(keeping.IndexKeeper, "_retire", _no_retire)  # as while a node is away, on which a copy of a half may begin yet
+    split.split("by-colour")
+    house.pass_time(1)
+    monkeypatch.setattr(IndexFeed, "_follow", no_follow)
+    indexed.write(40)
+    monkeypatch.setattr(IndexFeed, "_inherit", first_alone)
+    split_table(house, "indexed", step=lambda: indexed.write(1))
+    house.until(lambda: len(refused) == 2)
+    monkeypatch.setattr(IndexFeed, "_follow", follow)
+    indexed.write(5)
+    indexed.agrees()
+
+
+def test_a_half_that_another_began_meanwhile_is_taken_as_that_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other half has gone on since: of the items up to there nobody knows whether this one has its own."""
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    split.split("by-colour")
+    left, right = split.inner("by-colour").partitions
+    feed = IndexFeed(house.cluster.parts.feeds._parts, indexed.table, indexed.table.partitions[0], indexed.index("by-colour"))
+    begun, sent = Fed(Lsn(70), b""), []
+    said: dict[str, list[Fed | None]] = {left.lo: 2 * [Fed(Lsn(70), b"k")], right.lo: [None, begun]}
+
+    async def known(info: PartitionInfo) -> Fed | None:
+        return said[info.lo].pop(0)
+
+    async def send(info: PartitionInfo, command: FeedCommand) -> Fed:
+        sent.append(command)
+        return begun
+
+    monkeypatch.setattr(feed, "_known", known)
+    monkeypatch.setattr(feed, "_send", send)
+    assert house.run(feed._spread()) == [(left, Fed(Lsn(70), b"k")), (right, begun)]
+    assert sent == []
