@@ -76,6 +76,13 @@ MUTANTS = [
         (_HELD + "test_a_half_that_another_began_meanwhile_is_taken_as_that_one_says",),
     ),
     Mutant(
+        "index-split-filled-as-it-was",
+        _KEEPER,
+        "return self._parts.metadata.known(target).partitions == index.partitions  #",
+        "return True  #",
+        (_HELD + "test_an_index_that_is_split_while_it_is_looked_at_is_not_taken_for_filled",),
+    ),
+    Mutant(
         "index-split-backfill-begins-anew",
         _FEEDING,
         "FeedCommand.PAGE, 0, before.lsn, next=before.cursor))",

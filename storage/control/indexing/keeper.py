@@ -131,7 +131,7 @@ class IndexKeeper:
                 fed = await fed_of(self._parts, target, place, info.partition_id)
                 if fed is None or not so(fed):
                     return False
-        return True
+        return self._parts.metadata.known(target).partitions == index.partitions  # else a half was not asked
 
     # ------------------------------------------------------------------ split
 

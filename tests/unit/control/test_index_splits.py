@@ -553,3 +553,26 @@ def test_a_half_that_another_began_meanwhile_is_taken_as_that_one_says(monkeypat
     monkeypatch.setattr(feed, "_send", send)
     assert house.run(feed._spread()) == [(left, Fed(Lsn(70), b"k")), (right, begun)]
     assert sent == []
+
+
+def test_an_index_that_is_split_while_it_is_looked_at_is_not_taken_for_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    table, index = indexed.table, indexed.index("by-colour")
+    begun: list[PartitionId] = []
+
+    async def splits_meanwhile(*_: Any) -> Fed:
+        if not begun:
+            inner = split.inner("by-colour")
+            begun.append(inner.partitions[0].partition_id)
+            await split.splits.begin(inner, inner.partitions[0], max(indexed.wanted("by-colour"))[:16])
+            while split.inner("by-colour").split is not msgspec.UNSET:
+                await house.env.tasks.sleep(0.1)
+        return Fed(Lsn(1), None)
+
+    monkeypatch.setattr(keeping, "fed_of", splits_meanwhile)
+    keeper = house.cluster.parts.keeper
+    assert not house.run(keeper.filled(table, index))
+    assert house.run(keeper.filled(indexed.table, indexed.index("by-colour")))
