@@ -121,6 +121,8 @@ def short_of(prepared: Mapping[int, TreesMade], info: PartitionInfo, voters: int
     if trouble:
         return trouble
     behind = [one.left for one in able.values() if one.left > LEFT_MAX]
+    if behind and max(behind) >= messages.NOT_MADE:
+        return "the children's trees are being made"
     if behind:
         return f"the children's trees lack {max(behind)} records on one of {len(able)} members"
     return ""

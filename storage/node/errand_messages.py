@@ -365,8 +365,12 @@ class IndexDigestScanned(DigestScanned, array_like=True, frozen=True, gc=False, 
     entries: bytes = b""
 
 
+NOT_MADE = 1 << 32
+"""Of `SplitPrepared.left`: so many at least while the trees are not there."""
+
+
 class SplitPrepared(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=54):
-    """left: records that the parent's copy has applied and the children's trees lack; they go on following. begun: the children's replicas run here, on trees that are whole."""
+    """left: records that the parent's copy has applied and the children's trees lack; they go on following. NOT_MADE or more: there are no trees yet. begun: the children's replicas run here, on trees that are whole."""
 
     left: int
     begun: bool

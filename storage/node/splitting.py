@@ -19,7 +19,7 @@ from scrubjay.storage.btree.engine import PinnedTree, TreeState
 from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.log.split import Born, Split, check_split, decode_born, encode_born
-from scrubjay.storage.node.errand_messages import PrepareSplit, SplitPrepared, room_to_split
+from scrubjay.storage.node.errand_messages import NOT_MADE, PrepareSplit, SplitPrepared, room_to_split
 from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.healing import Healing
 from scrubjay.storage.node.home import Home
@@ -46,6 +46,8 @@ class _Division:
     def __init__(self, split: Split, parent: Replica, children: tuple[Replica, ...]) -> None:
         self.split, self.parent, self.children = split, parent, children
         self.at = Lsn(0)
+        self.made = False
+        """Both trees are there. Before, what they lack is all of the parent's rows, however few records its log has: those of a base stand in none."""
         self.held: Lsn | None = None
         self.trouble: ScrubjayError | None = None
         self.over = False
@@ -88,7 +90,7 @@ class Splitting:
             division = self._begin(split, parent, tuple([child for child in waiting if isinstance(child, Replica)]))
         if division.trouble is not None:
             raise Unavailable("the children's trees cannot be made now", partition=parent.partition, why=str(division.trouble))
-        return SplitPrepared(max(1, parent.applied - division.at), begun=False)
+        return SplitPrepared(max(1, parent.applied - division.at) if division.made else max(parent.applied, NOT_MADE), begun=False)
 
     def stop(self) -> None:
         """The node stops: what is half made is let go of."""
@@ -190,7 +192,7 @@ class Splitting:
     async def _divide(self, division: _Division) -> None:
         parent = division.parent
         state = await self._halve(division)
-        division.at = state
+        division.at, division.made = state, True
         division.trouble = None
         step = self._node.options.apply_slice_bytes
         while True:

@@ -23,6 +23,7 @@ _GROWS = (_HELD + "test_an_index_that_grows_is_split_by_itself_and_the_table_bes
 _COMPARES = (_HELD + "test_who_compares_goes_on_in_the_halves_of_what_is_split_under_it",)
 _COUNT = (_HELD + "test_splits_of_indexes_count_as_any_and_say_why_they_wait",)
 _GONE = (_HELD + "test_a_node_that_is_told_to_forget_a_half_while_it_commits_it_goes_on",)
+_NO_ROOM = (_HELD + "test_a_node_without_room_for_the_halves_makes_none_of_them_and_says_why",)
 _BY_HAND = ("tests/unit/server/test_table_splits.py::test_a_partition_of_an_index_is_split_by_hand",)
 
 MUTANTS = [
@@ -182,6 +183,13 @@ MUTANTS = [
         "            self._look(division)  # the child may be gone from here by now, with what was in memory\n",
         "",
         _GONE,
+    ),
+    Mutant(
+        "split-before-there-are-trees",
+        "storage/node/splitting.py",
+        "(max(1, parent.applied - division.at) if division.made else",
+        "(max(1, parent.applied - division.at) if True else",
+        _NO_ROOM,
     ),
     Mutant(
         "loaded-copy-counts-headers",

@@ -31,6 +31,7 @@ from scrubjay.storage.control.indexing.feeding import IndexFeed, fed_of
 from scrubjay.storage.control.splits import Splits
 from scrubjay.storage.indexes.kept_rows import Fed, fed_key, stored
 from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.node import splitting
 from scrubjay.storage.node.splitting import Splitting
 from scrubjay.storage.replica import Replica
 from tests.unit.control.house import House
@@ -576,3 +577,19 @@ def test_an_index_that_is_split_while_it_is_looked_at_is_not_taken_for_filled(mo
     keeper = house.cluster.parts.keeper
     assert not house.run(keeper.filled(table, index))
     assert house.run(keeper.filled(indexed.table, indexed.index("by-colour")))
+
+
+def test_a_node_without_room_for_the_halves_makes_none_of_them_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    monkeypatch.setattr(splitting, "room_to_split", lambda _: 1 << 60)
+    split.begin("by-colour")
+    inner = split.inner("by-colour")
+    house.until(lambda: "no room for the children's trees" in split.splits.waiting.get(inner.table_id, ""))
+    house.pass_time(3)
+    assert split.inner("by-colour").split == inner.split
+    monkeypatch.undo()
+    split.mapped("by-colour")
+    indexed.agrees()
