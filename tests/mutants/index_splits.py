@@ -185,6 +185,27 @@ MUTANTS = [
         _GONE,
     ),
     Mutant(
+        "index-split-of-who-takes-the-place-forgotten",
+        _KEEPER,
+        "                        split=one.next.split,\n",
+        "",
+        (_HELD + "test_what_takes_the_place_of_another_while_it_is_to_be_split_is_split",),
+    ),
+    Mutant(
+        "index-split-begun-by-an-old-map",
+        _FEEDING,
+        "        if target.partitions != self._target.partitions:\n            raise",
+        "        if False:\n            raise",
+        (_HELD + "test_a_feed_by_an_old_map_begins_nothing",),
+    ),
+    Mutant(
+        "split-in-a-node-without-room",
+        "storage/node/splitting.py",
+        "        if free < need:\n            raise",
+        "        if False:\n            raise",
+        _NO_ROOM,
+    ),
+    Mutant(
         "split-before-there-are-trees",
         "storage/node/splitting.py",
         "(max(1, parent.applied - division.at) if division.made else",

@@ -63,4 +63,11 @@ MUTANTS = [
         "            if not room_for(",
         ("tests/unit/control/test_by_size.py::test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning",),
     ),
+    Mutant(
+        "by-size-after-the-walk-into-a-full-node",
+        _BY_SIZE,
+        " and not room_for(self._fleet, info, size, self.free):",
+        ":",
+        ("tests/unit/control/test_by_size.py::test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning",),
+    ),
 ]

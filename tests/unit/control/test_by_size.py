@@ -109,7 +109,7 @@ def test_one_partition_key_is_not_divided_which_is_said_once_and_looked_at_again
     assert len(grown.now.partitions) == 2
 
 
-@pytest.mark.parametrize("meanwhile", ["another process works", "a restore began"])
+@pytest.mark.parametrize("meanwhile", ["another process works", "a restore began", "a node filled up"])
 def test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginning(monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
     """A walk over ten gigabytes takes minutes."""
     walks: list[Any] = []
@@ -134,6 +134,7 @@ def test_what_changed_while_a_copy_was_walked_over_keeps_the_split_from_beginnin
     monkeypatch.setattr(
         by_size, "rests", lambda *of: at_rest(*of) or ("a restore runs" if walks and meanwhile == "a restore began" else "")
     )
+    looks.free = lambda _: 0 if walks and meanwhile == "a node filled up" else None
     grown.house.pass_time(2)  # a walk sees what the last checkpoint has
     grown.house.run(looks.look())
     assert walks

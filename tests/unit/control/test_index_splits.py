@@ -28,7 +28,7 @@ from scrubjay.storage.control import by_size
 from scrubjay.storage.control.indexing import feeding, proof
 from scrubjay.storage.control.indexing import keeper as keeping
 from scrubjay.storage.control.indexing.feeding import IndexFeed, fed_of
-from scrubjay.storage.control.splits import Splits
+from scrubjay.storage.control.splits import Splits, _Carried
 from scrubjay.storage.indexes.kept_rows import Fed, fed_key, stored
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.node import splitting
@@ -577,6 +577,50 @@ def test_an_index_that_is_split_while_it_is_looked_at_is_not_taken_for_filled(mo
     keeper = house.cluster.parts.keeper
     assert not house.run(keeper.filled(table, index))
     assert house.run(keeper.filled(indexed.table, indexed.index("by-colour")))
+
+
+def test_what_takes_the_place_of_another_while_it_is_to_be_split_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the intent its log would end in a split that nobody knows of."""
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    filled, ready = keeping.IndexKeeper.filled, _Carried.ready
+
+    async def not_yet(*_: Any) -> bool:
+        return False
+
+    async def held(*_: Any) -> str:
+        return "a test holds it"
+
+    monkeypatch.setattr(keeping.IndexKeeper, "filled", not_yet)
+    house.run(house.cluster.parts.keeper.rebuild(indexed.table.table_id, "by-colour", "asked by a test"))
+    house.until(lambda: len(index_tables(indexed.table)) == 2 and index_tables(indexed.table)[-1].status == "ACTIVE")
+    house.pass_time(1)
+    _, beside = index_tables(indexed.table)
+    monkeypatch.setattr(_Carried, "ready", held)
+    house.run(split.splits.begin(beside, beside.partitions[0], max(indexed.wanted("by-colour"))[:16]))
+    monkeypatch.setattr(keeping.IndexKeeper, "filled", filled)
+    house.until(lambda: indexed.index("by-colour").next is None)
+    intent = split.inner("by-colour").split
+    assert isinstance(intent, SplitIntent)
+    assert intent.parent == beside.partitions[0].partition_id
+    monkeypatch.setattr(_Carried, "ready", ready)
+    split.mapped("by-colour")
+    assert len(split.inner("by-colour").partitions) == 2
+    indexed.write(5)
+    indexed.agrees()
+
+
+def test_a_feed_by_an_old_map_begins_nothing() -> None:
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    feed = IndexFeed(house.cluster.parts.feeds._parts, indexed.table, indexed.table.partitions[0], indexed.index("by-colour"))
+    split.split("by-colour")
+    with pytest.raises(Unavailable, match="the index was split meanwhile"):
+        house.run(feed._spread())
 
 
 def test_a_node_without_room_for_the_halves_makes_none_of_them_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
