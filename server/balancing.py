@@ -125,7 +125,7 @@ class _Takers:
         self.declined = {number: until_us for number, until_us in self.declined.items() if now_us < until_us}
         leaders = [control.fleet.leader(partition) for partition in self.gave]
         took = {control.ports[leader.node].number for leader in leaders if leader is not None}
-        for number in set(self.gave.values()):
+        for number in sorted(set(self.gave.values())):
             self._declines[number] = 0 if number in took else self._declines.get(number, 0) + 1
             if self._declines[number] >= DECLINES_MAX:
                 self.declined[number], self._declines[number] = now_us + DECLINED_US, 0
