@@ -56,6 +56,10 @@ def next_move(
     turned = turned_back(info, configuration, placed, lost)
     if turned is not None:
         return Move("its copy stays: the node that was to take it does not", turned)
+    for number in info.goes:
+        place = configuration.place(number)
+        if (place is None or place.vote is Vote.GONE) and not placed.leaves(number):
+            return Move("its copy goes", without(info, number))  # first of all: its node may be the only one that can take the next
     for number in info.fresh:
         copy = copies.get(number)
         if placed.let_go(info, number):
@@ -122,6 +126,8 @@ def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layou
             if not placed.leaves(taker) and (votes or taker not in lost):
                 continue
             kept = [one for one in staying if one != taker]
+            if placed.leaves(taker) and sum(not placed.let_go(info, one) for one in staying) >= COPIES:
+                continue  # another takes its place already
             nothing_lost = there is None or (placed.removed(taker) and placed.target(info) is None)
             if nothing_lost or placed.apart([*kept, number]) >= placed.apart(staying):
                 goes = besides(info.goes, number)

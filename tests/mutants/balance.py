@@ -45,6 +45,8 @@ MUTANTS: list[Mutant] = [
     Mutant("weighs-nothing-without-a-leader", _SHELL, "size = max([facts.size for", "size = max([0 for", _WEIGHS),
     Mutant("leads-to-who-declines", _SHELL, "            if node.number in self._takers.declined:\n", "            if False:\n", _DECLINES),
     Mutant("lanes-for-what-is-dropped", _SHELL, " or one.status not in IN_USE:", ":", _WEIGHS),
+    Mutant("turned-back-and-a-fourth-stays", _MOVES, "if placed.leaves(taker) and sum(", "if False and sum(", _GOES),
+    Mutant("goes-after-all-others", _MOVES, "(place is None or place.vote is Vote.GONE) and not placed.leaves(number)", "False", _GOES),
     Mutant("turned-back-though-it-votes", _MOVES, "(votes or taker not in lost)", "taker not in lost", _GOES),
     Mutant("turned-back-never", _MOVES, "    if turned is not None:\n", "    if False:\n", _GOES),
     Mutant(

@@ -193,7 +193,10 @@ BACK = (Member(1, 2),)
         # Who was to take it leaves: nothing goes any more but what leaves.
         (ON, LEARNS, placed(n4=DRAINING), (), {}, info(1, 2, 3, 4)),
         (ON, VOTES, placed(n4=REMOVED), (), {}, info(1, 2, 3, 4)),
-        (ON, GONE, placed("abcaa", n4=DRAINING), (), {"n5": None}, going(1, 2, 3, 4, 5, goes=(1,), fresh=(5,))),
+        (ON, GONE, placed(n4=DRAINING), (), {}, info(2, 3, 4)),
+        (ON, GONE, placed(n4=REMOVED), (), {"n4": None}, info(2, 3, 4)),
+        # And where another takes the place of who leaves already, it goes on: four copies would stay for good, and take a lane from drains.
+        (going(1, 2, 3, 4, 5, goes=(1,)), VOTES, placed("abcac", n3=DRAINING), (), {}, ChangeMembers(INFO.partition_id, 5, 1)),
         # Another leaves meanwhile: this one takes its place if no zone is lost by that, also where it rests just now.
         (ON, VOTES, placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
         (ON, group(n1=Vote.LEARNER, n4=Vote.VOTES), placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
