@@ -55,3 +55,20 @@ class KeptLoops:
                 return
             await self._tasks.sleep(pause_s)
             pause_s = min(2 * pause_s, AGAIN_MAX_S)
+
+
+class KeptLoop:
+    """One loop, kept from `start` to `stop`. Started twice it runs once; it may be started again."""
+
+    def __init__(self, tasks: Tasks, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+        self._tasks, self._loop, self._name = tasks, loop, name
+        self._task: Task[None] | None = None
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = self._tasks.keep(self._loop, name=self._name)
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None

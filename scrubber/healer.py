@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.scrubber.reference import References
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import Copy, ServicePort
@@ -39,7 +40,7 @@ class Healer:
         self._env, self._port, self._references = env, port, references
         self._interval_s = interval_s
         self._log = log
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="healer")
         self.healed = 0
         self._cut = False
         """That its rounds are cut short has been said."""
@@ -47,12 +48,10 @@ class Healer:
         self._not_before_us: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
-        self._task = self._env.tasks.keep(self._run, name="healer")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         while True:

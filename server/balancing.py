@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.server.balance import CopyMove, HeldPartition, LeadMove, NodePlace, plan_copies, plan_leads
 from scrubjay.server.control import Control
 from scrubjay.server.copy_moves import Layout
@@ -151,7 +152,7 @@ class Balancing:
     ) -> None:
         self._env, self._control, self._relocating, self._options = env, control, relocating, options
         self._works, self._log, self._free, self._scrubbed = works, log, free, scrubbed
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="balancing")
         self._seen: dict[NodeName, tuple[int, int]] = {}
         """Of each node that is there: how often it had started, and since when that is so, boot time."""
         self._takers = _Takers()
@@ -160,12 +161,10 @@ class Balancing:
 
     def start(self) -> None:
         if self._options.copies or self._options.leads:
-            self._task = self._env.tasks.keep(self._run, name="balancing")
+            self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         while True:

@@ -14,8 +14,9 @@ import msgspec
 
 from scrubjay.archiver.format.former import Former
 from scrubjay.archiver.read.formers import FormersSeen
-from scrubjay.base.env import Env, ObjectStore, Task
+from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.scrubber.ledger import PartitionProof
 from scrubjay.scrubber.ledger_keeping import KeptLedger
 from scrubjay.scrubber.plan import last_matched
@@ -82,15 +83,13 @@ class Recoveries:
     def __init__(self, env: Env, store: ObjectStore, notes: Notes, ledger: KeptLedger, *, cluster: str) -> None:
         self._env, self._notes, self._ledger = env, notes, ledger
         self._formers = FormersSeen(store, cluster)
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="recovered")
 
     def start(self) -> None:
-        self._task = self._env.tasks.keep(self._run, name="recovered")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         due_us = 0

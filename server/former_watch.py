@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scrubjay.archiver.read.formers import FormersSeen
-from scrubjay.base.env import Env, ObjectStore, Task
+from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unsafe
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.base.together import within
 from scrubjay.storage.node.identity import Identity
 
@@ -28,7 +29,7 @@ class FormerWatch:
     def __init__(self, env: Env, store: ObjectStore, identity: Identity, found: Callable[[Unsafe], None]) -> None:
         self._env, self._identity, self._found = env, identity, found
         self._formers = FormersSeen(store, identity.cluster_id)
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="former-members")
         self.asked = False
         """The archive has answered."""
         self.out = False
@@ -41,12 +42,10 @@ class FormerWatch:
             return  # it is asked again: whoever has no store has tables all the same
 
     def start(self) -> None:
-        self._task = self._env.tasks.keep(self._run, name="former-members")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         while not self.out:

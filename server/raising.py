@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from scrubjay.base.env import Disk, Env, Task
+from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.base.peer_wire import Hello
 from scrubjay.base.times import utc_text
 from scrubjay.base.together import gather
@@ -89,15 +90,13 @@ class Raising:
 
     def __init__(self, env: Env, control: Control, *, works: Callable[[], bool], log: Callable[[str], None], own: int = NEWEST) -> None:
         self._env, self._control, self._works, self._log, self._own = env, control, works, log, own
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="cluster version")
 
     def start(self) -> None:
-        self._task = self._env.tasks.keep(self._run, name="cluster version")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         while True:

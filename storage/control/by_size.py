@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.storage.catalogue import DRAINING, REMOVED, SYSTEM_TABLES, PartitionInfo, TableMeta, index_tables
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.fleet import Fleet
@@ -133,7 +134,7 @@ class SplitsBySize:
         self._env, self._fleet, self._metadata, self._splits = env, fleet, metadata, splits
         self._size, self._works, self._log = size, works, log
         self._asking = Asking(env, fleet.ports, limit_s=FIND_S)
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._run, name="splits by size")
         self._whole: dict[PartitionId, int] = {}
         """Partitions that could not be divided, and the size from which on it is tried again."""
         self._failed: dict[PartitionId, str] = {}
@@ -144,12 +145,10 @@ class SplitsBySize:
 
     def start(self) -> None:
         if self._size:
-            self._task = self._env.tasks.keep(self._run, name="splits by size")
+            self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _run(self) -> None:
         while True:

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import msgspec
 
-from scrubjay.base.env import Task
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.storage.catalogue import (
     GlobalIndex,
     TableMeta,
@@ -50,18 +50,15 @@ class IndexKeeper:
         """Of a table's index, by its name: what is built anew has another id."""
         self._told: set[tuple[NodeName, PartitionId]] = set()
         """Which nodes that are up were told to forget what."""
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._parts.env.tasks, self._follow, name="index keeper")
         self.rebuilds = 0
         """Indexes that were built anew since the start."""
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = self._parts.env.tasks.keep(self._follow, name="index keeper")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _follow(self) -> None:
         while True:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName, TableId
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.transactions.coordinator import Coordinator
 from scrubjay.storage.control.transactions.decisions import BEGUN, Entry, LockedKey
@@ -54,18 +55,15 @@ class PendingResolver:
         self, env: Env, metadata: Metadata, coordinator: Coordinator, nodes: Mapping[NodeName, NodePort], *, log: Callable[[str], None]
     ) -> None:
         self._env, self._metadata, self._coordinator, self._nodes, self._log = env, metadata, coordinator, nodes, log
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._follow, name="pending transactions")
         self._met: dict[tuple[str, bytes], _Met] = {}
         self.failing: dict[str, str] = {}
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = self._env.tasks.keep(self._follow, name="pending transactions")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     @property
     def stalled(self) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from scrubjay.base.env import Env, Task
+from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.base.together import settle
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead
 from scrubjay.storage.control.router import Router
@@ -34,18 +35,15 @@ class LedgerSweep:
         self, env: Env, router: Router, coordinator: Coordinator, nodes: Mapping[NodeName, NodePort], *, log: Callable[[str], None]
     ) -> None:
         self._env, self._router, self._coordinator, self._nodes, self._log = env, router, coordinator, nodes, log
-        self._task: Task[None] | None = None
+        self._loop = KeptLoop(self._env.tasks, self._follow, name="ledger of transactions")
         self._bad: set[bytes] = set()
         self.noted = 0
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = self._env.tasks.keep(self._follow, name="ledger of transactions")
+        self._loop.start()
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._loop.stop()
 
     async def _follow(self) -> None:
         while True:

@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.base.env import FallenLoop
 from scrubjay.base.errors import Unavailable
-from scrubjay.base.kept_loops import AGAIN_MAX_S
+from scrubjay.base.kept_loops import AGAIN_MAX_S, KeptLoop
 from scrubjay.sim.lone import LoneHost
 
 
@@ -91,3 +91,19 @@ def test_one_that_ends_or_is_cancelled_is_not_taken_up_again() -> None:
     assert (ended.done(), cancelled.done()) == (True, True)
     assert runs == ["ends", "goes on"]
     assert host.tasks.fallen() == []
+
+
+def test_a_loop_that_is_started_twice_runs_once_and_may_be_started_again() -> None:
+    host = LoneHost()
+    loop = Loop(host, bugs=0)
+    one = KeptLoop(host.tasks, loop.run, name="looks")
+    one.start()
+    one.start()
+    pass_time(host, 5)
+    assert len(loop.tries) == 1
+    one.stop()
+    one.stop()
+    one.start()
+    pass_time(host, 5)
+    assert len(loop.tries) == 2
+    one.stop()
