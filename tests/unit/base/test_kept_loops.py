@@ -106,4 +106,16 @@ def test_a_loop_that_is_started_twice_runs_once_and_may_be_started_again() -> No
     one.start()
     pass_time(host, 5)
     assert len(loop.tries) == 2
+
+
+def test_a_loop_that_was_stopped_is_not_taken_up_again() -> None:
+    host = LoneHost()
+    loop = Loop(host, bugs=99)
+    one = KeptLoop(host.tasks, loop.run, name="looks")
+    one.start()
+    pass_time(host, 5)
+    tried = len(loop.tries)
+    assert tried > 1
     one.stop()
+    pass_time(host, 100)
+    assert len(loop.tries) == tried
