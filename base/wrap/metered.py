@@ -60,7 +60,10 @@ def _result(error: ScrubjayError) -> str:
 
 class MeteredStore(PassingOn):
     """stats by verb; `state` says how it stands with the store: by the latest answer (Exists and Missing are answers, not errors), and by answers that do not
-    come: a request without an answer for STALLED_US, and no other one answered since it was sent, is a store that does not answer."""
+    come: a request without an answer for STALLED_US, and no other one answered since it was sent, is a store that does not answer.
+
+    Trouble is over when a request is answered that was sent after it was met: one that was under way meanwhile may have been answered before, and is only told
+    late. What a store may answer without being asked (`uncover` and `retain` where there are neither versions nor locks) says nothing of it."""
 
     def __init__(self, inner: ObjectStore, env: Env) -> None:
         self.inner = inner
@@ -69,6 +72,9 @@ class MeteredStore(PassingOn):
         self._env = env
         self._error: Unavailable | None = None
         self._error_since_us = 0
+        self._sent_before = 0
+        """How many requests had been sent when the trouble that lasts was last met."""
+        self._sent = 0
         self._answered_us = 0
         self._waiting: dict[int, int] = {}
         """Requests under way: number -> boot time it was sent at, in that order."""
@@ -110,31 +116,36 @@ class MeteredStore(PassingOn):
         else:
             self._minutes.append((minute, 1))
 
-    def _answered(self, error: Unavailable | None) -> None:
-        if error is None:
-            self._error = None
-        else:
+    def _answered(self, number: int, error: Unavailable | None) -> None:
+        """number: of the request."""
+        if error is not None:
             self._error_since_us = self._error_since_us if self._error is not None else self._env.clock.wall_us()
             self._error = error
+            self._sent_before = self._sent
+        elif number > self._sent_before:
+            self._error = None
         self._answered_us = self._env.clock.boot_us()
 
-    async def _measure(self, verb: str, call: Callable[[], Awaitable[T]], size: Callable[[T], int]) -> T:
+    async def _measure(self, verb: str, call: Callable[[], Awaitable[T]], size: Callable[[T], int], *, asks: bool = True) -> T:
+        """asks: the store cannot answer without being asked."""
         stats = self.stats[verb]
         start = self._env.clock.boot_us()
         self._count(stats, start)
-        number = stats.requests * len(VERBS) + VERBS.index(verb)
+        self._sent += 1
+        number = self._sent
         self._waiting[number] = start
         try:
             answer = await call()
         except ScrubjayError as error:
             stats.ended[_result(error)] += 1
-            self._answered(error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)
+            self._answered(number, error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)
             raise
         finally:
             del self._waiting[number]
             stats.latency.took(self._env.clock.boot_us() - start)
         stats.ended[OK] += 1
-        self._answered(None)
+        if asks:
+            self._answered(number, None)
         stats.bytes += size(answer)
         return answer
 
@@ -157,7 +168,7 @@ class MeteredStore(PassingOn):
         await self._measure("delete", lambda: self.inner.delete(key), lambda _: 0)
 
     async def uncover(self, prefix: str) -> None:
-        await self._measure("list", lambda: self.inner.uncover(prefix), lambda _: 0)
+        await self._measure("list", lambda: self.inner.uncover(prefix), lambda _: 0, asks=False)
 
     async def retain(self, key: str, until_us: int) -> int:
-        return await self._measure("head", lambda: self.inner.retain(key, until_us), lambda _: 0)
+        return await self._measure("head", lambda: self.inner.retain(key, until_us), lambda _: 0, asks=False)

@@ -96,8 +96,8 @@ class MovedFacts:
         return port.FactsOfReplicas(tuple(moved), self._count, number, gone)
 
     def sums(self) -> tuple[dict[str, int], int]:
-        """How many replicas are in each state, and how many lead."""
-        self.look()
+        """How many replicas are in each state, and how many lead: neither moves with time alone."""
+        self.look(timed=False)
         at, states, leaders = self._sums
         if at != self._count:
             states, leaders = {}, 0
@@ -123,8 +123,8 @@ class MovedFacts:
 
     # ------------------------------------------------------------------ looking
 
-    def look(self) -> None:
-        """At what may have moved."""
+    def look(self, *, timed: bool = True) -> None:
+        """At what may have moved. timed: also where time alone may have done it."""
         members = self._node.members
         if self._node.failed is not self._failed:
             self._failed = self._node.failed
@@ -135,11 +135,8 @@ class MovedFacts:
             self._blocked = dict(blocked)
         self._drop_gone()
         now = self._node.now()
-        due = [
-            *self._stirred,
-            *sorted(members.keys() - self._told.keys()),
-            *[one for one in self._timed if self._moves_by_itself(one, now)],
-        ]
+        by_itself = [one for one in self._timed if self._moves_by_itself(one, now)] if timed else []
+        due = [*self._stirred, *sorted(members.keys() - self._told.keys()), *by_itself]
         self._stirred.clear()
         for partition in due:
             replica = members.get(partition)

@@ -138,7 +138,9 @@ class Transacting:
 
     @property
     def any(self) -> bool:
-        """Some transaction holds something."""
+        """Some transaction holds something. Asked of every leader at each look, of which few have any."""
+        if not self._proposed and not self._replica.transactions.of:
+            return False
         return bool(self._proposed.keys() - self._ended) or bool(self._replica.transactions.of.keys() - self._ended)
 
     def closable(self, closed: Stamp) -> Stamp:

@@ -94,9 +94,23 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "meter-missing-is-trouble",
         "base/wrap/metered.py",
-        "self._answered(error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)",
-        "self._answered(error)",
+        "self._answered(number, error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)",
+        "self._answered(number, error)",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_meter_counts_bytes_errors_and_time",),
+    ),
+    Mutant(
+        "meter-late-answer-ends-trouble",
+        "base/wrap/metered.py",
+        "elif number > self._sent_before:",
+        "else:",
+        ("tests/unit/real/test_meter.py::test_an_answer_to_what_was_asked_before_the_trouble_does_not_end_it",),
+    ),
+    Mutant(
+        "meter-unasked-answer-ends-trouble",
+        "base/wrap/metered.py",
+        "        if asks:\n",
+        "        if True:\n",
+        ("tests/unit/real/test_meter.py::test_what_a_store_without_versions_and_locks_answers_unasked_does_not_end_trouble",),
     ),
     Mutant(
         "meter-since-moves",

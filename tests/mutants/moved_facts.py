@@ -42,7 +42,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "who-is-new-is-not-looked-at",
         _FILE,
-        "            *sorted(members.keys() - self._told.keys()),\n",
+        "*sorted(members.keys() - self._told.keys()), ",
         "",
         (_GONE,),
     ),

@@ -52,6 +52,42 @@ def test_trouble_has_a_beginning_a_name_and_an_end() -> None:
     simulate(main)
 
 
+def test_an_answer_to_what_was_asked_before_the_trouble_does_not_end_it() -> None:
+    """A read that was answered before an archive's folder went away, and was told of after the first request that missed it, made `status` say `ok`."""
+
+    async def main(store: MeteredStore, bad: FaultyStore, env: Env) -> None:
+        await store.put("k", b"x")
+        bad.slow_s = 5.0
+        late = env.tasks.spawn(store.get("k"), name="late")
+        await env.tasks.sleep(1.0)
+        bad.slow_s = 0.0
+        bad.fault = lambda verb, key: Unavailable("gone", error_code="ArchiveGone")
+        with pytest.raises(Unavailable):
+            await store.head("k")
+        bad.fault = lambda verb, key: None
+        await late
+        assert store.state().code == "ArchiveGone"
+        await store.head("k")
+        assert store.state().reachable
+
+    simulate(main)
+
+
+def test_what_a_store_without_versions_and_locks_answers_unasked_does_not_end_trouble() -> None:
+    """The search for a newer epoch begins with `uncover`, which asks a folder nothing: it made `status` say `ok` of one that was gone."""
+
+    async def main(store: MeteredStore, bad: FaultyStore, env: Env) -> None:
+        bad.fault = lambda verb, key: Unavailable("gone", error_code="ArchiveGone")
+        with pytest.raises(Unavailable):
+            await store.head("k")
+        bad.fault = lambda verb, key: None
+        await store.uncover("")
+        await store.retain("k", 1)
+        assert store.state().code == "ArchiveGone"
+
+    simulate(main)
+
+
 def test_a_store_that_never_answers_is_not_reachable() -> None:
     async def main(store: MeteredStore, bad: FaultyStore, env: Env) -> None:
         await store.put("k", b"x")
