@@ -109,6 +109,7 @@ def balance_report(control: Control) -> Report:
         "moving": moving,
         "copies": None if evens is None else evens.why or None,
         "leaders": None if evens is None else evens.why_leads or None,
+        "declined": [] if evens is None else evens.declined(),
     }
 
 
@@ -197,6 +198,19 @@ class Balancing:
             for lead in plan_leads(places, held, most=LEADS_AT_ONCE):
                 await self._give(known[lead.partition][1], lead)
 
+    def declined(self) -> list[Report]:
+        """Nodes that could not take a copy, and are given none for a while: which, of what, why, and for how many seconds still."""
+        now_us, found = self._env.clock.boot_us(), self._relocating.filling.declined
+        return [
+            {
+                "node": self._name(number),
+                "partition": one.partition,
+                "why": one.why,
+                "seconds": max(0, (one.until_us - now_us) // 1_000_000),
+            }
+            for number, one in sorted(found.items())
+        ]
+
     # ------------------------------------------------------------------ what is known
 
     def _notice(self) -> None:
@@ -236,6 +250,8 @@ class Balancing:
             keeps = "full" if status.full else ""
             if seen is None or now_us - seen[1] < self._options.steady_us:
                 keeps = "it came up just now"
+            if number in self._relocating.filling.declined:
+                keeps = "it could not take a copy"
             room = None if free is None else max(0, free - self._options.low_bytes)
             places.append(NodePlace(number, placed.zones.get(number, str(number)), keeps, room))
         return places

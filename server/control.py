@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,11 +33,14 @@ BACKFILL_ROWS_PER_SECOND = 20_000
 
 
 class Evens(Protocol):
-    """`server.balancing.Balancing`, as others see it. why, why_leads: why no copy begins to move, and no lead is handed over. counts: what was done since the start."""
+    """`server.balancing.Balancing`, as others see it. why, why_leads: why no copy begins to move, and no lead is handed over. counts: what was done since the start. declined: nodes that are given no copy
+    for a while, as they could not take one."""
 
     why: str
     why_leads: str
     counts: dict[str, int]
+
+    def declined(self) -> list[dict[str, Any]]: ...
 
 
 @dataclass(slots=True)

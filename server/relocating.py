@@ -21,6 +21,7 @@ from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unav
 from scrubjay.base.ids import NodeName, TableId
 from scrubjay.server.control import Control
 from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, made_anew, with_copy, without
+from scrubjay.server.filling import Filling
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold, ask
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
@@ -181,6 +182,8 @@ class Relocating:
         self._open = True
         """The last round left something to be done."""
         self._said: dict[NodeName, bool] = {}
+        self.filling = Filling()
+        """Who is waited for no longer."""
 
     def start(self) -> None:
         self._task = self._env.tasks.keep(self._run, name="relocating")
@@ -416,6 +419,8 @@ class Relocating:
         while True:
             if self._works():
                 await self._round()
+            else:
+                self.filling.look((), (), self._env.clock.boot_us())
             await self._env.tasks.sleep(ROUND_S if self._works() and (self._open or self._down_us) else REST_S)
 
     def _placed(self, besides: Mapping[int, NodeMember] | None = None) -> Layout:
@@ -444,6 +449,9 @@ class Relocating:
     async def _round(self) -> None:
         placed, lost = self._placed(), self._lost()
         self.short = {}
+        full = [node.number for node in self._control.ports.values() if node.status().full]
+        going = {info.partition_id for _, one, info in partitions_of(self._control) if info.goes and one.status in IN_USE}
+        self.filling.look(going, full, self._env.clock.boot_us())
         leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
         found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
         # What only evens out takes no lane from what a person asked for, or a lost node needs.
@@ -496,9 +504,22 @@ class Relocating:
                     self.short[info.partition_id] = stands_in.left
                 if stands_in.left and stands_in.left != NOBODY:
                     return stands_in
-            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost)
+            given_up = self._given_up(one, info, configuration, leader, copies) if info.goes else set()
+            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost | given_up)
         except ScrubjayError as error:
             return Move(str(error))
+
+    def _given_up(
+        self, one: TableMeta, info: PartitionInfo, configuration: Configuration, leader: ReplicaFacts, copies: Mapping[int, ReplicaFacts]
+    ) -> set[int]:
+        """Numbers of the nodes whose copy is waited for no longer, as of those that are lost."""
+        known = {number: declined.partition for number, declined in self.filling.declined.items()}
+        found = self.filling.given_up(info, configuration, leader=leader, copies=copies, now_us=self._env.clock.boot_us())
+        for number, why in found.items():
+            if known.get(number) != info.partition_id:
+                name = next((name for name, node in self._control.ports.items() if node.number == number), f"node {number}")
+                self._log(f"{one.name}: {name} is not waited for any longer to take a copy of partition {info.partition_id}: {why}")
+        return set(found)
 
     def _follow_logs(self) -> bool:
         """Every member that is up knows log replicas that follow changes of members."""

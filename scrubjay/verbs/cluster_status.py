@@ -36,6 +36,10 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             f"{one['table']} {one['partition']}  its copy on {one['from']} goes to {one['to'] or 'another node'}: {one['left']}"
             for one in balance["moving"]
         ]
+        lines += [
+            f"{one['node']} could not take a copy of {one['partition']}, and is given none for {one['seconds']} s: {one['why']}"
+            for one in balance.get("declined", ())
+        ]
         lines += [f"no {what} are evened out: {balance[what]}" for what in ("copies", "leaders") if balance[what]]
     version = document["version"]
     if version is not None:

@@ -19,7 +19,22 @@ _DECLINES = (_SIM + "test_who_does_not_take_a_lead_is_not_asked_again_and_again"
 _OLD = ("tests/unit/control/test_relocated.py::test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_came_back",)
 _OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
 
+_FILLS = "server/filling.py"
+_TAKES = (_SIM + "test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer",)
+_NEARER = ("tests/unit/server/test_filling.py",)
+
 MUTANTS: list[Mutant] = [
+    Mutant("waited-for-for-ever", _MOVES, "lost=lost | given_up)", "lost=lost)", _TAKES),
+    Mutant(
+        "given-again-at-once", _SHELL, "            if number in self._relocating.filling.declined:\n", "            if False:\n", _TAKES
+    ),
+    Mutant("full-and-waited-for", _FILLS, ">= FULL_US:", ">= FULL_US * 10**9:", _TAKES),
+    Mutant("given-up-at-once-when-full", _FILLS, "now_us - self._full_us[number] >= FULL_US", "True", _NEARER),
+    Mutant("given-up-though-it-comes-nearer", _FILLS, "if reached is None or lacks < reached.lacks:", "if reached is None:", _NEARER),
+    Mutant("given-up-for-what-others-keep", _FILLS, "not copy.behind and lacks <= LAG_MAX:", "False:", _NEARER),
+    Mutant("given-up-while-much-is-brought", _FILLS, "WAIT_US + leader.size * 1_000_000 // BYTES_PER_S", "WAIT_US", _NEARER),
+    Mutant("given-up-though-it-votes", _FILLS, "(place is not None and place.vote is Vote.VOTES)", "False", _NEARER),
+    Mutant("declined-for-ever", _FILLS, "if now_us < one.until_us}", "}", _NEARER),
     Mutant("balance-overshoots", _PLAN, "if 2 * one.weight <= apart and", "if one.weight < 3 * apart and", _COPIES),
     Mutant("balance-two-on-a-node", _PLAN, "target.number not in one.nodes and (", "(", _COPIES),
     Mutant("balance-a-zone-less", _PLAN, "    return len(after) >= len(before)\n", "    return True\n", _COPIES),

@@ -8,8 +8,9 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.ids import Member, NodeName
+from scrubjay.server import filling
 from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report, copies_moving
 from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import LANES
@@ -184,6 +185,46 @@ def test_a_node_that_is_lost_before_it_has_the_copy_does_not_hold_it_up() -> Non
     grounds.rests()
     assert grounds.held()[4] == 2
     assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
+
+
+@pytest.mark.parametrize("what", ["its folder refuses", "its copy cannot be brought", "its log is full"])
+def test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    grounds = Grounds(partitions=4, leads=False)
+    house, node = grounds.house, grounds.host(FOURTH).process.node
+    monkeypatch.setattr(filling, "WAIT_US", 15_000_000)
+    grounds.fill(0, 20)
+    refused = Unavailable("no room here")
+    engine = node.engine
+    if what == "its folder refuses":
+        monkeypatch.setattr(engine, "create", lambda partition, done: done(refused))
+    elif what == "its copy cannot be brought":
+        monkeypatch.setattr(engine, "create", lambda partition, done: done(Corrupt("its tree is gone")))
+        monkeypatch.setattr(engine, "load", lambda partition, path, state, done, **_: done(refused))
+    else:
+        monkeypatch.setattr(engine, "create", lambda partition, done: done(refused))
+        monkeypatch.setattr(filling, "WAIT_US", 10**15)
+    grounds.join()
+    house.until(lambda: any(info.goes for info in grounds.infos()))
+    if what == "its log is full":
+        node.turn.full = True
+    house.until(lambda: not any(info.goes or info.fresh for info in grounds.infos()))
+    assert grounds.held() == {1: 4, 2: 4, 3: 4}
+    house.until(lambda: grounds.copies(FOURTH) == [])  # the place is free again
+    (declined,) = balance_report(house.cluster.parts)["declined"]
+    assert declined["node"] == "n4"
+    assert (declined["why"] == "its log is full") is (what == "its log is full"), declined
+    assert 3500 < declined["seconds"] <= 3600
+    said = [line for line in grounds.lines if "is not waited for any longer" in line]
+    assert 1 <= len(said) <= 2, said
+    house.pass_time(10)
+    assert grounds.balancing.counts["copies"] == 2, "it is not tried again at once"
+    # After a while it is, and it can now.
+    monkeypatch.undo()
+    node.turn.full = False
+    grounds.relocating.filling.declined.clear()
+    house.until(lambda: grounds.held()[4] == 2)
+    house.until(grounds.settled)
+    assert house.rows(grounds.table) == {key_of(one): one for one in range(20)}
 
 
 def test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_next_member() -> None:
