@@ -53,6 +53,16 @@ class KnownArchived(NamedTuple):
     chain: bytes | None
 
 
+class _Look(NamedTuple):
+    """One look. credible: the highest closed timestamp that can be true by now. ends, told: by (table, partition), what the cluster, and closed objects, said before it began
+    to be archived. parents: partitions that were read in it by a listing of their own, because a child seemed to lack its beginning."""
+
+    credible: int
+    ends: Mapping[tuple[str, str], KnownArchived]
+    told: Mapping[tuple[str, str], int]
+    parents: dict[tuple[str, str], None]
+
+
 class ArchiveIndex:
     """The whole of one cluster's archive. `refresh` before use; `partitions` by (table, partition). One per process; one look at a time.
 
@@ -75,8 +85,6 @@ class ArchiveIndex:
         self._again = ("", "")
         self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
-        self._read_whole: set[tuple[str, str]] = set()
-        """Partitions that were read from their first name to their last, some time."""
 
     async def refresh(
         self, *, now_us: int, table: str | None = None, partition: str | None = None, archived: Sequence[KnownArchived] = ()
@@ -98,21 +106,25 @@ class ArchiveIndex:
         if table is None:
             await self.check_closed(list(self._closed_seen))
         await self.suspects.look(self._store)
-        credible = stamp_of(now_us + self.ahead_us)
-        ends = {(one.table, one.partition): one for one in archived}
-        told = {key: index.told for key, index in self.partitions.items()}
+        look = self._look(now_us, archived)
         missed = {key: None for key in self.partitions if table in (None, key[0]) and partition in (None, key[1])}
-        missed |= {key: None for key in ends if table in (None, key[0]) and partition in (None, key[1])}
+        missed |= {key: None for key in look.ends if table in (None, key[0]) and partition in (None, key[1])}
         async for names in sweep(self._store, self.cluster, table=table, partition=partition):
             key = (names.table, names.partition)
             missed.pop(key, None)
-            await self._read(self._at(*key), names, credible, ends.get(key), told.get(key, 0))
+            if key not in look.parents:  # else these names are the older ones: its end may not be among them
+                await self._read(self._at(*key), names, look)
         for key in missed:
-            await self._read(self._at(*key), Names(*key), credible, ends.get(key), told.get(key, 0))
+            await self._read(self._at(*key), Names(*key), look)
             found = self.partitions[key]
             if found.mark is None and not found.told and not found.closed:
                 del self.partitions[key]
         await self._older.seek(self.partitions.values, lambda key: self._read_one(key, now_us))
+
+    def _look(self, now_us: int, archived: Sequence[KnownArchived]) -> _Look:
+        """One that begins now."""
+        ends = {(one.table, one.partition): one for one in archived}
+        return _Look(stamp_of(now_us + self.ahead_us), ends, {key: index.told for key, index in self.partitions.items()}, {})
 
     async def follow(self, *, now_us: int, archived: Sequence[KnownArchived] = ()) -> None:
         """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
@@ -123,10 +135,11 @@ class ArchiveIndex:
         if not grown:
             return
         async with self._gate:
+            look = self._look(now_us, grown)
             for one in sorted(grown, key=lambda one: one.lsn):  # the end of a parent lies below all of its children's
                 index = self._at(one.table, one.partition)
                 index.believe(credible)
-                await self._read_tail(index, Mark(one.lsn, one.chain))
+                await self._read_tail(index, Mark(one.lsn, one.chain), look)
 
     async def look_again(self, *, now_us: int, archived: Sequence[KnownArchived] = (), limit: int = 8) -> None:
         """Look anew at partitions of which something is absent or bad, at most `limit` of them, in turn: what was put back is seen. No request if there are
@@ -136,13 +149,10 @@ class ArchiveIndex:
             await self._covered_elsewhere()
             bad = [key for key, index in sorted(self.partitions.items()) if index.damaged() or self.found_of(*key)]
             turn = list(dict.fromkeys([*[key for key in bad if key > self._again], *bad]))[:limit]
-            ends = {(one.table, one.partition): one for one in archived}
+            look = self._look(now_us, archived)
             for key in turn:
                 self._again = key
-                index = self._at(*key)
-                told = index.told
-                names = await names_of(self._store, self.cluster, *key)
-                await self._read(index, names, stamp_of(now_us + self.ahead_us), ends.get(key), told)
+                await self._read(self._at(*key), await names_of(self._store, self.cluster, *key), look)
 
     def _known_end(self, one: KnownArchived) -> int:
         index = self.partitions.get((one.table, one.partition))
@@ -157,10 +167,11 @@ class ArchiveIndex:
 
     async def _listen(self, now_us: int) -> None:
         await self._read_closed(now_us)
+        look = self._look(now_us, ())
         for index in list(self.partitions.values()):
-            index.believe(stamp_of(now_us + self.ahead_us))
+            index.believe(look.credible)
             if index.closed and index.closed[-1].last_seal > index.reach():
-                await self._read_tail(index, None)
+                await self._read_tail(index, None, look)
 
     def heard(self, closed: ClosedObject) -> None:
         """A closed object that an agent of this process has just published."""
@@ -265,28 +276,34 @@ class ArchiveIndex:
             self.partitions[key] = PartitionIndex(self.cluster, table, partition, kin=self.partitions)
         return self.partitions[key]
 
-    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: KnownArchived | None, told: int) -> None:
-        """Everything of one partition, by a listing made after `end` and `told` were known. What it seems to lack is looked for once more, by a listing of
+    async def _read(self, index: PartitionIndex, names: Names, look: _Look) -> None:
+        """Everything of one partition, by a listing made after `look` began. What it seems to lack is looked for once more, by a listing of
         this partition alone: a listing is no snapshot, and a read can fail once."""
-        index.believe(credible)
+        key = (index.table, index.partition)
+        end, told = look.ends.get(key), look.told.get(key, 0)
+        index.believe(look.credible)
         draft = await self._drafted(index, names, end, told)
-        await self._parent_first(draft, credible)
+        await self._parent_first(draft, index, look)
         if draft.worse_than(index):
             told = index.told
             again = await names_of(self._store, self.cluster, index.table, index.partition)
             draft = await self._drafted(index, again, end, told)
+            await self._parent_first(draft, index, look)
         self._take(index, await self._uncovered(index, draft, end))
-        self._read_whole.add((index.table, index.partition))
 
-    async def _parent_first(self, child: PartitionIndex, credible: int) -> None:
-        """What a child of a split rests on is judged with it: until its parent is read it would seem to lack its beginning, at every start."""
+    async def _parent_first(self, child: PartitionIndex, before: PartitionIndex, look: _Look) -> None:
+        """What a child of a split rests on is judged with it, by a listing that is no older than the child's own: it would seem to lack its beginning, at every start, and wherever its parent
+        came to its end since that was read last. child: as it was read now; before: as it was known. Raises Unavailable."""
         parent = child.rests_on()
-        if parent is None or (child.table, parent) in self._read_whole:
+        if parent is None or child.inherits() is not None:
             return
-        told = self.partitions[child.table, parent].told if (child.table, parent) in self.partitions else 0
-        names = await names_of(self._store, self.cluster, child.table, parent)
+        key = (child.table, parent)
+        if key in look.parents and before.rests_on() is not None and before.inherits() is None:
+            return  # known to lack it, and looked for
+        names = await names_of(self._store, self.cluster, *key)
         if names.size():
-            await self._read(self._at(child.table, parent), names, credible, None, told)
+            look.parents[key] = None
+            await self._read(self._at(*key), names, look)
 
     async def _uncovered(self, index: PartitionIndex, draft: PartitionIndex, end: KnownArchived | None) -> PartitionIndex:
         """What is absent or bad may lie under a delete marker or somebody else's bytes: looked for where anything is. `draft` again, with what was found."""
@@ -336,15 +353,18 @@ class ArchiveIndex:
         draft.forget()
         return draft
 
-    async def _read_tail(self, index: PartitionIndex, mark: Mark | None) -> None:
+    async def _read_tail(self, index: PartitionIndex, mark: Mark | None, look: _Look) -> None:
         """What was archived behind the contiguous log that is known: costs as much as there is new. What seems absent is looked for once more, among all
         names of the partition: a restored table's first segment rests on a base, which is no part of the log."""
         draft = await self._drafted_tail(index, mark)
+        await self._parent_first(draft, index, look)
         if draft.worse_than(index):
             told = index.told
             names = await names_of(self._store, self.cluster, index.table, index.partition)
             end = KnownArchived(index.table, index.partition, mark.lsn, mark.chain) if mark is not None else None
-            draft = await self._uncovered(index, await self._drafted(index, names, end, told), end)
+            again = await self._drafted(index, names, end, told)
+            await self._parent_first(again, index, look)
+            draft = await self._uncovered(index, again, end)
         self._take(index, draft)
 
     async def _drafted_tail(self, index: PartitionIndex, mark: Mark | None) -> PartitionIndex:

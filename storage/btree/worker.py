@@ -427,8 +427,9 @@ def main(arguments: list[str]) -> None:
         _keep_out_others(root)
     keep_large_blocks_apart()
     gc.freeze()
-    answer(answers, worker_wire.encode(worker_wire.Answer(0, "", "", {}, os.getpid())))
+    # Who asked may be gone since: its pipes break a moment before the kernel ends us, and nobody is left to be told of that.
     with contextlib.suppress(BrokenPipeError):
+        answer(answers, worker_wire.encode(worker_wire.Answer(0, "", "", {}, os.getpid())))
         if role == "write":
             run_write(root, answers)
         else:

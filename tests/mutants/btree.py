@@ -86,6 +86,13 @@ MUTANTS: list[Mutant] = [
         ("tests/crash/test_tree_power_loss.py::test_no_cut_loses_what_a_tree_acknowledged",),
     ),
     Mutant(
+        "orphan-tells-of-its-start",
+        "storage/btree/worker.py",
+        "    with contextlib.suppress(BrokenPipeError):\n        answer(",
+        "    with contextlib.suppress(ProcessLookupError):\n        answer(",
+        (f"{_ENGINE}::test_a_worker_whose_node_died_while_it_started_ends_without_a_word",),
+    ),
+    Mutant(
         "orphaned-tree-stays-open",
         "storage/btree/lmdb_engine.py",
         "        tree = self._open.get(partition)\n        if tree is not None:\n            tree.close()\n",

@@ -17,22 +17,60 @@ _EXPIRE = "tests/unit/archiver/test_split_expire.py::"
 _RESTORE = "tests/unit/pitr/test_split_restore.py::"
 _INDEX = "archiver/read/partition.py"
 _INHERITED = "archiver/read/inherited.py"
-_EARLY = "test_a_child_that_is_read_before_its_parents_never_seems_to_lack_its_beginning"
+_LOOK = "archiver/read/index.py"
+_ALONE = "test_a_child_that_is_looked_at_alone_does_not_lack_what_its_parent_came_to_since_the_last_look"
+_GREW = "test_a_child_that_grew_does_not_lack_its_beginning_though_nobody_told_of_its_parent"
 
 MUTANTS = [
     Mutant(
         "split-child-judged-before-its-parent",
-        "archiver/read/index.py",
-        "        await self._parent_first(draft, credible)\n",
-        "",
-        (_AT + _EARLY,),
+        _LOOK,
+        "        await self._parent_first(draft, index, look)\n        if draft.worse_than(index):\n            told = index.told\n            again",
+        "        if draft.worse_than(index):\n            told = index.told\n            again",
+        (_AT + _ALONE,),
     ),
     Mutant(
-        "split-child-grown-before-its-parent",
-        "archiver/read/index.py",
-        "in sorted(grown, key=lambda one: one.lsn):",
-        "in grown:",
-        (_AT + _EARLY,),
+        "split-child-looked-for-before-its-parent",
+        _LOOK,
+        "            draft = await self._drafted(index, again, end, told)\n            await self._parent_first(draft, index, look)\n",
+        "            draft = await self._drafted(index, again, end, told)\n",
+        (_AT + "test_a_listing_that_has_a_child_and_not_yet_the_end_of_its_parent_is_no_hole[children missed]",),
+    ),
+    Mutant(
+        "split-child-judged-by-an-older-look-at-its-parent",
+        _LOOK,
+        "        if parent is None or child.inherits() is not None:\n",
+        "        if parent is None or child.parent is not None:\n",
+        (_AT + _ALONE,),
+    ),
+    Mutant(
+        "split-parent-read-again-by-older-names",
+        _LOOK,
+        "            if key not in look.parents:  # else",
+        "            if key in key:  # else",
+        (_AT + "test_a_listing_that_has_a_child_and_not_yet_the_end_of_its_parent_is_no_hole[children first]",),
+    ),
+    Mutant(
+        "split-child-grown-alone",
+        _LOOK,
+        "        await self._parent_first(draft, index, look)\n        if draft.worse_than(index):\n            told = index.told\n            names",
+        "        if draft.worse_than(index):\n            told = index.told\n            names",
+        (_AT + _GREW,),
+    ),
+    Mutant(
+        "split-child-grown-and-looked-for-alone",
+        _LOOK,
+        "            await self._parent_first(again, index, look)\n",
+        "",
+        (_AT + _GREW,),
+    ),
+    Mutant("split-child-grown-before-its-parent", _LOOK, "in sorted(grown, key=lambda one: one.lsn):", "in grown:", (_AT + _GREW,)),
+    Mutant(
+        "split-lost-parent-looked-for-by-each-child",
+        _LOOK,
+        "        if key in look.parents and before",
+        "        if key not in key and before",
+        (_AT + "test_a_parent_whose_end_is_lost_is_looked_for_once_in_a_look_however_many_children_lack_it",),
     ),
     Mutant(
         "inherited-unproven",

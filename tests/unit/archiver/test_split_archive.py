@@ -10,7 +10,7 @@ import pytest
 
 from scrubjay.archiver.coverage import last_micros
 from scrubjay.archiver.format.base import BaseManifest
-from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.format.layout import AFTER_ALL, SegmentKey, build, log_prefix, parse, partition_prefix
 from scrubjay.archiver.format.manifest import encode_manifest
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.inherited import InheritedBase, start_of
@@ -28,6 +28,7 @@ from scrubjay.pitr.plan import plan_partition
 from scrubjay.pitr.source import history_of
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.archive_port import SealedSegment
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.log.digest import Total
@@ -144,12 +145,138 @@ def test_a_child_that_is_read_before_its_parents_never_seems_to_lack_its_beginni
     monkeypatch.setattr(ArchiveIndex, "_take", taken)
     archive.index()
     assert set(seen) == {sample.partition for sample in archive.samples}
-    # and later, when all have grown since the last look
-    index = archive.index()
-    known = [KnownArchived(sample.table, sample.partition, sample.lsn, None) for sample in reversed(archive.samples)]
-    index.partitions.clear()
-    archive.loop.run(index.follow(now_us=LATER_US, archived=known))
-    assert archive.of(archive.third, index).reach() == archive.third.lsn
+
+
+class SeenWhileRead:
+    """Fails where anything seems to be absent after any step of a look, unless there are `holes`. lists: what was listed. late: of what the next listing lacks all."""
+
+    def __init__(self, archive: SplitArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.archive, self.index = archive, ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+        self.lists: list[str] = []
+        self.late: list[str] = []
+        self.holes = False
+        self.all = dict(archive.store.objects)
+        take, listing = ArchiveIndex._take, archive.store.list
+
+        def taken(index: ArchiveIndex, partition: PartitionIndex, draft: PartitionIndex) -> None:
+            take(index, partition, draft)
+            assert self.holes or not [hole for one in index.partitions.values() for hole in one.window().holes]
+
+        async def listed(prefix: str, **fields: Any) -> Any:
+            self.lists.append(prefix)
+            if prefix in self.late:
+                self.late.remove(prefix)
+                fields["after"] = prefix + AFTER_ALL
+            return await listing(prefix, **fields)
+
+        monkeypatch.setattr(ArchiveIndex, "_take", taken)
+        monkeypatch.setattr(archive.store, "list", listed)
+
+    def put(self, *lives: list[SealedSegment]) -> None:
+        """Only these segments lie there."""
+        self.archive.store.objects.clear()
+        for sample, segments in zip(self.archive.samples, lives, strict=False):
+            names = {build(key) for one in segments for key in (sample.manifest(one)[0].key(), sample.manifest(one)[0].key().twin())}
+            self.archive.store.objects.update({name: self.all[name] for name in names})
+
+    def whole(self) -> list[str]:
+        """Which partitions were listed by themselves, whole."""
+        prefixes = [partition_prefix(CLUSTER, one.table, one.partition) for one in self.archive.samples]
+        return [prefix for prefix in self.lists if prefix in prefixes]
+
+    def known(self, *samples: Sample) -> list[KnownArchived]:
+        return [KnownArchived(one.table, one.partition, one.lsn, None) for one in samples]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> SeenWhileRead:
+    """The parent has not come to its end in the archive when it is looked at first; then all of it is there, and of its children all that they wrote."""
+    found = SeenWhileRead(SplitArchive(), monkeypatch)
+    found.put(found.archive.parent.segments[:-1])
+    found.archive.loop.run(found.index.refresh(now_us=LATER_US))
+    found.archive.store.objects.update(found.all)
+    found.lists.clear()
+    return found
+
+
+@pytest.mark.parametrize("which", ["left", "third"])
+def test_a_child_that_is_looked_at_alone_does_not_lack_what_its_parent_came_to_since_the_last_look(seen: SeenWhileRead, which: str) -> None:
+    """As who packs looks."""
+    archive, sample = seen.archive, getattr(seen.archive, which)
+    archive.loop.run(seen.index.refresh(now_us=LATER_US, table=sample.table, partition=sample.partition))
+    assert archive.of(sample, seen.index).reach() == sample.lsn
+    assert seen.whole().count(partition_prefix(CLUSTER, sample.table, sample.partition)) == 1, "nothing of its own seemed to be absent"
+
+
+def test_a_whole_look_that_comes_to_the_children_first_does_not_miss_the_end_of_their_parents(
+    seen: SeenWhileRead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = list(reversed(archive_names(seen.archive)))
+
+    async def youngest_first(*_: Any, table: str | None, partition: str | None) -> AsyncIterator[Names]:
+        for one in names:
+            if partition in (None, one.partition):
+                yield one
+
+    monkeypatch.setattr("scrubjay.archiver.read.index.sweep", youngest_first)
+    seen.archive.loop.run(seen.index.refresh(now_us=LATER_US))
+    assert {one.partition: seen.archive.of(one, seen.index).reach() for one in seen.archive.samples} == {
+        one.partition: one.lsn for one in seen.archive.samples
+    }
+
+
+@pytest.mark.parametrize("order", ["parents first", "children first", "children missed"])
+def test_a_listing_that_has_a_child_and_not_yet_the_end_of_its_parent_is_no_hole(
+    seen: SeenWhileRead, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """It is no snapshot: the parent came to its end after its names were listed, and its child began before those of the child were, or are when it is looked for."""
+    archive = seen.archive
+    now = archive_names(archive)
+    seen.put(archive.parent.segments[:-1])
+    old = archive_names(archive)[0]
+    archive.store.objects.update(seen.all)
+    listing = {"parents first": [old, *now[1:]], "children first": [*now[1:], old], "children missed": [old]}[order]
+
+    async def no_snapshot(*_: Any, table: str | None, partition: str | None) -> AsyncIterator[Names]:
+        for one in listing if partition is None else now:
+            if partition in (None, one.partition):
+                yield one
+
+    monkeypatch.setattr("scrubjay.archiver.read.index.sweep", no_snapshot)
+    archive.loop.run(seen.index.refresh(now_us=LATER_US, archived=seen.known(archive.third)))
+    assert archive.of(archive.third, seen.index).reach() == archive.third.lsn
+    assert archive.of(archive.parent, seen.index).reach() == archive.parent.lsn, "nothing is forgotten that was read"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_child_that_grew_does_not_lack_its_beginning_though_nobody_told_of_its_parent(seen: SeenWhileRead, late: bool) -> None:
+    """The copies of what was split go as soon as the archive has the end of its log: nobody is left who would tell of it. late: the child is not listed at once."""
+    archive, child = seen.archive, seen.archive.third
+    seen.late = [log_prefix(CLUSTER, child.table, child.partition)] * late
+    archive.loop.run(seen.index.follow(now_us=LATER_US, archived=seen.known(child)))
+    assert archive.of(child, seen.index).reach() == child.lsn
+    assert seen.whole().count(partition_prefix(CLUSTER, child.table, child.partition)) == late, (
+        "else nothing of its own seemed to be absent"
+    )
+    # where all of them are told of, what came before is read first, and nothing as a whole
+    seen.lists.clear()
+    seen.index.partitions.clear()
+    archive.loop.run(seen.index.follow(now_us=LATER_US, archived=seen.known(*reversed(archive.samples))))
+    assert archive.of(archive.third, seen.index).reach() == archive.third.lsn
+    assert not seen.whole()
+
+
+def test_a_parent_whose_end_is_lost_is_looked_for_once_in_a_look_however_many_children_lack_it(seen: SeenWhileRead) -> None:
+    archive, seen.holes = seen.archive, True
+    archive.lose(archive.parent, 4)
+    for first in (True, False):  # what is known to be lost is not looked for by each of them
+        seen.lists.clear()
+        archive.loop.run(seen.index.refresh(now_us=LATER_US))
+        assert {one.partition for one in archive.samples if archive.of(one, seen.index).window().holes} == {
+            one.partition for one in archive.samples if one is not archive.parent
+        }
+        again = seen.whole().count(partition_prefix(CLUSTER, archive.parent.table, archive.parent.partition))
+        assert (again > 1) if first else (again == 1)
 
 
 def archive_names(archive: SplitArchive) -> list[Names]:

@@ -553,6 +553,18 @@ def test_a_writer_without_room_for_its_lock_ends_with_a_line(tmp_path: Path) -> 
     assert done.stderr.splitlines() == [f"storage worker: {tmp_path}/gone/storage-worker.lock: No such file or directory"]
 
 
+def test_a_worker_whose_node_died_while_it_started_ends_without_a_word(tmp_path: Path) -> None:
+    """The pipes of who dies break before the kernel ends his children."""
+    command = interpreter_arguments("scrubjay.storage.btree.worker", ["write", str(tmp_path), str(os.getpid())])
+    ours, its = os.pipe()
+    os.close(ours)
+    with os.fdopen(its, "wb") as nobody_reads:
+        done = subprocess.run(
+            command, stdin=subprocess.PIPE, stdout=nobody_reads, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def let_go(pid: int) -> int:
     """How often a process has given up the processor of its own will."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
