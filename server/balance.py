@@ -13,6 +13,8 @@ from scrubjay.base.ids import PartitionId
 
 COPY_BYTES = 16 << 20
 """What a copy weighs beside its items: a log, a tree and messages, however little is in it."""
+ROOM = 2
+"""Times its bytes that a copy needs on the node's disk while it comes."""
 SHARE = 10
 """Nodes that are apart by less than one such part of what they hold on average are alike."""
 
@@ -82,9 +84,11 @@ def leads(places: Iterable[NodePlace], held: Iterable[HeldPartition]) -> dict[in
 def plan_copies(places: Sequence[NodePlace], held: Sequence[HeldPartition], *, most: int) -> list[CopyMove]:
     """At most `most` moves, of as many partitions, the one that evens out most first. No partition is in fewer zones afterwards, and none has two copies on a node."""
     moves: list[CopyMove] = []
-    left = list(held)
+    left, places = list(held), list(places)
     while len(moves) < most and (move := _next_copy(places, left)) is not None:
         moves.append(move)
+        size = next(one.size for one in left if one.partition == move.partition)
+        places = [with_less(place, size) if place.number == move.target else place for place in places]
         left = [_moved(one, move) if one.partition == move.partition else one for one in left]
     return moves
 
@@ -97,6 +101,11 @@ def plan_leads(places: Sequence[NodePlace], held: Sequence[HeldPartition], *, mo
         moves.append(move)
         left = [one._replace(leader=move.target, heirs=()) if one.partition == move.partition else one for one in left]
     return moves
+
+
+def with_less(place: NodePlace, size: int) -> NodePlace:
+    """The node with a copy of that size, in bytes, on its way to it: it comes as a file first, and then as a tree."""
+    return place if place.free is None else place._replace(free=max(0, place.free - ROOM * size))
 
 
 def _moved(one: HeldPartition, move: CopyMove) -> HeldPartition:
@@ -142,7 +151,7 @@ def _pairs(places: Sequence[NodePlace], load: Mapping[int, int], *, least: float
 
 
 def _takes(target: NodePlace, one: HeldPartition) -> bool:
-    return target.number not in one.nodes and (target.free is None or 2 * one.size <= target.free)
+    return target.number not in one.nodes and (target.free is None or ROOM * one.size <= target.free)
 
 
 def _apart_still(one: HeldPartition, source: int, target: int, zones: Mapping[int, str]) -> bool:

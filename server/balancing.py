@@ -16,7 +16,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId, TableId
 from scrubjay.base.kept_loops import KeptLoop
-from scrubjay.server.balance import CopyMove, HeldPartition, LeadMove, NodePlace, plan_copies, plan_leads
+from scrubjay.server.balance import CopyMove, HeldPartition, LeadMove, NodePlace, plan_copies, plan_leads, with_less
 from scrubjay.server.control import Control
 from scrubjay.server.copy_moves import Layout
 from scrubjay.server.ports import Report
@@ -88,7 +88,7 @@ def _target(control: Control, info: PartitionInfo) -> tuple[int, str]:
     going = places.get(info.goes[0])
     if going is None or going.vote is Vote.GONE:
         return 0, "the old copy is removed"
-    others = [number for number in info.nodes if number not in info.goes]
+    others = [number for number in info.nodes if number not in info.goes and number not in info.logs]
     founders = [member[0] for member in info.members]
     zones = {node.number: control.zones.get(name) for name, node in control.ports.items()}
     came = sorted(others, key=lambda number: (number in founders, zones.get(number) != zones.get(info.goes[0])))
@@ -241,20 +241,38 @@ class Balancing:
 
     def _places(self, placed: Layout) -> list[NodePlace]:
         """Every node that is a member."""
-        now_us, places = self._env.clock.boot_us(), []
+        now_us, places, arriving = self._env.clock.boot_us(), [], self._arriving(placed)
         names = {node.number: name for name, node in self._control.ports.items()}
         for number, name in names.items():
             if number not in placed.members or placed.leaves(number):
                 continue
             status, seen, free = self._control.ports[name].status(), self._seen.get(name), self._free(name)
-            keeps = "full" if status.full else ""
+            keeps = "it stops" if status.stopping else "full" if status.full else ""
             if seen is None or now_us - seen[1] < self._options.steady_us:
                 keeps = "it came up just now"
             if number in self._relocating.filling.declined:
                 keeps = "it could not take a copy"
             room = None if free is None else max(0, free - self._options.low_bytes)
-            places.append(NodePlace(number, placed.zones.get(number, str(number)), keeps, room))
+            place = NodePlace(number, placed.zones.get(number, str(number)), keeps, room)
+            for size in arriving.get(number, ()):
+                place = with_less(place, size)
+            places.append(place)
         return places
+
+    def _arriving(self, placed: Layout) -> dict[int, list[int]]:
+        """By number of the node that takes them: bytes of the copies that are on their way."""
+        found: dict[int, list[int]] = {}
+        for _, one, info in partitions_of(self._control):
+            if info.goes and one.status in IN_USE:
+                for number in placed.storage(info):
+                    if number not in info.goes and self._control.fleet.on_its_way(info, number):
+                        found.setdefault(number, []).append(self._size(info))
+        return found
+
+    def _size(self, info: PartitionInfo) -> int:
+        """Bytes of a partition's items. Where nobody leads for a moment it weighs what it did: else whoever holds it would be given more, and later give it back."""
+        leader = self._control.fleet.leader(info.partition_id)
+        return max([facts.size for facts in self._control.fleet.facts(info.partition_id)], default=0) if leader is None else leader.size
 
     def _held(self, one: TableMeta, info: PartitionInfo, placed: Layout) -> HeldPartition | None:
         """None: its copies are on their way out, and count for nobody."""
@@ -265,9 +283,7 @@ class Balancing:
         leads = 0 if leader is None else self._control.ports[leader.node].number
         stays = self._stays(one, info, leader)
         heirs = () if stays or leader is None else tuple(self._heirs(info, leader))
-        # Where nobody leads for a moment it weighs what it did: else whoever holds it would be given more, and later give it back.
-        size = max([facts.size for facts in self._control.fleet.facts(info.partition_id)], default=0) if leader is None else leader.size
-        return HeldPartition(info.partition_id, nodes, size, stays, leads, heirs)
+        return HeldPartition(info.partition_id, nodes, self._size(info), stays, leads, heirs)
 
     def _stays(self, one: TableMeta, info: PartitionInfo, leader: ReplicaFacts | None) -> str:
         """Why the partition's copies, and its lead, stay where they are now, "": they may go."""
@@ -280,14 +296,15 @@ class Balancing:
             return why
         if one.status != "ACTIVE" or not isinstance(one.split, msgspec.UnsetType):
             return f"the table is {one.status}, or is being split"
-        if len(info.nodes) != COPIES:
-            return "its copies are others than three storage replicas"
+        storage = {number for number in info.nodes if number not in info.logs}
+        if len(storage) != COPIES:
+            return "it has others than three storage replicas"
         try:
             places = members_of(info, leader).places
         except ScrubjayError as error:
             return str(error)
         voters = {place.member.node for place in places if place.vote is Vote.VOTES and place.kind is CopyKind.STORAGE}
-        if voters != set(info.nodes):
+        if voters != storage:  # a log that stands by is in nobody's way
             return "one of its members does not vote"
         copies = [copy for copy in self._control.fleet.copies(info) if copy.state == "ok"]
         if len(copies) != COPIES:

@@ -9,7 +9,7 @@ import msgspec
 
 from scrubjay.base.ids import Member
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo
-from scrubjay.storage.control.placement import Site, next_site, zones_kept
+from scrubjay.storage.control.placement import COPIES, Site, next_site, zones_kept
 from scrubjay.storage.log.configuration import Configuration
 from scrubjay.storage.node.port import BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember
 
@@ -72,7 +72,11 @@ class Layout(NamedTuple):
         there = [number for number in info.nodes if (member := self.members.get(number)) is not None and member.state != REMOVED]
         counted = info.nodes if len(there) > 1 else there
         before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in counted]
-        return site if site is not None and zones_kept(before, [*taken, site]) else None
+        # Whoever leaves goes last, once all that come for those who leave are there: by them all zones are counted, and not by the first that comes.
+        after = list(taken)
+        while (more := next_site(self.sites, after, self.load)) is not None and (len(after) < COPIES or not after[len(taken) :]):
+            after.append(more)
+        return site if site is not None and zones_kept(before, after) else None
 
     def grower(self, info: PartitionInfo) -> int:
         """The node that has the log alone and could make the tree too, at no zone's price; 0: there is none."""

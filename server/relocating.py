@@ -105,11 +105,14 @@ def next_move(
         place = configuration.place(number)
         if place is None or place.vote is Vote.GONE:
             return Move("its copy goes", without(info, number))
-        return Move("its member is removed", request=RemoveMember(info.partition_id, number, tuple(leaving)))
+        return Move("its member is removed", request=RemoveMember(info.partition_id, number, tuple(leaving), place.member.incarnation))
     for place in configuration.places:
         if place.vote is Vote.LEARNER and place.member.node not in info.nodes:
             # Its copy was given up after it had been asked to learn, and before that was chosen.
-            return Move("a member without a copy is removed", request=RemoveMember(info.partition_id, place.member.node, ()))
+            return Move(
+                "a member without a copy is removed",
+                request=RemoveMember(info.partition_id, place.member.node, (), place.member.incarnation),
+            )
     return SETTLED
 
 
@@ -285,9 +288,12 @@ class Relocating:
         """Others can take every copy, and no partition loses a zone by it. Raises Unsafe."""
         placed = self._placed({member.number: msgspec.structs.replace(member, state=DRAINING)})
         for _, one, info in partitions_of(self._control):
-            if member.number in info.nodes and one.status in IN_USE and self._staying(info, placed) < COPIES:
+            if member.number not in info.nodes or one.status not in IN_USE:
+                continue
+            while self._staying(info, placed) < COPIES:  # as many as it lacks then: others may leave too, and have no copy elsewhere yet
                 site = placed.target(info)
-                if (site is None or not site.up) and not placed.grower(info):
+                grower = placed.grower(info)
+                if (site is None or not site.up) and not grower:
                     raise Unsafe(
                         "no other node can take a copy of a partition" if site is None else "the node that could take its copies is out",
                         node=name,
@@ -296,6 +302,10 @@ class Relocating:
                         zone=self._control.zones.get(name),
                         next="join another node of that zone: scrubjay cluster join",
                     )
+                if site is None or not site.up:
+                    info = msgspec.structs.replace(info, logs=besides(info.logs, grower))
+                else:
+                    info = msgspec.structs.replace(info, hosts=(*info.nodes, site.member.node))
 
     def _staying(self, info: PartitionInfo, placed: Layout) -> int:
         """How many storage replicas of a partition stay where they are, or would."""
@@ -408,7 +418,14 @@ class Relocating:
         site = next((site for site in self._placed().sites if site.member.node == target and site.up), None)
         if leader is None or site is None:
             return False
-        after = with_copy(info, site.member, members_of(info, leader))
+        if target in info.fresh:
+            return False  # its log, which is to stand by, has not begun
+        # Who has the log already, and stands by, makes the tree too.
+        after = (
+            msgspec.structs.replace(info, logs=besides(info.logs, target))
+            if target in info.logs
+            else with_copy(info, site.member, members_of(info, leader))
+        )
         begun = await self._say(table_id, info, msgspec.structs.replace(after, goes=(*after.goes, source)))
         self._open = self._open or begun
         return begun
@@ -466,8 +483,11 @@ class Relocating:
             for name, member in leaving.items():
                 if member.number in info.nodes:
                     found[name][info.partition_id] = move.left
-            if not move.begins or lanes > 0:
-                lanes -= move.begins
+            begins = (
+                move.begins and len(placed.storage(info)) <= COPIES
+            )  # else it has its lane: two of its copies leave, and neither can before both have others
+            if not begins or lanes > 0:
+                lanes -= begins
                 why = await self._carry_out(table_id, one, info, move)
                 for name in found:
                     if why and info.partition_id in found[name]:

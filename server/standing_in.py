@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
+from scrubjay.base.ids import Member
 from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, with_copy, without
 from scrubjay.storage.catalogue import MEMBER, PartitionInfo
 from scrubjay.storage.control.placement import COPIES, Site, next_site
@@ -36,17 +37,19 @@ def next_stand_in(
 ) -> Move:
     """What is next, or SETTLED: nobody has to stand in, or to rest. lost: numbers of nodes that have not answered for too long. copies: by node number."""
     voters = [place for place in configuration.places if place.vote is Vote.VOTES]
-    out = [place.member.node for place in voters if place.member.node in lost]
+    out = [place.member for place in voters if place.member.node in lost]
     fit = [place for place in voters if place.member.node not in lost]
     if len(fit) >= COPIES:
         if out:
-            return Move("its member rests while its node is out", request=ChangePlace(info.partition_id, out[0], RESTS))
+            return Move(
+                "its member rests while its node is out", request=ChangePlace(info.partition_id, out[0].node, RESTS, out[0].incarnation)
+            )
         # One that is to be a storage replica goes on voting: its tree is made, or is there, and the group is told next.
-        logs = [place.member.node for place in fit if place.kind is CopyKind.LOG and place.member.node in info.logs]
+        logs = [place.member for place in fit if place.kind is CopyKind.LOG and place.member.node in info.logs]
         if logs and len(fit) - len(logs) >= COPIES:
-            return Move("the log replica rests", request=ChangePlace(info.partition_id, logs[0], RESTS))
+            return Move("the log replica rests", request=ChangePlace(info.partition_id, logs[0].node, RESTS, logs[0].incarnation))
         return SETTLED
-    if not any(number in lost for number in (*out, *placed.storage(info))):
+    if not any(number in lost for number in (*[member.node for member in out], *placed.storage(info))):
         return SETTLED
     for number in _able(info, configuration, placed, lost, copies):
         return _brought(info, number, configuration, placed, out=out, leader=leader, copies=copies)
@@ -67,7 +70,7 @@ def grows(info: PartitionInfo, number: int, *, leader: ReplicaFacts, copy: Repli
         return Move("its tree is begun", request=GrowTree(info.partition_id), at=number)
     if copy.tree != "ok" or copy.behind or copy.applied + LAG_MAX < leader.applied:
         return Move(f"its tree is made: {copy.state}")
-    return Move("it is a storage replica", request=ChangePlace(info.partition_id, number, GROWS))
+    return Move("it is a storage replica", request=ChangePlace(info.partition_id, number, GROWS, copy.incarnation))
 
 
 def _able(
@@ -95,7 +98,7 @@ def _brought(
     configuration: Configuration,
     placed: Layout,
     *,
-    out: list[int],
+    out: list[Member],
     leader: ReplicaFacts,
     copies: Mapping[int, ReplicaFacts],
 ) -> Move:
@@ -116,5 +119,5 @@ def _brought(
     if copy.applied + LAG_MAX < leader.applied:
         return Move(f"its log lacks {leader.applied - copy.applied} records")
     if out:
-        return Move("the lost member rests", request=ChangePlace(partition, out[0], RESTS))
+        return Move("the lost member rests", request=ChangePlace(partition, out[0].node, RESTS, out[0].incarnation))
     return Move("its log votes", request=ChangeMembers(partition, number, 0))

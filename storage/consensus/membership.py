@@ -154,21 +154,24 @@ class LetVote(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """The member on that node votes no more: it keeps what it has, learns, and may be let vote again."""
+    """The member on that node votes no more: it keeps what it has, learns, and may be let vote again. incarnation: of the member that is meant, 0: whoever is there."""
 
     node: int
+    incarnation: int = 0
 
 
 class Grow(NamedTuple):
-    """The log replica on that node is a storage replica from now on: its tree is whole. What its vote counts for stays."""
+    """The log replica on that node is a storage replica from now on: its tree is whole. What its vote counts for stays. incarnation: as of Rest."""
 
     node: int
+    incarnation: int = 0
 
 
 class Remove(NamedTuple):
-    """The member on that node is none any more."""
+    """The member on that node is none any more. incarnation: as of Rest."""
 
     node: int
+    incarnation: int = 0
 
 
 Change = AddLearner | LetVote | Rest | Grow | Remove
@@ -184,6 +187,9 @@ def changed(before: Configuration, change: Change) -> Configuration:
         after = MemberPlace(change.member, change.kind, Vote.LEARNER)
     elif place is None or place.vote is Vote.GONE:
         raise Invalid("there is no member on that node", node=node)
+    elif not isinstance(change, LetVote) and change.incarnation not in (0, place.member.incarnation):
+        # It was asked for while another member was there, and comes late: who came in its place is not meant.
+        raise Invalid("another member is on that node by now", node=node, asked=change.incarnation, found=place.member.incarnation)
     elif isinstance(change, LetVote):
         if place.vote is not Vote.LEARNER:
             raise Invalid("the member votes already", node=node)

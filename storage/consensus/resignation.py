@@ -15,7 +15,8 @@ from scrubjay.storage.wal import port as wal
 
 
 def resigned_for_good(sender: int, message: Question, me: int) -> list[Envelope]:
-    """What is answered to whoever is bound to a ballot of a member that has no group and never will again: its log is gone, so it acts under no ballot.
+    """What is answered to whoever is bound to a ballot of a member that has no group here: it acts under none that it had. Its log is gone, or its copy is, which was removed; or its tree cannot be opened now, and its group
+    resigns all that is of an earlier life before anything else.
 
     sender: number of the node that asks. me: of the one that was asked. Nothing is durable: that the log is not there is, and says the same at every start.
     """

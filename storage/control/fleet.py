@@ -121,7 +121,9 @@ class Fleet:
         ]
 
     def on_its_way(self, info: PartitionInfo, number: int) -> bool:
-        """The partition's copy on that node goes to another, or comes in the place of such a one and does not vote yet."""
+        """The partition's copy on that node goes to another, or comes in the place of such a one and does not vote yet. A log that stands by does neither."""
+        if number in info.logs:
+            return False
         if not info.goes or number in info.goes or number in info.fresh:
             return bool(info.goes)
         leader = self.leader(info.partition_id)

@@ -49,5 +49,5 @@ def place(sites: Sequence[Site], load: Mapping[int, int]) -> tuple[Member, ...]:
 
 
 def zones_kept(before: Iterable[Site], after: Iterable[Site]) -> bool:
-    """A partition would be in no fewer zones than it is."""
-    return len({site.zone for site in after}) >= len({site.zone for site in before})
+    """A partition would be in no fewer zones than it is, or in as many as it has copies: while one is on its way, it is in one more."""
+    return len({site.zone for site in after}) >= min(COPIES, len({site.zone for site in before}))

@@ -62,6 +62,8 @@ ASK_S = 2.0
 SPLIT_WAIT_S = 10.0
 DRAIN_POLL_S = 0.5
 IN_USE = ("ACTIVE", "UPDATING")
+NOTE = "split/"
+"""Of the notes that say who carries a split on: and then the partition that is split."""
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -203,6 +205,7 @@ class Splits:
             for table in list(self._metadata.tables.values()):
                 self._look(table)
             self._forget_gone()
+            await self._clean_notes()
             await self._env.tasks.sleep(REST_S)
 
     def _look(self, table: TableMeta) -> None:
@@ -224,6 +227,24 @@ class Splits:
         for noted in (self.waiting, self._said, self._carried):
             for table_id in [one for one in noted if self._metadata.any_table(one) is None]:
                 del noted[table_id]
+
+    async def _clean_notes(self) -> None:
+        """Notes of splits that nobody carries on any more go: their table or index was dropped meanwhile, or who wrote the map died before it removed them. The intent is written first: a note whose intent is not
+        there has none any more."""
+        notes = {key: key.removeprefix(NOTE) for key in self._metadata.jobs if key.startswith(NOTE)}
+        if not notes or not self._goes_on():
+            return
+        under_way = {
+            one.split.parent
+            for table in self._metadata.tables.values()
+            if table.status != "DROPPED"
+            for one in (table, *index_tables(table))
+            if not isinstance(one.split, msgspec.UnsetType)
+        }
+        for key, parent in notes.items():
+            if parent not in under_way:
+                with suppress(Conflict, Unavailable):
+                    await self._metadata.put_job(key, None)
 
     def _goes_on(self) -> bool:
         return self._works() and not self._stopping()
@@ -360,7 +381,7 @@ class _Carried:
     @property
     def key(self) -> str:
         """Of the notes that say who carries it on."""
-        return f"split/{self._split.parent}"
+        return f"{NOTE}{self._split.parent}"
 
     def _info(self) -> tuple[TableMeta, PartitionInfo] | None:
         table = self._metadata.any_table(self._table_id)

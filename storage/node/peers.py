@@ -71,7 +71,8 @@ class Peers:
                 except Corrupt as error:
                     replica.log_failed(error)
                 node.dirty(replica)
-            elif replica is not None and replica.out and isinstance(message, consensus.Question):
+            elif (replica is None or replica.out or replica.group is None) and isinstance(message, consensus.Question):
+                # Its log is gone, or its copy went to another node, or cannot be opened: whoever is bound to a ballot of it would be for as long as this node lives.
                 self.boxes.group(partition, resigned_for_good(number, message, node.number))
         node.turn.schedule()
 

@@ -101,8 +101,8 @@ class Host(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
 
 
 class Forget(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
-    """Remove the replica for good; nothing happens if there is none. version: of the table by which its copy is elsewhere: nothing happens either if the copy here was told of a later one,
-    for it may have come back; 0: it comes back by none. Answer: Fine."""
+    """Remove the replica for good, or what is there of it. version: of the table by which its copy is elsewhere: nothing happens if the copy here was told of a later one,
+    for it may have come back; 0: it comes back by none. A Host by an earlier version that comes later begins nothing. Answer: Fine."""
 
     partition: PartitionId
     version: int = 0
@@ -133,11 +133,13 @@ class ChangeMembers(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=
 
 class RemoveMember(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
     """Propose a CONFIG after which nobody on that node is a member. A leader that is asked to remove itself hands over first. leaving: numbers of nodes that are not to lead in its place.
+    incarnation: of the member that is meant: nobody else who has come in its place; 0: whoever is there.
     Answer: Fine, when it is proposed; Unavailable: not now (no leader here, a change under way, it hands over); Invalid: never."""
 
     partition: PartitionId
     node: int
     leaving: tuple[int, ...]
+    incarnation: int = 0
 
 
 class SplitPartition(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=32):
@@ -154,7 +156,7 @@ class SplitPartition(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
 
 class ChangePlace(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=30):
     """Propose a CONFIG that changes the place of one node, as a log replica stands in (ADR 0080). word: LOG_LEARNS: a log replica of that incarnation becomes a learner there; RESTS: the voter there
-    learns again; GROWS: the log replica there is a storage replica. Answer: as ChangeMembers."""
+    learns again; GROWS: the log replica there is a storage replica. incarnation: of the latter two: of the member that is meant, 0: whoever is there. Answer: as ChangeMembers."""
 
     partition: PartitionId
     node: int
@@ -234,7 +236,8 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     far clocks may be apart, and what slow syncs add to how far a reservation reaches. incarnation: of the member that it is.
     configures: its release follows changes of members; removes: and may have members that did not found their groups; splits: and follows partitions that split;
     stands_in: and log replicas that follow changes of members. can: the newest number of the cluster's version that its process can (`storage.cluster_version`), 0: its release knows none;
-    the four before it say the same to older ones. guests: of processes that are no nodes and are connected to it, the same by name."""
+    the four before it say the same to older ones. guests: of processes that are no nodes and are connected to it, the same by name.
+    stopping: it gives its leads away before it stops, and takes none."""
 
     name: NodeName
     number: int
@@ -255,6 +258,7 @@ class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     stands_in: bool = False
     can: int = 0
     guests: dict[str, int] = {}
+    stopping: bool = False
 
     @property
     def replicas(self) -> int:

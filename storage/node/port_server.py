@@ -26,6 +26,10 @@ from scrubjay.storage.replica import LOG, Configured
 SPLIT_BYTES = 16
 """Of a split's id, and of the hash at which it cuts."""
 
+FORGOTTEN_MAX = 10_000
+"""Partitions of which it is known that their copy here was removed. A word that is on its way gets here, or is lost, within seconds."""
+FOR_GOOD = 1 << 62
+
 AWAITING_MAX, AWAIT_US_MAX = 1_000, 60_000_000
 """Who waits, at once, to hear of replicas here, and for how long at most."""
 
@@ -65,6 +69,8 @@ class NodeServer:
             port.AwaitApplied: self._await_applied,
         }
         self._awaiting: dict[PartitionId, list[_Awaiting]] = {}
+        self._forgotten: dict[PartitionId, int] = {}
+        """By which version of its table a copy was last removed here, the latest last: a word from before it may be on its way still."""
         node.on_stir.append(self._stirred)
 
     # ------------------------------------------------------------------ being asked
@@ -143,6 +149,7 @@ class NodeServer:
             stands_in=self.can >= STANDS_IN,
             can=self.can if self.can >= NUMBERED else 0,
             guests=self.guests(),
+            stopping=node.departure.leaving is not None,
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:
@@ -239,8 +246,10 @@ class NodeServer:
         if isinstance(replica, ScrubjayError):
             done(replica)
         elif request.node != self.node.number:
-            replica.change_members(Remove(request.node))
+            replica.change_members(Remove(request.node, request.incarnation))
             done(port.Fine())
+        elif request.incarnation not in (0, replica.member.incarnation):
+            raise Invalid("another member is on that node by now", node=request.node, asked=request.incarnation)
         else:
             replica.gives_way(frozenset(request.leaving))
             done(Unavailable("it hands over to another member first", partition=request.partition, node=self.node.name))
@@ -252,8 +261,8 @@ class NodeServer:
             return
         changes: dict[str, Change] = {
             port.LOG_LEARNS: AddLearner(Member(request.node, request.incarnation), CopyKind.LOG),
-            port.RESTS: Rest(request.node),
-            port.GROWS: Grow(request.node),
+            port.RESTS: Rest(request.node, request.incarnation),
+            port.GROWS: Grow(request.node, request.incarnation),
         }
         if request.word not in changes:
             raise Invalid("no such change of a place", word=request.word)
@@ -286,6 +295,10 @@ class NodeServer:
         present = node.members.get(partition)
         if present is not None and present.table.version > request.table.version:
             done(port.HostedHere(here=True))  # told again, late: what the catalogue said then is not what it says now
+        elif request.table.version < self._forgotten.get(partition, 0):
+            done(
+                port.HostedHere(here=False)
+            )  # so late that its copy has gone meanwhile: what it would begin nobody would ever ask for, or remove
         elif request.only_known and not node.hosting.known(partition):
             done(port.HostedHere(here=False))
         else:
@@ -294,10 +307,16 @@ class NodeServer:
 
     def _forget(self, request: port.Forget, done: Answered) -> None:
         present = self.node.members.get(request.partition)
-        late = request.version and present is not None and present.table.version > request.version
-        if self.node.hosting.known(request.partition) and not late:
-            self.node.hosting.forget(request.partition)
+        if not request.version or present is None or present.table.version <= request.version:
+            self._note_forgotten(request.partition, request.version or FOR_GOOD)
+            if self.node.hosting.known(request.partition):
+                self.node.hosting.forget(request.partition)
         done(port.Fine())
+
+    def _note_forgotten(self, partition: PartitionId, version: int) -> None:
+        self._forgotten[partition] = max(version, self._forgotten.pop(partition, 0))
+        if len(self._forgotten) > FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _hand_over(self, request: port.HandOver, done: Answered) -> None:
         self.node.departure.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))

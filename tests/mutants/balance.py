@@ -19,11 +19,65 @@ _DECLINES = (_SIM + "test_who_does_not_take_a_lead_is_not_asked_again_and_again"
 _OLD = ("tests/unit/control/test_relocated.py::test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_came_back",)
 _OFF = (_SIM + "test_turned_off_nothing_moves_and_it_says_so",)
 
+_LATE = ("tests/unit/control/test_relocated.py::test_a_word_to_make_a_copy_that_comes_after_the_one_to_remove_it_begins_nothing",)
+_MEANT = ("tests/unit/consensus/test_membership.py::test_a_change_that_changes_nothing_or_leaves_nobody_is_refused",)
+_ANOTHER = (_SIM + "test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_next_member",)
+_STOPS = (_SIM + "test_who_is_about_to_stop_is_given_no_lead",)
+_ROOM = (_SIM + "test_what_is_on_its_way_to_a_node_has_its_room_there",)
+_TWO = ("tests/unit/server/test_relocating.py::test_the_next_step",)
+_DRAINS = ("tests/sim/test_relocate.py::test_two_nodes_leave_and_one_that_could_take_their_copies_is_not_enough",)
+_LOGS = (_SIM + "test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_log_makes_the_tree",)
 _FILLS = "server/filling.py"
 _TAKES = (_SIM + "test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer",)
 _NEARER = ("tests/unit/server/test_filling.py",)
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "removes-whoever-is-there",
+        "storage/consensus/membership.py",
+        "change.incarnation not in (0, place.member.incarnation):",
+        "False:",
+        _MEANT,
+    ),
+    Mutant(
+        "removal-says-not-whom",
+        "storage/node/port_server.py",
+        "Remove(request.node, request.incarnation)",
+        "Remove(request.node)",
+        _ANOTHER,
+    ),
+    Mutant("removal-is-asked-of-whoever", _MOVES, "tuple(leaving), place.member.incarnation)", "tuple(leaving))", _TWO),
+    Mutant("leads-to-who-stops", _SHELL, '"it stops" if status.stopping else "full"', '"full"', _STOPS),
+    Mutant(
+        "stops-and-does-not-say", "storage/node/port_server.py", "stopping=node.departure.leaving is not None", "stopping=False", _STOPS
+    ),
+    Mutant("room-twice", _PLAN, "places = [with_less(place, size) if", "places = [place if", _COPIES),
+    Mutant("room-of-what-comes-forgotten", _SHELL, "                place = with_less(place, size)\n", "                pass\n", _ROOM),
+    Mutant(
+        "hosts-on-a-late-word",
+        "storage/node/port_server.py",
+        "elif request.table.version < self._forgotten.get(partition, 0):",
+        "elif False:",
+        _LATE,
+    ),
+    Mutant("forgotten-for-good-comes-back", "storage/node/port_server.py", "request.version or FOR_GOOD)", "request.version)", _LATE),
+    Mutant("zones-by-the-first-that-comes", "server/copy_moves.py", "(len(after) < COPIES or not", "(not", _TWO),
+    Mutant(
+        "room-for-one-of-two",
+        _MOVES,
+        "            while self._staying(info, placed) < COPIES:",
+        "            for _ in range(self._staying(info, placed) < COPIES):",
+        _DRAINS,
+    ),
+    Mutant(
+        "bound-to-a-copy-that-is-gone",
+        "storage/node/peers.py",
+        "(replica is None or replica.out",
+        "replica is not None and (replica.out",
+        ("tests/unit/control/test_relocated.py::test_a_node_without_the_copy_frees_whoever_is_bound_to_a_ballot_of_it",),
+    ),
+    Mutant("stays-beside-a-log", _SHELL, "if len(storage) != COPIES:", "if len(info.nodes) != COPIES:", _LOGS),
+    Mutant("a-second-copy-beside-the-log", _MOVES, "            if target in info.logs\n", "            if False\n", _LOGS),
     Mutant("waited-for-for-ever", _MOVES, "lost=lost | given_up)", "lost=lost)", _TAKES),
     Mutant(
         "given-again-at-once", _SHELL, "            if number in self._relocating.filling.declined:\n", "            if False:\n", _TAKES
@@ -39,7 +93,7 @@ MUTANTS: list[Mutant] = [
     Mutant("balance-two-on-a-node", _PLAN, "target.number not in one.nodes and (", "(", _COPIES),
     Mutant("balance-a-zone-less", _PLAN, "    return len(after) >= len(before)\n", "    return True\n", _COPIES),
     Mutant("balance-to-who-takes-nothing", _PLAN, "if not place.keeps]", "]", _COPIES),
-    Mutant("balance-no-room", _PLAN, "(target.free is None or 2 * one.size <= target.free)", "True", _COPIES),
+    Mutant("balance-no-room", _PLAN, "(target.free is None or ROOM * one.size <= target.free)", "True", _COPIES),
     Mutant("balance-what-stays", _PLAN, "for number in one.nodes if not one.stays else ():", "for number in one.nodes:", _COPIES),
     Mutant("balance-one-twice", _PLAN, 'stays="its copy is on its way"', 'stays=""', _COPIES),
     Mutant("balance-leads-for-ever", _PLAN, "least=max(2.0, sum(", "least=max(1.0, sum(", _LEADS),
@@ -55,9 +109,13 @@ MUTANTS: list[Mutant] = [
     Mutant("turned-back-and-gone-for-ever", _MOVES, "if there is not None and there.vote is Vote.GONE and", "if False and", _GOES),
     Mutant("a-member-without-a-copy-stays", _MOVES, "        if place.vote is Vote.LEARNER and", "        if False and", _GOES),
     Mutant(
-        "forgets-on-an-old-word", "storage/node/port_server.py", "known(request.partition) and not late:", "known(request.partition):", _OLD
+        "forgets-on-an-old-word",
+        "storage/node/port_server.py",
+        "if not request.version or present is None or present.table.version <= request.version:",
+        "if True:",
+        _OLD,
     ),
-    Mutant("weighs-nothing-without-a-leader", _SHELL, "size = max([facts.size for", "size = max([0 for", _WEIGHS),
+    Mutant("weighs-nothing-without-a-leader", _SHELL, "return max([facts.size for", "return max([0 for", _WEIGHS),
     Mutant("leads-to-who-declines", _SHELL, "            if node.number in self._takers.declined:\n", "            if False:\n", _DECLINES),
     Mutant("lanes-for-what-is-dropped", _SHELL, " or one.status not in IN_USE:", ":", _WEIGHS),
     Mutant("turned-back-and-a-fourth-stays", _MOVES, "if placed.leaves(taker) and sum(", "if False and sum(", _GOES),

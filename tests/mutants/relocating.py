@@ -14,6 +14,20 @@ _MOVE = "server/relocating.py"
 _FLEET = "tests/unit/control/test_relocated.py::"
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "zones-of-what-is-on-its-way",
+        "storage/control/placement.py",
+        "min(COPIES, len({site.zone for site in before}))",
+        "len({site.zone for site in before})",
+        ("tests/sim/test_relocate.py::test_two_nodes_are_drained_at_once_and_each_partition_keeps_its_zones",),
+    ),
+    Mutant(
+        "lanes-for-those-that-have-one",
+        _MOVE,
+        "move.begins and len(placed.storage(info)) <= COPIES",
+        "move.begins",
+        (_SIM + "test_two_nodes_are_drained_at_once_and_each_partition_keeps_its_zones",),
+    ),
     Mutant("relocate-before-its-log", _MOVE, "copy.up and copy.logged and copy.incarnation", "copy.up and copy.incarnation", (_STEP,)),
     Mutant(
         "relocate-another-incarnation",
@@ -42,7 +56,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "relocate-a-zone-less",
         "server/copy_moves.py",
-        "site is not None and zones_kept(before, [*taken, site])",
+        "site is not None and zones_kept(before, after)",
         "site is not None",
         (_STEP,),
     ),
@@ -126,7 +140,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "relocate-all-at-once",
         _MOVE,
-        "            if not move.begins or lanes > 0:\n",
+        "            if not begins or lanes > 0:\n",
         "            if True:\n",
         (_SIM + "test_at_most_two_partitions_are_on_their_way",),
     ),

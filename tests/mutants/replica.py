@@ -61,7 +61,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "lost-log-binds-its-peers",
         "storage/node/peers.py",
-        "            elif replica is not None and replica.out and isinstance(message, consensus.Question):\n"
+        "            elif (replica is None or replica.out or replica.group is None) and isinstance(message, consensus.Question):\n"
+        "                # Its log is gone, or its copy went to another node, or cannot be opened: whoever is bound to a ballot of it would be for as long as this node lives.\n"
         "                self.boxes.group(partition, resigned_for_good(number, message, node.number))\n",
         "",
         ("tests/sim/test_node_identity.py::test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is",),

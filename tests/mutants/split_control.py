@@ -22,6 +22,20 @@ _PAST = "test_what_was_split_leaves_the_catalogue_when_nothing_of_it_is_left_to_
 
 MUTANTS = [
     Mutant(
+        "split-notes-stay",
+        "storage/control/splits.py",
+        "            await self._clean_notes()\n",
+        "",
+        ("tests/unit/control/test_index_splits.py::test_nothing_is_left_of_an_index_that_goes_while_it_is_split",),
+    ),
+    Mutant(
+        "split-notes-go-under-way",
+        "storage/control/splits.py",
+        "            if parent not in under_way:\n",
+        "            if True:\n",
+        ("tests/unit/control/test_splits.py::test_the_notes_of_a_split_stay_while_it_is_under_way",),
+    ),
+    Mutant(
         "split-never-beside-a-log-that-stands-by",
         "storage/control/splits.py",
         "if place.vote is Vote.LEARNER and place.member.node not in info.logs]",

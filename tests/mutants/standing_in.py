@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "stands-in-for-nobody",
         _CODE,
-        "    if not any(number in lost for number in (*out, *placed.storage(info))):\n",
+        "    if not any(number in lost for number in (*[member.node for member in out], *placed.storage(info))):\n",
         "    if True:\n",
         (_STEP,),
     ),

@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from scrubjay.base.errors import Corrupt, Unavailable
+from scrubjay.base.errors import Corrupt, Invalid, Unavailable
 from scrubjay.base.ids import Member, NodeName
 from scrubjay.server import filling
 from scrubjay.server.balancing import BalanceOptions, Balancing, balance_report, copies_moving
@@ -20,7 +20,7 @@ from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.cluster_version import BALANCES
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.log.configuration import Vote
-from scrubjay.storage.node.port import Fine, RemoveMember, asked
+from scrubjay.storage.node.port import RESTS, ChangePlace, Fine, RemoveMember, asked
 from tests.sim.test_relocate import Yard
 
 STEADY_US = 1_000_000
@@ -260,6 +260,15 @@ def test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_nex
     (after,) = grounds.table_infos()
     assert (after.nodes, after.again) == ((1, 2, 3), (Member(1, 2),))
     assert [votes(number) for number in (1, 2, 3, 4)] == [Vote.VOTES, Vote.VOTES, Vote.VOTES, Vote.GONE]
+    # What was asked for while the other member was there, and comes only now, does not mean this one.
+    leader = fleet.leader(after.partition_id)
+    assert leader is not None
+    for late in (RemoveMember(after.partition_id, 1, (1,), 1), ChangePlace(after.partition_id, 1, RESTS, 1)):
+        if leader.node != "n1" or isinstance(late, RemoveMember):
+            with pytest.raises(Invalid, match="another member"):
+                house.run(asked(house.env.tasks, house.cluster.parts.ports[leader.node], late, Fine, timeout_s=5.0))
+    house.pass_time(1)
+    assert votes(1) is Vote.VOTES
     assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
     assert house.scrub().verdict == "match"
 
@@ -333,6 +342,63 @@ def test_who_does_not_take_a_lead_is_not_asked_again_and_again() -> None:
     for replica in node.members.values():
         replica.group.set_lead(True, node.now())
     house.until(lambda: grounds.led()["n3"] > 0)
+
+
+def test_who_is_about_to_stop_is_given_no_lead() -> None:
+    grounds = Grounds(zones="abc", copies=False, partitions=6)
+    house = grounds.house
+    grounds.fill(0, 10)
+    node = grounds.host("n3").process.node
+    node.departure.hand_over(lambda: None, leaving=frozenset())
+    house.until(lambda: grounds.led()["n3"] == 0)
+    said = len(grounds.lines)
+    house.pass_time(20)
+    assert house.cluster.parts.ports[NodeName("n3")].status().stopping
+    assert grounds.led()["n3"] == 0
+    assert not any("n3 leads partition" in line for line in grounds.lines[said:])
+
+
+def test_what_is_on_its_way_to_a_node_has_its_room_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    grounds = Grounds(partitions=4, leads=False)
+    house = grounds.house
+    grounds.fill(0, 20)
+    node = grounds.host(FOURTH).process.node
+    monkeypatch.setattr(node.engine, "create", lambda partition, done: done(Unavailable("no room here")))
+    grounds.join()
+    house.until(lambda: any(info.goes for info in grounds.infos()))
+    monkeypatch.setattr(grounds.balancing, "_free", lambda name: 10_000)
+    moving = [info for info in grounds.infos() if info.goes]
+    (place,) = [place for place in grounds.balancing._places(grounds.relocating.layout()) if place.number == 4]
+    need = sum(2 * grounds.balancing._size(info) for info in moving)
+    assert need > 0
+    assert place.free == 10_000 - need
+
+
+def test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_log_makes_the_tree() -> None:
+    """After an outage logs stand by for good: what they belong to would never be evened out again."""
+    grounds = Grounds(partitions=4, stand_in_us=2_500_000)
+    house = grounds.house
+    grounds.fill(0, 20)
+    grounds.balancing._scrubbed = {info.partition_id for info in grounds.table_infos()}
+    grounds.join()
+    grounds.host("n2").crash(power=False)
+    house.until(lambda: all(info.logs == (4,) for info in grounds.table_infos()))
+    grounds.host("n2").start()
+    house.until(lambda: "n2" in {node.name for node in house.cluster.nodes()})
+    house.pass_time(10)
+    assert grounds.balancing.counts["copies"] == 0
+    grounds.balancing._scrubbed = set()
+    house.until(lambda: any(info.goes for info in grounds.infos()))
+    (moving, *_) = balance_report(house.cluster.parts)["moving"]
+    assert (moving["from"], moving["to"]) == ("n1", "n4")
+    house.until(lambda: grounds.balancing.counts["copies"] == 2 and all(not info.goes and not info.fresh for info in grounds.infos()))
+    house.pass_time(10)
+    found = sorted((info.nodes, info.logs) for info in grounds.table_infos())
+    assert found == [((1, 2, 3, 4), (4,))] * 2 + [((2, 3, 4), ())] * 2
+    assert grounds.balancing.counts["copies"] == 2, "it is at rest"
+    grounds.fill(20, 30)
+    assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
+    assert house.scrub().verdict == "match"
 
 
 def test_what_is_not_well_or_not_there_long_enough_is_given_nothing() -> None:

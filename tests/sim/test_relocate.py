@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.base.errors import Invalid, Unsafe
@@ -161,6 +162,36 @@ def test_what_would_cost_a_zone_or_a_quorum_is_refused_and_nothing_is_written() 
     with pytest.raises(Unsafe, match="quorum"):
         yard.remove()
     assert yard.house.cluster.metadata.nodes == {}
+
+
+def test_two_nodes_are_drained_at_once_and_each_partition_keeps_its_zones() -> None:
+    """What comes for both counts, and not the first that comes alone: neither waits for the other for ever, and the second drain is taken though nothing of the first has begun."""
+    yard = Yard(spares=2)
+    house = yard.house
+    yard.fill(0, 20)
+    yard.join()
+    yard.join(NodeName("n5"))
+    first = house.env.tasks.spawn(yard.relocating.drain(OLD, lambda _: None), name="drain")
+    house.until(lambda: house.cluster.metadata.nodes.get(OLD) is not None)
+    assert any(info.nodes == (1, 2, 3) for info in yard.infos()), "not all of it has begun"
+    assert yard.drain(NodeName("n2"))["left"] == 0
+    house.until(first.done)
+    assert all(info.nodes == (3, 4, 5) and not info.fresh for info in yard.infos())
+    assert house.rows(yard.table) == {key_of(key): key for key in range(20)}
+
+
+def test_two_nodes_leave_and_one_that_could_take_their_copies_is_not_enough() -> None:
+    yard = Yard()
+    yard.fill(0, 5)
+    yard.join()
+    yard.house.cluster.parts.zones = dict.fromkeys(yard.house.cluster.parts.ports, "all are in one")
+    yard.relocating.stop()
+    drained = yard.house.cluster.metadata.standing(OLD, 1)
+    assert drained is not None
+    yard.house.run(yard.relocating._put(OLD, msgspec.structs.replace(drained, state=DRAINING)))
+    with pytest.raises(Unsafe, match="no other node can take"):
+        yard.drain(NodeName("n2"))
+    assert NodeName("n2") not in yard.house.cluster.metadata.nodes
 
 
 def test_a_dead_node_is_removed_and_the_next_that_joins_takes_its_place() -> None:

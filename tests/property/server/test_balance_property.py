@@ -51,13 +51,15 @@ def test_copies_come_to_rest_and_never_go_back(cluster: tuple[list[NodePlace], l
     before, rounds = square(weights(places, held)), 0
     bound = before // (2 * COPY_BYTES * COPY_BYTES) + 1
     while moves := plan_copies(places, list(known.values()), most=most):
+        coming: dict[int, int] = {}
         assert len({move.partition for move in moves}) == len(moves) <= most
         for move in moves:
             one = known[move.partition]
             target = by_number[move.target]
             assert not one.stays
             assert not target.keeps
-            assert target.free is None or 2 * one.size <= target.free
+            coming[target.number] = coming.get(target.number, 0) + 2 * one.size
+            assert target.free is None or coming[target.number] <= target.free, "none of them is there yet"
             after = moved(one, move)
             assert zones_of(places, after) >= zones_of(places, one)
             left.add((move.partition, move.source))

@@ -109,6 +109,7 @@ def test_who_counts_and_who_may_lead() -> None:
         (Grow(2), {}),
         (Remove(2), {2: (3, Vote.GONE)}),
         (Remove(7), {7: (2, Vote.GONE)}),
+        (Remove(2, 3), {2: (3, Vote.GONE)}),
     ],
 )
 def test_a_change_moves_one_place(change: Change, after: dict[int, tuple[int, Vote]]) -> None:
@@ -140,6 +141,9 @@ def test_a_log_replica_that_has_grown_may_lead() -> None:
         (Grow(1), "storage replica"),
         (Grow(9), "no member"),
         (Remove(9), "no member"),
+        (Remove(2, 2), "another member"),
+        (Rest(2, 4), "another member"),
+        (Grow(2, 2), "another member"),
         (Remove(1), "nobody would be left"),
         (AddLearner(Member(1, 2), STORAGE), "nobody would be left"),
     ],

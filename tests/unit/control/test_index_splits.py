@@ -186,6 +186,47 @@ def test_who_feeds_by_an_old_map_is_refused_what_lies_in_both_halves_and_takes_n
     assert answer.partition == left.partition_id
 
 
+def test_a_page_of_an_old_feed_is_refused_as_its_changes_are_also_one_read_just_where_the_log_of_what_was_split_ends() -> None:
+    """Its backfill by the old map, of a checkpoint at the end of the index's log, before or behind: no half goes past items of its own that only the other was given."""
+    split = Split(BY_COLOUR)
+    indexed = split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    old = split.inner("by-colour")
+    split.split("by-colour")
+    left, right = split.inner("by-colour").partitions
+    (former,) = split.inner("by-colour").former or ()
+    cut, end = bytes.fromhex(right.lo), Lsn(former.final.lsn)
+    source = PartitionId("00000000-0000-4000-8000-00000000f00d")  # nobody else feeds it from here
+    for place in (left, right):
+        split.feed(split.inner("by-colour"), FeedCommand(fed_key(bytes.fromhex(place.lo), source), FeedCommand.BEGIN, 0, 0))
+    low, high = bytes(16) + b"\x01l", cut + b"\x01h"
+    for lsn in (end - 1, end, end + 1):
+        rows = {key: stored(bytes(8), lsn, encode_item({"k": ("S", "x")})) for key in (low, high)}
+        for keys in ((low, high), (high,)):
+            sent = tuple([(lsn, key, rows[key]) for key in keys])
+            page = FeedCommand(fed_key(bytes(16), source), FeedCommand.PAGE, 0, Lsn(lsn), sent, b"", b"next")
+            answer = split.feed(old, page)
+            assert isinstance(answer, Unavailable)
+            assert answer.fields["split"]
+        assert [fed.cursor for place in (left, right) if (fed := split.fed(place, source)) is not None] == [b"", b""]
+    page = FeedCommand(
+        fed_key(bytes(16), source),
+        FeedCommand.PAGE,
+        0,
+        end,
+        ((end, low, stored(bytes(8), end, encode_item({"k": ("S", "x")}))),),
+        b"",
+        b"next",
+    )
+    answer = split.feed(old, page)
+    assert isinstance(answer, WriteAnswer)
+    assert answer.partition == left.partition_id
+    assert [fed.cursor for place in (left, right) if (fed := split.fed(place, source)) is not None] == [b"next", b""], (
+        "the other half is filled by itself"
+    )
+
+
 def test_a_backfill_goes_on_where_it_was_when_its_index_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "PAGE_ROWS", 4)
     split = Split()
@@ -231,6 +272,7 @@ def test_nothing_is_left_of_an_index_that_goes_while_it_is_split(what: str, when
     house.pass_time(5)
     assert not ids & hosted(house)
     house.until(lambda: not split.splits.waiting)
+    house.until(lambda: not [key for key in house.cluster.metadata.jobs if key.startswith("split/")], seconds=10.0)
 
 
 def test_whoever_dies_meanwhile_the_halves_are_what_the_table_says() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.base.ids import Member, NodeName, PartitionId, TableId, ballot, uuid_bytes
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, with_partition
+from scrubjay.storage.consensus import messages as consensus
+from scrubjay.storage.consensus.ready import Envelope
 from scrubjay.storage.node import Node
 from scrubjay.storage.node.port import NodePort
 from scrubjay.storage.replica import AMNESIAC
@@ -57,6 +60,47 @@ def test_an_old_word_that_a_copy_went_elsewhere_does_not_remove_the_one_that_cam
     assert node.hosting.members[STRANGE].member == Member(1, 2)
     told(house, 1, msgspec.structs.replace(went, version=8))
     assert not node.hosting.known(STRANGE)
+
+
+def test_a_word_to_make_a_copy_that_comes_after_the_one_to_remove_it_begins_nothing() -> None:
+    """The move was turned back: nobody's catalogue names the copy any more, and nobody would remove it."""
+    house = House(spares=1)
+    before = a_table(house, hosts=(1, 2, 3))
+    (info,) = before.partitions
+    coming = msgspec.structs.replace(before, version=6, partitions=(msgspec.structs.replace(info, hosts=(1, 2, 3, 4), fresh=(4,)),))
+    back = msgspec.structs.replace(before, version=7)
+    node = told(house, 4, back)
+    told(house, 4, coming)
+    assert not node.hosting.known(STRANGE)
+    told(house, 4, msgspec.structs.replace(coming, version=8))
+    assert node.hosting.known(STRANGE), "it comes after all"
+    told(house, 4, msgspec.structs.replace(before, version=7))
+    assert node.hosting.known(STRANGE), "and that word was late"
+    # What is forgotten for good, as its table is no more, comes back by no version.
+    port = house.cluster.parts.ports[NodeName("n4")]
+    house.run(house.cluster.parts.fleet.forget(STRANGE, port))
+    told(house, 4, msgspec.structs.replace(coming, version=9))
+    assert not node.hosting.known(STRANGE)
+
+
+def test_a_node_without_the_copy_frees_whoever_is_bound_to_a_ballot_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It led, was removed, and its copy is gone: a member that was away heard of none of it, and would promise nobody anything for as long as that node lives."""
+    house = House(spares=1)
+    node = told(house, 4, a_table(house, hosts=(1, 2, 3)))
+    assert not node.hosting.known(STRANGE)
+    said: list[tuple[PartitionId, object]] = []
+    boxes = node.peers.boxes
+    monkeypatch.setattr(boxes, "group", lambda partition, envelopes: said.extend((partition, one) for one in envelopes))
+    cluster = consensus.cluster_tag(uuid_bytes(node.cluster_id))
+
+    def hears(owner: Member) -> None:
+        question = consensus.Question(ballot(7, owner))
+        node.peers.receive(NodeName("n2"), consensus.encode_frame(cluster=cluster, sender=2, groups=[(STRANGE, question)]))
+
+    hears(Member(4, 1))
+    assert said == [(STRANGE, Envelope(2, consensus.Resign(ballot(7, Member(4, 1)), 0)))]
+    hears(Member(3, 1))
+    assert len(said) == 1, "of another's ballot it knows nothing"
 
 
 def test_a_log_is_begun_where_the_copy_is_fresh_and_nowhere_else() -> None:

@@ -334,8 +334,19 @@ def test_a_table_that_is_dropped_while_its_split_waits_is_gone() -> None:
     assert told.now.split is msgspec.UNSET
     assert [final.partition_id for final in told.now.finals] == [told.info.partition_id]
     script.left = {}
-    house.pass_time(2)
+    house.pass_time(5)
     assert (script.asked, told.now.former) == (0, msgspec.UNSET)
+    assert not [key for key in house.cluster.metadata.jobs if key.startswith("split/")], "nor are its notes"
+
+
+def test_the_notes_of_a_split_stay_while_it_is_under_way() -> None:
+    told = Told()
+    house, script = told.house, told.script
+    script.left = dict.fromkeys(house.cluster.parts.fleet.ports, LEFT_MAX + 1)
+    told.begin()
+    told.waits()
+    house.pass_time(5)
+    assert [key for key in house.cluster.metadata.jobs if key.startswith("split/")] == [f"split/{told.info.partition_id}"]
 
 
 def test_a_table_that_is_dropped_behind_its_split_ends_with_the_children() -> None:

@@ -134,7 +134,7 @@ REQUESTS: dict[str, Request] = {
     "forget_moved": port.Forget(P, 1 << 40),
     "hand_over": port.HandOver((1, 3)),
     "change_members": port.ChangeMembers(P, 3, 2),
-    "remove_member": port.RemoveMember(P, 3, (3, 4)),
+    "remove_member_of": port.RemoveMember(P, 3, (3, 4), 2),
     "change_place": port.ChangePlace(P, 4, port.LOG_LEARNS, 2),
     "begin_log": port.BeginLog(P, Lsn(40), (Lsn(38), b"places")),
     "grow_tree": port.GrowTree(P),
@@ -176,10 +176,11 @@ STATUS = port.NodeStatus(
     True,
     6,
     {"r1": 6},
+    True,
 )
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
-    "status_can": STATUS,
+    "status_stopping": STATUS,
     "facts_moved": port.FactsOfReplicas((FACTS,), 1 << 60, 7, (P,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.HostedHere(True),
@@ -206,6 +207,8 @@ def test_who_asks_an_older_way_asks_for_everything(golden: Golden) -> None:
     for name, partition in (("ask_facts", P), ("ask_all_facts", None)):
         assert decode_request(golden.read(f"node_port/{name}.bin")) == AskedFrame(3, 1_000_000, port.AskFacts(partition, 0))
     assert decode_request(golden.read("node_port/forget.bin")) == AskedFrame(3, 1_000_000, port.Forget(P)), "in any case"
+    older = port.RemoveMember(P, 3, (3, 4))
+    assert decode_request(golden.read("node_port/remove_member.bin")) == AskedFrame(3, 1_000_000, older), "whoever is there"
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -228,7 +231,9 @@ def test_facts_of_an_older_node_are_read_on(golden: Golden) -> None:
     assert decode_said(golden.read("node_port/facts_indexed.bin")) == SaidFrame(4, port.FactsOfReplicas((indexed,)))
     older = port.FactsOfReplicas((msgspec.structs.replace(indexed, indexes=()),))
     assert decode_said(golden.read("node_port/facts.bin")) == SaidFrame(4, older)
-    stands_in = msgspec.structs.replace(STATUS, can=0, guests={})
+    can = msgspec.structs.replace(STATUS, stopping=False)
+    assert decode_said(golden.read("node_port/status_can.bin")) == SaidFrame(4, can)
+    stands_in = msgspec.structs.replace(can, can=0, guests={})
     assert decode_said(golden.read("node_port/status_stands_in.bin")) == SaidFrame(4, stands_in)
     splits = msgspec.structs.replace(stands_in, stands_in=False)
     assert decode_said(golden.read("node_port/status_splits.bin")) == SaidFrame(4, splits)

@@ -89,27 +89,33 @@ LEARNER = CopyFacts(vote="learner")
         (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
         (info(1, 2, 3, 4), VOTES, DRAINED, {"n4": LEARNER}, None),
         (info(1, 2, 3, 4), VOTES, DRAINED, {"n2": None}, None),
-        (info(1, 2, 3, 4), VOTES, DRAINED, {}, RemoveMember(INFO.partition_id, 1, (1,))),
-        (info(1, 2, 3, 4), VOTES, DRAINED, {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
+        (info(1, 2, 3, 4), VOTES, DRAINED, {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
         (info(1, 2, 3, 4), GONE, DRAINED, {}, info(2, 3, 4)),
         (info(2, 3, 4), GONE, DRAINED, {"n2": None}, SETTLED),
         # The node that was to take it leaves too: nobody has counted on its copy.
         (info(1, 2, 3, 4, fresh=(4,)), group(), placed(n1=DRAINING, n4=REMOVED), {}, info(1, 2, 3)),
         # What a split made while the node was away has no log there, and a member of the group all the same: it is removed, and not forgotten as one that votes.
         (info(1, 2, 3, fresh=(1,)), group(), placed(n1=REMOVED), {"n1": None}, info(1, 2, 3, 4, fresh=(1, 4))),
-        (info(1, 2, 3, 4, fresh=(1,)), VOTES, placed(n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
-        (info(1, 2, 3, fresh=(1,)), group(), placed("abc", n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (info(1, 2, 3, 4, fresh=(1,)), VOTES, placed(n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
+        (info(1, 2, 3, fresh=(1,)), group(), placed("abc", n1=REMOVED), {"n1": None}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
         (info(1, 2, 3, 4, fresh=(1,)), GONE, placed(n1=REMOVED), {"n1": None}, info(2, 3, 4)),
         # No zone is given up for a node that only is drained; for one that was removed, two copies do.
         (INFO, group(), placed("abcb", n1=DRAINING), {}, None),
         (INFO, group(), placed("abc", n1=DRAINING), {}, None),
         (INFO, group(), placed(up=False, n1=DRAINING), {}, None),
-        (INFO, group(), placed("abc", n1=REMOVED), {}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (INFO, group(), placed("abc", n1=REMOVED), {}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
         (INFO, group(), placed("abc", n1=REMOVED, n2=DRAINING), {}, None),
         (INFO, group(), placed("abc", n1=REMOVED, n2=REMOVED), {}, None),
         (INFO, group(), placed("abca", n1=REMOVED), {}, info(1, 2, 3, 4, fresh=(4,))),
         (info(2, 3), group(n1=Vote.GONE), placed("abca", n1=REMOVED), {}, info(2, 3, 4, fresh=(4,))),
         (info(2, 3), group(n1=Vote.GONE), placed("abc", n1=REMOVED), {}, SETTLED),
+        # Two leave at once: what keeps the zones is what comes for both of them, and not the first that comes alone.
+        (INFO, group(), placed("abcab", n1=DRAINING, n2=DRAINING), {}, info(1, 2, 3, 4, fresh=(4,))),
+        (INFO, group(), placed("abcab", n1=DRAINING, n2=REMOVED), {}, info(1, 2, 3, 4, fresh=(4,))),
+        (info(1, 2, 3, 4), VOTES, placed("abcab", n1=DRAINING, n2=DRAINING), {}, info(1, 2, 3, 4, 5, fresh=(5,))),
+        (INFO, group(), placed("abcaa", n1=DRAINING, n2=DRAINING), {}, None),
+        (INFO, group(), placed("abca", n1=DRAINING, n2=DRAINING), {}, None),
     ],
 )
 def test_the_next_step(
@@ -182,13 +188,13 @@ BACK = (Member(1, 2),)
         (ON, group(), placed(), (), {}, ChangeMembers(INFO.partition_id, 4, 1)),
         (ON, LEARNS, placed(), (), {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
         (ON, VOTES, placed(), (), {"n4": LEARNER}, None),
-        (ON, VOTES, placed(), (), {}, RemoveMember(INFO.partition_id, 1, (1,))),
+        (ON, VOTES, placed(), (), {}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
         (ON, GONE, placed(), (), {}, info(2, 3, 4)),
         # Who was to take it is lost before it votes: it is the one that goes then. Once it votes it is waited for.
         (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed(), (4,), {}, going(1, 2, 3, 4, goes=(4,), fresh=(4,))),
         (going(1, 2, 3, 4, goes=(4,), fresh=(4,)), group(), placed(), (4,), {}, info(1, 2, 3)),
         (ON, LEARNS, placed(), (4,), {}, going(1, 2, 3, 4, goes=(4,))),
-        (going(1, 2, 3, 4, goes=(4,)), LEARNS, placed(), (4,), {}, RemoveMember(INFO.partition_id, 4, (4,))),
+        (going(1, 2, 3, 4, goes=(4,)), LEARNS, placed(), (4,), {}, RemoveMember(INFO.partition_id, 4, (4,), 1)),
         (ON, VOTES, placed(), (4,), {"n4": None}, None),
         # Who was to take it leaves: nothing goes any more but what leaves.
         (ON, LEARNS, placed(n4=DRAINING), (), {}, info(1, 2, 3, 4)),
@@ -225,7 +231,7 @@ BACK = (Member(1, 2),)
         (going(1, 2, 3, 4, goes=(4,)), GONE, placed(), (), {}, going(1, 2, 3, 4, goes=(4,), fresh=(1,), again=BACK)),
         (going(1, 2, 3, 4, goes=(4,), fresh=(1,), again=BACK), GONE, placed(), (), {}, None),
         # And a copy was given up that had been asked to learn: its member goes too, or the partition would never be split again.
-        (info(1, 2, 3), LEARNS, placed(), (), {}, RemoveMember(INFO.partition_id, 4, ())),
+        (info(1, 2, 3), LEARNS, placed(), (), {}, RemoveMember(INFO.partition_id, 4, (), 1)),
         # Who was to take it was alone in its zone, and is no member any more, or never was one of the group: no zone is lost that is not lost anyhow.
         (ON, LEARNS, placed("aabc", n4=REMOVED), (), {}, info(1, 2, 3, 4)),
         (ON, LEARNS, placed("aabc"), (4,), {"n4": None}, None),

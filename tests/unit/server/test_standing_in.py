@@ -80,7 +80,7 @@ def step(here: PartitionInfo, configuration: Configuration, where: Layout, lost:
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, applied=Lsn(3499))}, BeginLog(P, Lsn(4500), TOLD)),
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, behind=True)}, "its log is log, learner"),
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, applied=Lsn(3999))}, "its log lacks 1001 records"),
-        (logged(), LEARNS, placed(), {3}, {}, ChangePlace(P, 3, RESTS)),
+        (logged(), LEARNS, placed(), {3}, {}, ChangePlace(P, 3, RESTS, 1)),
         (logged(), RESTED, placed(), {3}, {}, ChangeMembers(P, 4, 0)),
         (logged(), STANDS, placed(), {3}, {}, None),
         (logged(), STANDS, placed(), set(), {}, None),
@@ -90,8 +90,8 @@ def step(here: PartitionInfo, configuration: Configuration, where: Layout, lost:
         # One that can vote no more is no use.
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, vote="amnesiac")}, NOBODY),
         # Back: it votes first, then the log rests.
-        (logged(), group(n4=Vote.VOTES), placed(), set(), {}, ChangePlace(P, 4, RESTS)),
-        (logged(), group(n4=Vote.VOTES), placed(), {3}, {}, ChangePlace(P, 3, RESTS)),
+        (logged(), group(n4=Vote.VOTES), placed(), set(), {}, ChangePlace(P, 4, RESTS, 1)),
+        (logged(), group(n4=Vote.VOTES), placed(), {3}, {}, ChangePlace(P, 3, RESTS, 1)),
         (logged(), LEARNS, placed(), set(), {}, None),
         # One that is to be a storage replica does not rest.
         (logged(logs=()), group(n4=Vote.VOTES), placed(), set(), {}, None),
@@ -135,7 +135,7 @@ def test_the_node_that_has_the_log_makes_the_tree_where_no_other_is_there() -> N
         (replace(LOG, tree="healing"), None),
         (replace(LOG, tree="ok", behind=True), None),
         (replace(LOG, tree="ok", applied=Lsn(3999)), None),
-        (replace(LOG, tree="ok"), ChangePlace(P, 4, GROWS)),
+        (replace(LOG, tree="ok"), ChangePlace(P, 4, GROWS, 1)),
     ],
 )
 def test_the_group_is_told_once_the_tree_is_whole(copy: CopyFacts | None, expected: Any) -> None:

@@ -10,6 +10,7 @@ from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, TableId
 from scrubjay.storage.catalogue import (
     FinalSeal,
     FormerPartition,
+    GlobalIndex,
     KeyAttribute,
     KeySchema,
     PartitionInfo,
@@ -18,6 +19,7 @@ from scrubjay.storage.catalogue import (
     Throughput,
     TimeToLive,
     halves,
+    index_tables,
 )
 from scrubjay.storage.control.metadata import metadata_write
 from scrubjay.storage.log.digest import RangeDigest, Total
@@ -166,3 +168,24 @@ def test_table_item(golden: Golden) -> None:
     golden.check_json("v2/metadata/table_split.json", msgspec.to_builtins(split))
     assert msgspec.json.decode(golden.read("v2/metadata/table_split.json"), type=TableMeta) == split
     assert not {"split", "former"} & msgspec.json.decode(text).keys(), "as it was before anything was split"
+
+    index = GlobalIndex(
+        name="by-colour",
+        hash=(KeyAttribute("colour", "S"),),
+        table_id=TableId("00000000-0000-4000-8000-000000000009"),
+        status="ACTIVE",
+        created_at=1_800_000_000_000_004,
+        made=True,
+        partitions=halves(parent.info, parent.split),
+        former=(parent,),
+        split=intent,
+    )
+    indexed = msgspec.structs.replace(table, global_indexes=(index,))
+    write = metadata_write(f"table/{table.table_id}", expect=None, value=msgspec.json.encode(indexed).decode())
+    assert write.new is not None
+    golden.check("v2/metadata/table_index_split.bin", write.new)
+    golden.check_json("v2/metadata/table_index_split.json", msgspec.to_builtins(indexed))
+    back = msgspec.json.decode(golden.read("v2/metadata/table_index_split.json"), type=TableMeta)
+    assert back == indexed
+    (inner,) = index_tables(back)
+    assert (inner.split, inner.former, inner.partitions) == (intent, (parent,), index.partitions)
