@@ -156,7 +156,7 @@ def transaction_cancelled(message: str, reasons: list[Any]) -> ApiError:
 def transaction_in_progress() -> ApiError:
     return ApiError(
         _DYNAMO + "TransactionInProgressException",
-        "The transaction with the given request token is already in progress.",
+        "Transaction from previous request is still in progress",
         message_member="Message",
     )
 

@@ -208,7 +208,7 @@ def global_index_of(index: Body, definitions: Definitions, billing: str) -> Glob
     for element in index["KeySchema"]:
         parts[element["KeyType"]].append(KeyAttribute(element["AttributeName"], types[element["AttributeName"]]))
     projection, attributes = _projected(index["Projection"])
-    throughput = Throughput() if "ProvisionedThroughput" not in index else check_capacity(index["ProvisionedThroughput"])
+    throughput = Throughput() if "ProvisionedThroughput" not in index else check_capacity(index["ProvisionedThroughput"], index=name)
     return GlobalIndex(
         name=name,
         hash=tuple(parts["HASH"]),
@@ -290,7 +290,7 @@ def _restored(index: GlobalIndex, asked: Body, billing: str) -> GlobalIndex:
         raise errors.validation(f"Invalid Request: Must specify provisioned throughput for index {index.name}")
     return msgspec.structs.replace(
         index,
-        throughput=Throughput() if throughput is None else check_capacity(throughput),
+        throughput=Throughput() if throughput is None else check_capacity(throughput, index=index.name),
         throughput_changed_at=(None, None),
         on_demand=on_demand_of(asked.get("OnDemandThroughput"), billing, index=index.name),
         warm=None,

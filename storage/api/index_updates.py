@@ -222,7 +222,7 @@ def _changes(asked: Body, meta: TableMeta, billing: str, now_us: int) -> dict[st
                 _INVALID
                 + f"The only Updates for index: {name} when TableThroughputMode is PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
             )
-        units = check_capacity(throughput)
+        units = check_capacity(throughput, index=name)
         if units == index.throughput and billing == meta.billing:
             raise errors.validation(
                 f"The provisioned throughput for the index {name} will not change. The requested value equals the current value. "

@@ -12,11 +12,12 @@ _WARM = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
 _INITIAL = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html#on-demand-capacity-mode-initial"
 
 
-def check_capacity(throughput: Body) -> Throughput:
-    """The units asked for. Raises if they are out of bounds."""
+def check_capacity(throughput: Body, *, index: str | None = None) -> Throughput:
+    """The units asked for. index: whose they are, if not the table's. Raises if they are out of bounds."""
+    whose = "" if index is None else f" for index {index}"
     for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
         if throughput[name] > limits.CAPACITY_UNITS_MAX:
-            raise errors.validation(f"Given value {throughput[name]} for {name} is out of bounds")
+            raise errors.validation(f"Given value {throughput[name]} for {name} is out of bounds{whose}")
     return Throughput(throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"])
 
 

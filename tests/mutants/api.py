@@ -41,6 +41,27 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/pitr/test_restore.py::test_indexes_that_a_request_names_are_made_anew",),
     ),
     Mutant(
+        "backup-silent-of-the-stream",
+        "storage/api/operations/table_backups.py",
+        "    if table.stream is not None:",
+        "    if False:",
+        ("tests/contract/api/test_answers.py::test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had",),
+    ),
+    Mutant(
+        "backup-silent-of-the-time-to-live",
+        "storage/api/operations/table_backups.py",
+        "    if table.ttl_attribute is not None:",
+        "    if False:",
+        ("tests/contract/api/test_answers.py::test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had",),
+    ),
+    Mutant(
+        "bounds-of-nobody",
+        "storage/api/throughput.py",
+        'else f" for index {index}"',
+        'else ""',
+        ("tests/contract/api/test_global_indexes.py::test_definitions_that_are_refused",),
+    ),
+    Mutant(
         "any-name-is-a-stream",
         "storage/api/operations/streams.py",
         '    if kind != "table" or "/stream/" not in rest:',

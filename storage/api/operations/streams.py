@@ -121,7 +121,7 @@ def _find_part(call: Call, arn: str, id_: str) -> _Part:
         if part_id(stream, part) == id_:
             return _Part(meta, stream, part, next(info for info in every_partition(meta) if info.partition_id == part.partition_id))
     call.check_sure()
-    raise errors.resource_not_found(f"Requested resource not found: Shard: {id_} in Stream: {arn} not found")
+    raise errors.resource_not_found("Requested resource not found: Shard does not exist")
 
 
 # -- ListStreams, DescribeStream ---------------------------------------------------------------------------------------------------------

@@ -152,3 +152,20 @@ def test_a_period_is_forgotten_when_recovery_is_turned_off(server: ApiServer) ->
     assert period(PointInTimeRecoveryEnabled=True) == 7
     assert period(PointInTimeRecoveryEnabled=False) is None
     assert period(PointInTimeRecoveryEnabled=True) == 35
+
+
+def test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had(server: ApiServer) -> None:
+    server.make_table("told", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    server.make_table("plain")
+    server.wait_active("told")
+    server.ok("UpdateTimeToLive", {"TableName": "told", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "until"}})
+
+    def features(name: str) -> Any:
+        arn = server.ok("CreateBackup", {"TableName": name, "BackupName": "once"})["BackupDetails"]["BackupArn"]
+        return server.ok("DescribeBackup", {"BackupArn": arn})["BackupDescription"]["SourceTableFeatureDetails"]
+
+    assert features("told") == {
+        "StreamDescription": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        "TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "until"},
+    }
+    assert features("plain") == {}

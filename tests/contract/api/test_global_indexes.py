@@ -117,6 +117,10 @@ REFUSED = [
         indexed(index("by-g", *G), names=("pk", "g", "at", "g")),
         "Attribute Name is duplicated: g",
     ),
+    (
+        indexed(index("by-g", *G, ProvisionedThroughput={**UNITS, "WriteCapacityUnits": 10**12 + 1}), BillingMode="PROVISIONED", ProvisionedThroughput=UNITS),
+        f"Given value {10**12 + 1} for WriteCapacityUnits is out of bounds for index by-g",
+    ),
 ]  # fmt: skip
 
 
@@ -635,11 +639,15 @@ TEN = {"ReadCapacityUnits": 10, "WriteCapacityUnits": 10}
             "WriteCapacityUnits: 5. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."),
         ),
         (
+            [{"Update": {"IndexName": "by-a", "ProvisionedThroughput": {**UNITS, "ReadCapacityUnits": 10**12 + 1}}}], {}, V,
+            f"Given value {10**12 + 1} for ReadCapacityUnits is out of bounds for index by-a",
+        ),
+        (
             [{"Update": {"IndexName": "by-a", "WarmThroughput": {"ReadUnitsPerSecond": 4}}}], {}, V,
             INVALID + "Requested ReadUnitsPerSecond for WarmThroughput for index by-a is lower than current WarmThroughput, decreasing WarmThroughput is not supported",
         ),
     ],
-    ids=["exists", "undefined", "lacking", "otherwise", "own-key-otherwise", "projection", "unpaid", "with-units", "with-protection", "two", "two-ghosts", "ghost", "same", "colder"],
+    ids=["exists", "undefined", "lacking", "otherwise", "own-key-otherwise", "projection", "unpaid", "with-units", "with-protection", "two", "two-ghosts", "ghost", "same", "boundless", "colder"],
 )  # fmt: skip
 def test_updates_that_are_refused(updates: list[dict[str, Any]], more: dict[str, Any], name: str, message: str) -> None:
     later = Later(index("by-a", "a:HASH", ProvisionedThroughput=UNITS), names=("a",), **PAID)

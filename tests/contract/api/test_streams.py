@@ -309,9 +309,9 @@ def test_what_is_wrong_is_refused_in_words(server: ApiServer) -> None:
     assert refused(server, "describe_stream", StreamArn=gone) == missing
     asked = {"StreamArn": arn, "ShardId": part}
     assert refused(server, "get_shard_iterator", **{**asked, "StreamArn": gone}, ShardIteratorType="LATEST") == missing
-    assert (
-        refused(server, "get_shard_iterator", **{**asked, "ShardId": part[:-1] + "x"}, ShardIteratorType="LATEST")[0]
-        == "ResourceNotFoundException"
+    assert refused(server, "get_shard_iterator", **{**asked, "ShardId": part[:-1] + "x"}, ShardIteratorType="LATEST") == (
+        "ResourceNotFoundException",
+        "Requested resource not found: Shard does not exist",
     )
     for wrong in (
         {"ShardIteratorType": "AT_SEQUENCE_NUMBER"},

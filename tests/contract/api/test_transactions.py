@@ -279,7 +279,10 @@ def test_one_whose_token_is_in_use_just_now_is_told_to_come_again(filled: ApiSer
         ("TransactWriteItems", {"TransactItems": [put("a")]}),
         ("ExecuteTransaction", {"TransactStatements": statements}),
     ):
-        assert filled.refusal(operation, {**asked, "ClientRequestToken": "now"})[0] == "TransactionInProgressException"
+        assert filled.refusal(operation, {**asked, "ClientRequestToken": "now"}) == (
+            "TransactionInProgressException",
+            "Transaction from previous request is still in progress",
+        )
 
 
 def test_a_token_is_of_what_is_done_and_not_of_how_it_is_told(filled: ApiServer) -> None:
