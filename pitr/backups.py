@@ -155,7 +155,7 @@ class BackupService:
             who = self._writer.attached
             pin = BackupPin(
                 cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
-                epoch=who.epoch, owner=who.owner, ends=ends,
+                epoch=who.epoch, owner=who.owner, ends=ends, **_features(table if asked is None and table.dropped_at is None else None),
             )  # fmt: skip
             self._held[id_] = pin_need(pin)
             await self._writer.assure(self._store)
@@ -378,6 +378,13 @@ def _other_history(pin: BackupPin, seen: TableArchive) -> Corrupt | None:
                 what="chain", partition=end.partition, lsn=end.lsn, expected=end.chain, found=None if chain is None else chain.hex(),
             )  # fmt: skip
     return None
+
+
+def _features(table: TableMeta | None) -> dict[str, str]:
+    """What a pin says beside the table's definition. None: nobody knows what it was at that moment. Pure."""
+    if table is None:
+        return {}
+    return {"stream": "" if table.stream is None else table.stream.view, "ttl": table.ttl_attribute or ""}
 
 
 def _as_pinned(table: TableMeta) -> TableMeta:

@@ -140,6 +140,7 @@ class Preparing:
             throughput_changed_at=(None, None),
             decreases=msgspec.UNSET,
             table_class_changed_at=None,
+            class_named=msgspec.UNSET,
             deletion_protection=False,
             tags=(),
             pitr_enabled_at=now_us if self._pitr_default else None,

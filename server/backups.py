@@ -161,7 +161,17 @@ class NamedBackups:
 
 
 def _info(pin: BackupPin, status: str) -> BackupInfo:
-    return BackupInfo(id=pin.id, name=pin.name, status=status, created_us=pin.created_us, table=pin.table, rows=pin.rows, bytes=pin.bytes)
+    return BackupInfo(
+        id=pin.id,
+        name=pin.name,
+        status=status,
+        created_us=pin.created_us,
+        table=pin.table,
+        rows=pin.rows,
+        bytes=pin.bytes,
+        stream_view=pin.stream,
+        ttl_attribute=pin.ttl,
+    )
 
 
 def _word(state: BackupState) -> str:

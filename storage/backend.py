@@ -40,6 +40,7 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     throughput: Throughput
     deletion_protection: bool = False
     table_class: str = "STANDARD"
+    class_named: bool = False
     tags: tuple[tuple[str, str], ...] = ()
     on_demand: Throughput | None = None
     """Ceilings of an on-demand table in request units, -1 for none; None: not asked for."""
@@ -62,7 +63,8 @@ class ContinuousBackups(msgspec.Struct, frozen=True):
 
 
 class BackupInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A backup by name. status: CREATING (its moment is not proven by the archive yet) | AVAILABLE | DELETED. table: as it was then. rows, bytes: of its leaders, then."""
+    """A backup by name. status: CREATING (its moment is not proven by the archive yet) | AVAILABLE | DELETED. table: as it was then. rows, bytes: of its leaders, then. stream_view,
+    ttl_attribute: of the stream that was on and of its time to live, "" for none."""
 
     id: str
     name: str
@@ -71,6 +73,8 @@ class BackupInfo(msgspec.Struct, frozen=True, kw_only=True):
     table: TableMeta
     rows: int
     bytes: int
+    stream_view: str = ""
+    ttl_attribute: str = ""
 
 
 class TableBackups(Protocol):

@@ -291,6 +291,8 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     warm: Throughput | msgspec.UnsetType = msgspec.UNSET
     decreases: int | msgspec.UnsetType = msgspec.UNSET
     """How often provisioned throughput was decreased on the day (UTC) of the last time. UNSET: never."""
+    class_named: bool | msgspec.UnsetType = msgspec.UNSET
+    """CreateTable named the class, which is then shown though it be the usual one. UNSET: it did not, as in a table that was restored or imported."""
     ttl: TimeToLive | msgspec.UnsetType = msgspec.UNSET
     """UNSET: it was never set, as in a table that was restored or imported."""
     streams: tuple[TableStream, ...] | msgspec.UnsetType = msgspec.UNSET

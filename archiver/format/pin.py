@@ -18,9 +18,10 @@ from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, Loc
 
 T = TypeVar("T")
 FORMAT = "scrubjay pin"
-VERSION = 2
-_FIRST_VERSION = 1
+VERSION = 3
+_FIRST_VERSION, _ENDS_VERSION = 1, 2
 _BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
+_VIEWS = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 
 
 class PinEnd(NamedTuple):
@@ -35,7 +36,8 @@ class PinEnd(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPin:
     """id: see PinKey. name: as its maker called it, not unique. at_us: the moment, inclusive. created_us: when it was made. table: as it was then: key, local indexes,
-    attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. ends: of each partition, by its id; None: the archive was late, or the pin is of version 1. epoch, owner: as in every object.
+    attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. ends: of each partition, by its id; None: the archive was late, or the pin is of version 1. stream: view type of the stream that was on, "": none was, or
+    nobody knows. ttl: attribute of its time to live, likewise. epoch, owner: as in every object.
     """
 
     cluster: str
@@ -49,6 +51,8 @@ class BackupPin:
     epoch: int
     owner: str
     ends: tuple[PinEnd, ...] | None = None
+    stream: str = ""
+    ttl: str = ""
 
     def key(self) -> PinKey:
         return PinKey(self.cluster, self.id)
@@ -57,11 +61,14 @@ class BackupPin:
 def encode_pin(pin: BackupPin) -> bytes:
     table = pin.table
     indexes = {name: msgspec.to_builtins(found) for name in _INDEXES if (found := getattr(table, name))}
+    features = {name: found for name in _FEATURES if (found := getattr(pin, name))}
     return canonical.encode(
         {
             **indexes,
+            **features,
             "format": FORMAT,
-            "version": VERSION,
+            # a release before reads what has nothing new to say
+            "version": VERSION if features else _ENDS_VERSION,
             "cluster": pin.cluster,
             "id": pin.id,
             "name": pin.name,
@@ -88,6 +95,8 @@ def encode_pin(pin: BackupPin) -> bytes:
 
 _INDEXES = ("local_indexes", "global_indexes", "attributes_now")
 """Only of a table that has such."""
+_FEATURES = ("stream", "ttl")
+"""Likewise; since version 3."""
 _NAMES = (
     "format", "version", "cluster", "id", "name", "at", "created", "table", "table_name", "table_created", "key", "attributes", "partitions", "billing", "throughput",
     "on_demand", "table_class", "rows", "bytes", "epoch", "owner",
@@ -96,9 +105,14 @@ _NAMES = (
 
 def decode_pin(data: bytes, *, where: str) -> BackupPin:
     """where: its object key. Raises Corrupt."""
-    said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(_FIRST_VERSION,))
+    said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(_FIRST_VERSION, _ENDS_VERSION))
     f = Fields(said, what="pin", where=where)
-    f.only(*_NAMES, *(("ends",) if said["version"] == VERSION else ()), *(name for name in _INDEXES if name in f.fields))
+    features = _FEATURES if said["version"] == VERSION else ()
+    f.only(
+        *_NAMES,
+        *(("ends",) if said["version"] >= _ENDS_VERSION else ()),
+        *(name for name in (*_INDEXES, *features) if name in f.fields),
+    )
     pin = BackupPin(
         cluster=f.uuid("cluster"),
         id=f.text("id"),
@@ -111,9 +125,17 @@ def decode_pin(data: bytes, *, where: str) -> BackupPin:
         epoch=f.integer("epoch", low=1),
         owner=f.uuid("owner"),
         ends=_ends(f),
+        stream=_feature(f, "stream"),
+        ttl=_feature(f, "ttl"),
     )
+    if pin.stream not in ("", *_VIEWS):
+        raise f.bad("stream")
     f.stands_at(pin.key())
     return pin
+
+
+def _feature(f: Fields, name: str) -> str:
+    return f.text(name) if name in f.fields else ""
 
 
 def _ends(f: Fields) -> tuple[PinEnd, ...] | None:

@@ -50,7 +50,7 @@ def table_description(
         if changed is not None:
             summary["LastUpdateToPayPerRequestDateTime"] = seconds(changed)
         result["BillingModeSummary"] = summary
-    if meta.table_class != "STANDARD" or meta.table_class_changed_at is not None:
+    if meta.table_class != "STANDARD" or meta.table_class_changed_at is not None or meta.class_named:
         class_summary: Body = {"TableClass": meta.table_class}
         if meta.table_class_changed_at is not None:
             class_summary["LastUpdateDateTime"] = seconds(meta.table_class_changed_at)

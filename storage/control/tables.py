@@ -234,6 +234,7 @@ class Tables:
             throughput=spec.throughput,
             deletion_protection=spec.deletion_protection,
             table_class=spec.table_class,
+            class_named=spec.class_named or msgspec.UNSET,
             tags=spec.tags,
             on_demand=spec.on_demand,
             pitr_enabled_at=now if self._pitr_default else None,

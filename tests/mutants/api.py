@@ -43,16 +43,30 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "backup-silent-of-the-stream",
         "storage/api/operations/table_backups.py",
-        "    if table.stream is not None:",
+        "    if info.stream_view:",
         "    if False:",
         ("tests/contract/api/test_answers.py::test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had",),
     ),
     Mutant(
         "backup-silent-of-the-time-to-live",
         "storage/api/operations/table_backups.py",
-        "    if table.ttl_attribute is not None:",
+        "    if info.ttl_attribute:",
         "    if False:",
         ("tests/contract/api/test_answers.py::test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had",),
+    ),
+    Mutant(
+        "class-named-is-not-shown",
+        "storage/api/describe.py",
+        " or meta.class_named:",
+        ":",
+        ("tests/contract/api/test_answers.py::test_the_class_of_a_table_is_shown_if_it_was_named",),
+    ),
+    Mutant(
+        "own-region-is-any-region",
+        "storage/api/operations/tables.py",
+        "    _check_replicas(call, data)\n",
+        "",
+        ("tests/contract/api/test_error_texts.py",),
     ),
     Mutant(
         "bounds-of-nobody",

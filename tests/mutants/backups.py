@@ -6,6 +6,29 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "backup-of-an-earlier-moment-has-what-is-there-now",
+        "pitr/backups.py",
+        "_features(table if asked is None and table.dropped_at is None else None)",
+        "_features(table)",
+        (
+            "tests/unit/pitr/test_backups.py::test_one_of_now_says_what_the_table_had_beside_its_definition_and_one_of_an_earlier_moment_does_not",
+        ),
+    ),
+    Mutant(
+        "backup-pin-is-always-new",
+        "archiver/format/pin.py",
+        "VERSION if features else _ENDS_VERSION",
+        "VERSION",
+        ("tests/unit/archiver/test_archive_golden.py::test_pin",),
+    ),
+    Mutant(
+        "backup-pin-of-any-view",
+        "archiver/format/pin.py",
+        '    if pin.stream not in ("", *_VIEWS):',
+        "    if False:",
+        ("tests/unit/archiver/test_archive_golden.py::test_pin",),
+    ),
+    Mutant(
         "backup-lost-pin-is-unseen",
         "pitr/backups.py",
         "if id_ in still and self._key(id_) not in there)",

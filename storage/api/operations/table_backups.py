@@ -116,10 +116,10 @@ def _description(call: Call, info: BackupInfo) -> Body:
         features["LocalSecondaryIndexes"] = [index_info(table.key, index) for index in table.local_indexes]
     if table.global_indexes:
         features["GlobalSecondaryIndexes"] = [_global_index(index) for index in table.global_indexes]
-    if table.stream is not None:
-        features["StreamDescription"] = {"StreamEnabled": True, "StreamViewType": table.stream.view}
-    if table.ttl_attribute is not None:
-        features["TimeToLiveDescription"] = {"TimeToLiveStatus": "ENABLED", "AttributeName": table.ttl_attribute}
+    if info.stream_view:
+        features["StreamDescription"] = {"StreamEnabled": True, "StreamViewType": info.stream_view}
+    if info.ttl_attribute:
+        features["TimeToLiveDescription"] = {"TimeToLiveStatus": "ENABLED", "AttributeName": info.ttl_attribute}
     return {"BackupDetails": _details(call, info), "SourceTableDetails": source, "SourceTableFeatureDetails": features}
 
 

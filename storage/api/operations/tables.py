@@ -205,6 +205,7 @@ def table_spec(data: Body) -> TableSpec:
         throughput=throughput,
         deletion_protection=data.get("DeletionProtectionEnabled", False),
         table_class=data.get("TableClass", "STANDARD"),
+        class_named="TableClass" in data,
         tags=tuple(sorted(check_tags(data.get("Tags", [])).items())),
         on_demand=on_demand_of(data.get("OnDemandThroughput"), billing),
         local_indexes=local_indexes_of(data.get("LocalSecondaryIndexes"), definitions),
@@ -341,6 +342,15 @@ def _check_alone(data: Body) -> None:
         raise errors.validation(_INVALID + why)
 
 
+def _check_replicas(call: Call, data: Body) -> None:
+    """Raises ValidationException: the table's own region is no replica of it."""
+    for update in data.get("ReplicaUpdates") or []:
+        if any(action.get("RegionName") == call.api.region for action in (update or {}).values()):
+            raise errors.validation(
+                "Cannot add or delete the local region through ReplicaUpdates. Use CreateTable, DeleteTable, or UpdateTable as required."
+            )
+
+
 def check_table_class(data: Body) -> None:
     """Raises ValidationException: there is no such class."""
     if data.get("TableClass", TABLE_CLASSES[0]) not in TABLE_CLASSES:
@@ -371,6 +381,7 @@ async def update_table(call: Call) -> None:
         check_capacity(data["ProvisionedThroughput"])
     check_stream_update(data)
     _check_encryption_change(data)
+    _check_replicas(call, data)
     check_not_asked(
         data,
         "ReplicaUpdates",

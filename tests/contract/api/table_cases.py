@@ -187,6 +187,17 @@ TABLES = [
         V,
         INVALID + "ReplicaUpdates is not supported",
     ),
+    *[
+        (
+            (
+                "UpdateTable",
+                {"TableName": "hash", "ReplicaUpdates": [{"Create": {"RegionName": "x"}}, {action: {"RegionName": "us-east-1"}}]},
+            ),
+            V,
+            "Cannot add or delete the local region through ReplicaUpdates. Use CreateTable, DeleteTable, or UpdateTable as required.",
+        )
+        for action in ("Create", "Delete")
+    ],
     (
         ("ListTables", {"Limit": 101, "ExclusiveStartTableName": "a;"}),
         V,

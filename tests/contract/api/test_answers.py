@@ -169,3 +169,11 @@ def test_a_backup_tells_of_the_stream_and_the_time_to_live_that_the_table_had(se
         "TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "until"},
     }
     assert features("plain") == {}
+
+
+def test_the_class_of_a_table_is_shown_if_it_was_named(server: ApiServer) -> None:
+    shown = {}
+    for name, asked in (("unnamed", {}), ("usual", {"TableClass": "STANDARD"}), ("rare", {"TableClass": "STANDARD_INFREQUENT_ACCESS"})):
+        server.make_table(name, **asked)
+        shown[name] = server.ok("DescribeTable", {"TableName": name})["Table"].get("TableClassSummary")
+    assert shown == {"unnamed": None, "usual": {"TableClass": "STANDARD"}, "rare": {"TableClass": "STANDARD_INFREQUENT_ACCESS"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -205,15 +206,17 @@ def test_pin(golden: Golden) -> None:
     ended = dataclasses.replace(
         made, ends=(PinEnd(PartitionId(OWNER), Lsn(1 << 40), "0f" * 32), PinEnd(PartitionId(PARTITION), Lsn(17), "ab" * 32))
     )
-    for name, one in (("pin-ends", ended), ("pin-late", small)):
+    shown = dataclasses.replace(ended, stream="NEW_AND_OLD_IMAGES", ttl="läuft_ab")
+    for name, one in (("pin-ends", ended), ("pin-late", small), ("pin-features", shown)):
         golden.check(f"v3/archive/{name}.json", encode_pin(one))
         assert decode_pin(golden.read(f"v3/archive/{name}.json"), where=build(one.key())) == one
     for name, one in (("pin", made), ("pin-on-demand", small)):
         assert decode_pin(golden.read(f"v3/archive/{name}.json"), where=build(one.key())) == one, "a pin of version 1 is read on"
-    assert pin.VERSION == 2
+    assert pin.VERSION == 3
+    assert [json.loads(encode_pin(one))["version"] for one in (ended, small, shown, dataclasses.replace(shown, ttl=""))] == [2, 2, 3, 3]
     no_type = KeySchema(KeyAttribute("pk", "X"))
     for wrong in (
-        dataclasses.replace(made, id="01760000000124-00c0ffee"), dataclasses.replace(made, epoch=0),
+        dataclasses.replace(made, id="01760000000124-00c0ffee"), dataclasses.replace(made, epoch=0), dataclasses.replace(made, stream="EVERYTHING"),
         dataclasses.replace(ended, ends=ended.ends[:1] if ended.ends else None), dataclasses.replace(ended, ends=ended.ends[::-1] if ended.ends else None),
         dataclasses.replace(made, ends=(PinEnd(PartitionId(OWNER), Lsn(18), "0f" * 32), PinEnd(PartitionId(PARTITION), Lsn(17), "ab" * 31))),
         *(dataclasses.replace(made, table=msgspec.structs.replace(table, **change)) for change in (

@@ -23,7 +23,7 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import BaseFacts
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneStore
-from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput
+from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput, TimeToLive, new_stream
 from tests.unit.archiver.sample import CLUSTER, OWNER
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, total_of
 
@@ -122,6 +122,19 @@ def test_its_name_and_everything_else_come_back_as_they_were_put() -> None:
     for name in ("eighth", first.id, "../epoch"):
         with pytest.raises(Unavailable, match="no such backup"):
             world.run(again.find(name))
+
+
+def test_one_of_now_says_what_the_table_had_beside_its_definition_and_one_of_an_earlier_moment_does_not() -> None:
+    world = BackupWorld()
+    assert (world.create().stream, world.create().ttl) == ("", "")
+    world.source = msgspec.structs.replace(world.source, streams=(new_stream("KEYS_ONLY", 1),), ttl=TimeToLive(True, "until", 1))
+    world.metas[world.source.table_id] = world.source
+    pin = world.create()
+    assert (pin.stream, pin.ttl) == ("KEYS_ONLY", "until")
+    assert world.run(world.again().one(pin.id)) == pin
+    world.arrive()
+    earlier = world.create(asked=RestoreTarget(at_us=world.window()[0]))
+    assert (earlier.stream, earlier.ttl) == ("", "")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
