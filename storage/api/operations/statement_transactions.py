@@ -17,7 +17,7 @@ from scrubjay.storage.api.operations.statements import PARAMETERS, STATEMENT
 from scrubjay.storage.api.operations.transactions import (
     FAILED,
     MULTIPLE,
-    TOO_LARGE,
+    PAYLOAD_TOO_LARGE,
     cancelled,
     digest_of,
     of_token,
@@ -154,7 +154,7 @@ async def _write(call: Call, steps: Sequence[_Step]) -> None:
     puts = [part.command.item for part in parts if isinstance(part.command, PutCommand)]
     # an encoding is never shorter than the size
     if sum(map(len, puts)) > limits.TRANSACT_BYTES_MAX and sum([item_size(decode_item(item)) for item in puts]) > limits.TRANSACT_BYTES_MAX:
-        raise errors.validation(TOO_LARGE)
+        raise errors.validation(PAYLOAD_TOO_LARGE)
     token = call.input.get("ClientRequestToken")
     try:
         done = await call.api.backend.transact_write(

@@ -55,6 +55,8 @@ MULTIPLE = "Transaction request cannot include multiple operations on one item"
 _ONE_OF = "TransactItems can only contain one of Check, Put, Update or Delete"
 _NONE_OF = "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request"
 TOO_LARGE = "The aggregate size of the items in the transaction exceeds 4 MB"
+PAYLOAD_TOO_LARGE = "Transaction payload size cannot exceed 4 MB"
+"""Of writes: what they bring counts, not what they meet."""
 _EMPTY_KEY = "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty"
 NONE, FAILED, CONFLICT, INVALID = "None", "ConditionalCheckFailed", "TransactionConflict", "ValidationError"
 FULL = "ItemCollectionSizeLimitExceeded"
@@ -269,7 +271,7 @@ async def transact_write_items(call: Call) -> None:
         and sum(item_size(item_from_json(action.body["Item"])) for action in actions if action.kind == "Put") > limits.TRANSACT_BYTES_MAX
     ):
         # an encoding is never shorter than the size
-        raise errors.validation(TOO_LARGE)
+        raise errors.validation(PAYLOAD_TOO_LARGE)
     token = data.get("ClientRequestToken")
     try:
         done = await call.api.backend.transact_write(

@@ -306,7 +306,12 @@ def test_a_token_is_of_what_is_done_and_not_of_how_it_is_told(filled: ApiServer)
 
 def test_more_than_4_mb_is_too_much(filled: ApiServer) -> None:
     items = [{"Put": {"TableName": "hash", "Item": {"pk": {"S": f"k{number}"}, "v": {"S": "x" * 390_000}}}} for number in range(11)]
-    assert filled.refusal("TransactWriteItems", {"TransactItems": items})[0] == "ValidationException"
+    large = ("ValidationException", "Transaction payload size cannot exceed 4 MB")
+    assert filled.refusal("TransactWriteItems", {"TransactItems": items}) == large
+    inserts = [
+        {"Statement": f"INSERT INTO hash VALUE {{'pk': 'k{number}', 'v': ?}}", "Parameters": [{"S": "x" * 390_000}]} for number in range(11)
+    ]
+    assert filled.refusal("ExecuteTransaction", {"TransactStatements": inserts}) == large
     items[0]["Put"]["Item"]["v"]["S"] = "x" * 410_000
     assert cancelled(filled, items[:2])[0] == {"Code": "ValidationError", "Message": "Item size has exceeded the maximum allowed size"}
 
