@@ -171,8 +171,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "pin-of-version-1-is-refused",
         "archiver/format/pin.py",
+        "later=(_FIRST_VERSION, _ENDS_VERSION)",
+        "later=(_ENDS_VERSION,)",
+        ("tests/unit/archiver/test_archive_golden.py::test_pin",),
+    ),
+    Mutant(
+        "pin-of-version-2-is-refused",
+        "archiver/format/pin.py",
+        "later=(_FIRST_VERSION, _ENDS_VERSION)",
         "later=(_FIRST_VERSION,)",
-        "later=()",
         ("tests/unit/archiver/test_archive_golden.py::test_pin",),
     ),
     Mutant(

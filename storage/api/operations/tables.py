@@ -342,6 +342,14 @@ def _check_alone(data: Body) -> None:
         raise errors.validation(_INVALID + why)
 
 
+def check_table_class(data: Body) -> None:
+    """Raises ValidationException: there is no such class."""
+    if data.get("TableClass", TABLE_CLASSES[0]) not in TABLE_CLASSES:
+        raise errors.validation(
+            "Invalid table-class parameter provided. Please try again with a valid table-class value: [" + ", ".join(TABLE_CLASSES) + "]."
+        )
+
+
 def _check_replicas(call: Call, data: Body) -> None:
     """Raises ValidationException: the table's own region is no replica of it."""
     for update in data.get("ReplicaUpdates") or []:
@@ -349,14 +357,6 @@ def _check_replicas(call: Call, data: Body) -> None:
             raise errors.validation(
                 "Cannot add or delete the local region through ReplicaUpdates. Use CreateTable, DeleteTable, or UpdateTable as required."
             )
-
-
-def check_table_class(data: Body) -> None:
-    """Raises ValidationException: there is no such class."""
-    if data.get("TableClass", TABLE_CLASSES[0]) not in TABLE_CLASSES:
-        raise errors.validation(
-            "Invalid table-class parameter provided. Please try again with a valid table-class value: [" + ", ".join(TABLE_CLASSES) + "]."
-        )
 
 
 def _check_encryption_change(data: Body) -> None:
