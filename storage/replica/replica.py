@@ -125,6 +125,7 @@ class Replica(LogReplica):
     def give_up_tree(self) -> None:
         """The tree can follow the log no further. It stays open, as evidence, until a heal has surveyed it and sets it aside."""
         self.stuck = True
+        self.node.stirred(self.partition)  # a suspect one is not scannable any more: whoever heals goes by that
         self.given_up()
         self.overlay.clear()
 
@@ -223,6 +224,7 @@ class Replica(LogReplica):
         """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
         if not self.behind:
             self.behind = True
+            self.node.stirred(self.partition)  # it may be suspect already, and no state changes
             self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
 
     def no_longer_serves(self) -> None:

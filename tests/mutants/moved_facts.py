@@ -54,6 +54,20 @@ MUTANTS: list[Mutant] = [
         (f"{_TELLING}::test_a_lease_that_is_void_is_told_though_nothing_is_done_with_the_replica",),
     ),
     Mutant(
+        "a-tree-that-is-given-up-stirs-nothing",
+        "storage/replica/replica.py",
+        "        self.node.stirred(self.partition)  # a suspect one is not scannable any more: whoever heals goes by that\n",
+        "",
+        (f"{_TELLING}::test_a_suspect_copy_that_follows_no_more_is_told_of[give_up_tree]",),
+    ),
+    Mutant(
+        "a-suspect-copy-left-behind-stirs-nothing",
+        "storage/replica/replica.py",
+        "            self.node.stirred(self.partition)  # it may be suspect already, and no state changes\n",
+        "",
+        (f"{_TELLING}::test_a_suspect_copy_that_follows_no_more_is_told_of[left_behind]",),
+    ),
+    Mutant(
         "a-node-that-fails-stirs-nothing",
         _FILE,
         "            self._stirred.update(dict.fromkeys(members))\n",

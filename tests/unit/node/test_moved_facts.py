@@ -141,6 +141,20 @@ def test_what_keeps_a_tree_from_being_opened_is_told() -> None:
     assert told.moved() == {told.of["gulls"]}
 
 
+@pytest.mark.parametrize("what", ["give_up_tree", "left_behind"])
+def test_a_suspect_copy_that_follows_no_more_is_told_of(what: str) -> None:
+    """Seed 17008: its state stayed what it was, so it was shown as one that a scrub compares, and no heal began."""
+    told = Told()
+    crows = told.of["crows"]
+    replica = told.node.replicas[crows]
+    replica.suspect("a test")
+    assert told.moved() == {crows}
+    assert told.kept[crows].usable
+    getattr(replica, what)()
+    assert told.moved() == {crows}
+    assert not told.kept[crows].usable
+
+
 def test_a_node_that_fails_tells_of_all_its_replicas() -> None:
     told = Told()
     told.house.cluster.keep_broken = True
