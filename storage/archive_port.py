@@ -145,6 +145,10 @@ class LogSource(Protocol):
 
     def facts(self, partition: PartitionId) -> PartitionFacts: ...
 
+    def knows_birth(self, partition: PartitionId) -> bool:
+        """Whether `born` of the facts is known. A log without a tree that was let go of at its beginning does not say it any more."""
+        ...
+
     def leads(self, partition: PartitionId) -> bool:
         """This node leads the partition with its lease held."""
         ...

@@ -18,6 +18,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Exists, Missing, Unavailable
 from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
+from scrubjay.storage.log.split import Born
 
 T = TypeVar("T")
 
@@ -201,6 +202,22 @@ class Placer:
         if found != raw:
             return Bad(generation, data_key, "different", "the archived records differ from the log that the members agreed on")
         return True
+
+    async def birth(self, segment: SealedSegment) -> Born | None:
+        """How the segment's partition began, None: no split made it. For a member that does not know: as an archived manifest of its log says, for all of them say the same, and one that
+        says something else is called forged. Raises Unavailable: none is to be had now."""
+        prefix = log_prefix(self._cluster, segment.table, segment.partition)
+        for info in (await self._store.list(prefix, limit=100)).objects:
+            key = parse(info.key)
+            if not isinstance(key, SegmentKey) or not key.manifest:
+                continue
+            try:
+                first = decode_manifest(await self._store.get(info.key), where=info.key).each()[0]
+            except (Corrupt, Missing):
+                continue
+            if first.epoch > self._writer.taken_over:
+                return first.born
+        raise Unavailable("how the partition began is not known here: a copy with a tree archives it", partition=segment.partition)
 
     async def rival(self, segment: SealedSegment) -> SegmentManifest | None:
         """A valid manifest that begins at the same LSN and says something else; None if there is none. Two histories: nobody may overwrite either.

@@ -188,6 +188,8 @@ class Settler:
         follows = before is not None and before.last + 1 == segment.first
         after_stamp = before.last_stamp if before is not None and follows else 0
         facts = self._source.facts(segment.partition)
+        if not self._source.knows_birth(segment.partition):
+            facts = facts._replace(born=await self._placer.birth(segment))
 
         async def checked(generation: int) -> Outgoing:
             asked = request(segment, facts, raw, generation=generation, after_stamp=after_stamp)

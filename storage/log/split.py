@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from scrubjay.base.errors import Corrupt, Invalid, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes, uuid_text
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import Record
+from scrubjay.storage.log.record import Record, RecordKind
 
 SPLIT_PAYLOAD = struct.Struct("<16s16s16s16s")
 SPLIT_ID_BYTES = 16
@@ -104,6 +104,26 @@ def read_born(facts: Any, *, what: str = "record") -> Born:
     if not sound or any(facts.get(name) != value for name, value in born_facts(born).items()):
         raise Corrupt("the birth of a partition is malformed", what=what)
     return born
+
+
+class Birth(NamedTuple):
+    """What the SCHEMA says with which a log begins. born: None: no split made the partition."""
+
+    born: Born | None
+
+
+def birth_in(record: Record) -> Birth | None:
+    """None: the record begins no log. Raises Corrupt."""
+    if record.kind is not RecordKind.SCHEMA:
+        return None
+    try:
+        facts = json.loads(record.payload)
+        begins = "born" in facts or "base" in facts
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Corrupt("a SCHEMA record cannot be read", what="record", lsn=record.lsn) from error
+    if not begins:
+        return None
+    return Birth(read_born(facts["born"]) if "born" in facts else None)
 
 
 def encode_born(born: Born) -> bytes:

@@ -42,6 +42,9 @@ class NodeLogSource:
         replica = self._replica(partition)
         return replica.described._replace(born=decode_born(replica.born))
 
+    def knows_birth(self, partition: PartitionId) -> bool:
+        return self._replica(partition).knows_birth
+
     def leads(self, partition: PartitionId) -> bool:
         return self._replica(partition).leads
 

@@ -19,7 +19,7 @@ from scrubjay.storage.log import record as records
 from scrubjay.storage.log.configuration import Configuration, decode_configuration
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Effect, Record, RecordKind, Seal
-from scrubjay.storage.log.split import Split, decode_split
+from scrubjay.storage.log.split import Birth, Split, birth_in, decode_split
 from scrubjay.storage.log.stated import SILENT, stated_in
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
@@ -72,7 +72,7 @@ class Followed(Hosted, Protocol):
 
 class Follow:
     """lsn, stamp: of the last record applied. chosen: what may be. segments: what the log was cut into; replaced with the tree. stated: what the log said last of its table. split: what
-    the partition was split into, None: it was not, or this copy began behind that."""
+    the partition was split into, None: it was not, or this copy began behind that. birth: how the log says that the partition began, None: a tree says it, or this log begins behind that."""
 
     _digests = False
 
@@ -84,6 +84,7 @@ class Follow:
         self.segments = self._tracker(SegmentFacts())
         self.stated = SILENT
         self.split: Split | None = None
+        self.birth: Birth | None = None
         self._hashed = RawHash()
         self._fresh: deque[Record] = deque()
         self._fresh_bytes = 0
@@ -170,7 +171,7 @@ class Follow:
             return False
         effects: list[Effect] = []
         seal = archived = None
-        stated = split = None
+        stated = split = birth = None
         configuration: Configuration | None = None
         try:
             self._check_end(record)
@@ -179,6 +180,7 @@ class Follow:
                 self._check_locks(record, effects)
             elif kind is RecordKind.SCHEMA:
                 stated = stated_in(record)
+                birth = None if self._digests else birth_in(record)
             elif kind is RecordKind.PREPARE or kind is RecordKind.ABORT:
                 self._transact(record)
             elif kind is RecordKind.SEAL:
@@ -210,6 +212,8 @@ class Follow:
             self.stated = stated
         if split is not None:
             self.split = split
+        if birth is not None:
+            self.birth, self.segments.born = birth, birth.born
         if configuration is not None:
             self._replica.configured_by(configuration, record)
         return True

@@ -23,7 +23,7 @@ from scrubjay.storage.log import record as records
 from scrubjay.storage.log.configuration import Configuration, Vote, decode_configuration
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Record
-from scrubjay.storage.log.split import Split
+from scrubjay.storage.log.split import Split, encode_born
 from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.follow import Follow
@@ -172,7 +172,13 @@ class LogReplica:
     @property
     def born(self) -> bytes:
         """How the partition began, if a split made it (`storage.log.split.encode_born`); b"": with its table, or nobody knows here."""
-        return b""
+        birth = self.follow.birth
+        return b"" if birth is None or birth.born is None else encode_born(birth.born)
+
+    @property
+    def knows_birth(self) -> bool:
+        """`born` says how the partition began, and that no split made it too. A log that was let go of at its beginning says nothing of it any more."""
+        return self.follow.birth is not None
 
     @property
     def digest_void(self) -> bool:

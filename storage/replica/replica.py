@@ -166,6 +166,10 @@ class Replica(LogReplica):
         return self.follow.born
 
     @property
+    def knows_birth(self) -> bool:
+        return True
+
+    @property
     def digest_void(self) -> bool:
         return self.follow.void
 

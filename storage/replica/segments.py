@@ -19,6 +19,7 @@ from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Archived, Record, Seal
+from scrubjay.storage.log.split import Born
 from scrubjay.storage.wal.port import WalLog
 
 RAW_SLICE_BYTES = 1 << 20
@@ -117,7 +118,8 @@ def _alike(one: Statement, other: Statement) -> bool:
 
 class SegmentTracker:
     """One replica's segments. place: whose log it is (storage.log.chain.place_of). me: this member's node number. digests: it knows the state's digest; a log
-    replica does not, states bytes alone, and learns digest and chain from two members that state them alike over the bytes it has."""
+    replica does not, states bytes alone, and learns digest and chain from two members that state them alike over the bytes it has. born: as a log says that begins behind that of a
+    partition that was split: chain and digest there, taken once what two members state follows from them."""
 
     def __init__(self, *, place: bytes, me: int, facts: SegmentFacts, digests: bool = True) -> None:
         self._place = place
@@ -129,6 +131,7 @@ class SegmentTracker:
         self._others: dict[int, dict[int, Statement]] = {}
         self._news: dict[int, None] = {}
         """Last LSNs of segments of which something was stated since `news` was last asked."""
+        self.born: Born | None = None
         self._learned = 0
         """Of a log replica: up to there it has learned what the others state, without a gap."""
         self.sealed_bytes = sum(own.raw_size for own in facts.sealed)
@@ -222,7 +225,7 @@ class SegmentTracker:
                     own.chain_before and own.sum_before and chains.next_chain(own.chain_before, self._link_of(own, twice)) != twice.chain
                 ):
                     break
-                own = self._replaced(at, msgspec.structs.replace(own, statement=twice))
+                own = self._replaced(at, msgspec.structs.replace(self._begun(own, twice), statement=twice))
             said = own.statement
             self._learned = said.last
             if at + 1 < len(facts.sealed):
@@ -233,6 +236,15 @@ class SegmentTracker:
                     )
             else:
                 facts.chain, facts.sum, facts.rows = said.chain, said.sum, said.rows
+
+    def _begun(self, own: OwnSegment, said: Statement) -> OwnSegment:
+        """With chain and digest in front of it, if it is the log's first and they are what was stated of its end follows from: the log has them of its first leader alone."""
+        born = self.born
+        if own.chain_before or born is None or own.statement.first != born.lsn + 1:
+            return own
+        total = born.total
+        begun = msgspec.structs.replace(own, chain_before=born.chain, sum_before=total.sum.to_bytes(16, "little"), rows_before=total.rows)
+        return begun if chains.next_chain(born.chain, self._link_of(begun, said)) == said.chain else own
 
     def _replaced(self, at: int, own: OwnSegment) -> OwnSegment:
         """More is known of a sealed segment."""

@@ -21,7 +21,38 @@ _LOOK = "archiver/read/index.py"
 _ALONE = "test_a_child_that_is_looked_at_alone_does_not_lack_what_its_parent_came_to_since_the_last_look"
 _GREW = "test_a_child_that_grew_does_not_lack_its_beginning_though_nobody_told_of_its_parent"
 
+_LOG = "tests/unit/control/test_split_whole.py::test_who_keeps_the_log_alone_archives_what_a_child_says_of_its_beginning"
+_KNOWS = "tests/unit/storage/test_segments.py::test_of_a_child_a_log_replica_knows_what_the_first_segment_goes_on_from"
+
 MUTANTS = [
+    Mutant(
+        "split-log-reads-no-birth",
+        "storage/replica/follow.py",
+        "None if self._digests else birth_in(record)",
+        "None",
+        (f"{_LOG}[its log begins with it]",),
+    ),
+    Mutant(
+        "split-log-asks-for-no-birth",
+        "archiver/write/settling.py",
+        "        if not self._source.knows_birth(segment.partition):\n",
+        "        if False:\n",
+        (f"{_LOG}[it was let go of]",),
+    ),
+    Mutant(
+        "split-log-takes-any-beginning",
+        "storage/replica/segments.py",
+        "return begun if chains.next_chain(born.chain, self._link_of(begun, said)) == said.chain else own",
+        "return begun",
+        (f"{_KNOWS}[something else]",),
+    ),
+    Mutant(
+        "split-log-knows-no-beginning",
+        "storage/replica/follow.py",
+        "            self.birth, self.segments.born = birth, birth.born\n",
+        "            self.birth = birth\n",
+        ("tests/unit/control/test_split_whole.py::test_who_keeps_the_log_alone_keeps_the_childrens_too",),
+    ),
     Mutant(
         "split-child-judged-before-its-parent",
         _LOOK,

@@ -81,6 +81,9 @@ class FakeSource:
     def hosted(self) -> list[PartitionId]:
         return sorted(self.samples)
 
+    def knows_birth(self, partition: PartitionId) -> bool:
+        return True
+
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self.announced.append((partition, first, last))
         self.said.append(said)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.scrubber.healer import Healer
@@ -143,6 +144,11 @@ def test_who_keeps_the_log_alone_keeps_the_childrens_too() -> None:
     assert [info.fresh for info in children] == [(), ()], "it can help to elect before the map is written"
     logs = [house.cluster.parts.fleet.ports[NodeName("n3")].facts(info.partition_id) for info in children]
     assert [(log.tree, log.vote) if log is not None else None for log in logs] == [("log", "votes")] * 2
+    node = next(node for node in house.cluster.nodes() if node.name == "n3")
+    firsts = [node.members[PartitionId(info.partition_id)].segments for info in children]
+    house.stop_agents()
+    writing.write_until(lambda: all(first.facts.sealed and first.facts.sealed[0].statement.sum for first in firsts))
+    assert all(first.facts.sealed[0].known for first in firsts), "what it goes on from, its log says"
     writing.check()
 
 
@@ -234,3 +240,60 @@ def test_a_copy_that_waits_for_its_tree_is_no_new_fault_however_often_it_dies(mo
     writing.write_until(lambda: states() == ["ok"] * 2)
     writing.check()
     assert house.scrub().verdict.value == "match"
+
+
+def test_a_copy_of_what_was_split_that_rots_before_its_end_is_archived_is_healed() -> None:
+    """No scrub goes over what was split, and the healer left it to the scrub: where another copy keeps the log alone two trees have to state the log's end, and it was never archived."""
+    writing = Writing(log_node=3)
+    house = writing.house
+    writing.write_until(lambda: house.service.archived(PartitionId(writing.info.partition_id)) > 0)
+    Healer(house.env, house.service, house.references(), interval_s=0.5, log=house.lines.append).start()
+    house.cluster.archive.faults.down = True
+    leader = writing.led_by(writing.info)
+    writing.begin()
+    writing.mapped()
+    hosts = {host.name: host for host in house.cluster.hosts}
+    rotten = next(name for name in hosts if name not in (leader, "n3"))
+    next(node for node in house.cluster.nodes() if node.name == rotten).replicas[PartitionId(writing.info.partition_id)].suspect(
+        "of this test"
+    )
+    for name in (leader, "n3"):
+        hosts[name].crash(power=True)  # what it was told of the log's end it forgets
+        hosts[name].start()
+    house.cluster.archive.faults.down = False
+    house.until(writing.gone)
+    house.pass_time(5)
+    for info in writing.now.partitions:
+        assert [one.state for one in house.cluster.parts.fleet.facts(PartitionId(info.partition_id))] == ["ok", "ok", "log"]
+    writing.check()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["its log begins with it", "it was let go of"])
+def test_who_keeps_the_log_alone_archives_what_a_child_says_of_its_beginning(again: bool) -> None:
+    """Its manifests said that no split had made the partition: they, or all others of that log, were called forged."""
+    writing = Writing(log_node=3)
+    house = writing.house
+    writing.begin()
+    children = writing.mapped()
+
+    def manifests(info: PartitionInfo) -> list[SegmentManifest]:
+        names = [key for key in house.cluster.archive.objects if info.partition_id in key and "/log/" in key and key.endswith(".json")]
+        return [decode_manifest(house.cluster.archive.objects[key].data, where=key) for key in sorted(names)]
+
+    writing.write_until(writing.gone)
+    logs = [house.cluster.parts.fleet.facts(PartitionId(info.partition_id))[2] for info in children]
+    assert [log.born for log in logs] == [house.cluster.parts.fleet.facts(PartitionId(info.partition_id))[0].born for info in children]
+    if again:
+        writing.write_until(lambda: all(len(manifests(info)) > 1 for info in children))
+        keeper = next(host for host in house.cluster.hosts if host.name == "n3")
+        keeper.crash(power=True)
+        keeper.start()
+        house.pass_time(3)
+        assert not any(keeper.process.node.members[PartitionId(info.partition_id)].knows_birth for info in children)
+    for name in ("n1", "n2"):
+        house.agents[NodeName(name)].stop()
+    writing.write_until(lambda: all(any(one.node == "n3" for one in manifests(info)) for info in children))
+    for info in children:
+        born = {one.born for one in manifests(info)}
+        assert len(born) == 1
+        assert None not in born

@@ -15,6 +15,7 @@ from scrubjay.storage.archive_port import ToArchive
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
 from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
+from scrubjay.storage.log.split import Born
 from scrubjay.storage.replica.segments import STEP_BYTES, OwnSegment, RawHash, SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
@@ -176,6 +177,24 @@ def test_a_log_replica_takes_no_chain_that_does_not_follow_from_its_bytes() -> N
     for node in (1, 2):
         log.heard(node, forged)
     assert not log.facts.sealed[0].known
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["as it was", "something else"])
+def test_of_a_child_a_log_replica_knows_what_the_first_segment_goes_on_from(told: bool) -> None:
+    """As the log's first record says, if what two members state of the segment's end follows from it."""
+    chain, total = hashlib.sha256(b"the parent's").digest(), Total(7, 2)
+    begins = {"first": 5, "archived": 4, "chain": chain, "sum": total.sum.to_bytes(16, "little"), "rows": total.rows}
+    one, two = [SegmentTracker(place=bytes(32), me=me, facts=SegmentFacts(**begins)) for me in (1, 2)]
+    log = log_tracker(SegmentFacts(first=5, archived=4, chain=b"", sum=b""))
+    log.born = Born(PartitionId("p"), Lsn(4), Stamp(1), chain, total if told else Total(8, 2))
+    said = [cut(track, at=5, total=Total(9, 3)) for track in (one, two)]
+    cut(log, at=5)
+    for node, word in enumerate(said, 1):
+        log.heard(node, word)
+    assert log.facts.sealed[0].known is told
+    assert (log.facts.sealed[0] == one.facts.sealed[0]) is told
+    assert log.facts.sealed[0].statement == one.facts.sealed[0].statement, "what two agree on it takes either way"
+    log.check_invariants()
 
 
 def test_a_log_that_begins_inside_a_segment_goes_on_behind_it() -> None:
