@@ -3,6 +3,7 @@
 A suspect copy that still applies is left alone: the next scrub compares it row by row and names all that is wrong with it, which a heal would carry off
 into quarantine. Where it cannot be scanned, or where nobody would serve until the next scrub, the copy is rebuilt from the archive at the newest
 archived seal, exactly as a scrub heals; or, before there is one, from its whole log. The findings stay with the store until a scrub reports them.
+No scrub goes over a partition that was split: as long as its log is not archived to its end, two of its copies are kept well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName
 from scrubjay.base.kept_loops import KeptLoop
 from scrubjay.scrubber.reference import References
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, leaving
+from scrubjay.storage.replica.attest import MEMBERS_MIN
 from scrubjay.storage.service_port import Copy, ServicePort
 
 PAUSE_MAX_S = 60.0
@@ -31,6 +33,15 @@ def due(copies: Sequence[Copy]) -> list[NodeName]:
     if suspect and not found and not any(copy.state == "ok" for copy in copies):
         found = [max(suspect, key=lambda copy: (copy.applied, -copy.number)).node]
     return found
+
+
+def due_of_former(copies: Sequence[Copy]) -> list[NodeName]:
+    """As `due`, of a partition that was split and whose log is not archived to its end. Pure.
+
+    The end is archived once two trees have stated it alike, and what becomes of its halves rests on that: while fewer than two copies are good, each one that may come back. Else none: the copies go soon.
+    """
+    good = [copy for copy in copies if copy.kind == "storage" and copy.state == "ok"]
+    return [] if len(good) >= MEMBERS_MIN else [copy.node for copy in copies if copy.state in ("behind", "suspect")]
 
 
 class Healer:
@@ -70,9 +81,14 @@ class Healer:
         for table in self._port.tables():
             if table.status in LIVE and not (table.restore_of is not None and table.restore_of.in_progress):
                 for info in table.partitions:
-                    for node in due(self._port.copies(info.partition_id)):
-                        if self._env.clock.boot_us() >= self._not_before_us.get((info.partition_id, node), 0):
-                            await self._heal(table, info, node)
+                    await self._heal_all(table, info, due)
+                for info in leaving(table):
+                    await self._heal_all(table, info, due_of_former)
+
+    async def _heal_all(self, table: TableMeta, info: PartitionInfo, due_of: Callable[[Sequence[Copy]], list[NodeName]]) -> None:
+        for node in due_of(self._port.copies(info.partition_id)):
+            if self._env.clock.boot_us() >= self._not_before_us.get((info.partition_id, node), 0):
+                await self._heal(table, info, node)
 
     async def _heal(self, table: TableMeta, info: PartitionInfo, node: NodeName) -> None:
         partition = info.partition_id

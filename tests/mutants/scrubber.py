@@ -150,6 +150,20 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/scrubber/test_healer.py::test_a_suspect_copy_that_can_be_compared_waits_for_the_scrub",),
     ),
     Mutant(
+        "healer-leaves-what-was-split",
+        "scrubber/healer.py",
+        "                for info in leaving(table):\n",
+        "                for info in ():\n",
+        ("tests/unit/control/test_split_whole.py::test_a_copy_of_what_was_split_that_rots_before_its_end_is_archived_is_healed",),
+    ),
+    Mutant(
+        "healer-counts-a-log-of-what-was-split",
+        "scrubber/healer.py",
+        '[copy for copy in copies if copy.kind == "storage" and copy.state == "ok"]',
+        '[copy for copy in copies if copy.state == "ok"]',
+        ("tests/unit/scrubber/test_healer.py::test_of_what_was_split_two_copies_with_a_tree_are_kept_well_and_no_more",),
+    ),
+    Mutant(
         "healer-takes-the-last",
         "scrubber/healer.py",
         "        found = [max(suspect,",
