@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from scrubjay.base.env import Env, Task
-from scrubjay.base.errors import Conflict, Corrupt, Internal, Invalid, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.latency import Latency
@@ -59,7 +59,8 @@ AGAIN_US = 100_000
 """Between two questions for the children's trees while writes wait."""
 ERRAND_S = 30.0
 ASK_S = 2.0
-SPLIT_WAIT_S = 10.0
+SPLIT_WAIT_S = 1.0
+"""For a leader's word that its log has ended. Writes wait meanwhile; where it does not come, because the leader's node died or stands still, the others' logs may say so, and to ask again does no harm."""
 DRAIN_POLL_S = 0.5
 IN_USE = ("ACTIVE", "UPDATING")
 NOTE = "split/"
@@ -372,7 +373,7 @@ class _Carried:
         self.why = ""
         self._children: dict[PartitionId, dict[NodeName, ReplicaFacts]] = {}
         self._again_us = 0
-        self._preparing: Task[dict[int, TreesMade]] | None = None
+        self._preparing: dict[NodeName, Task[TreesMade | None]] = {}
 
     async def moment(self) -> Stamp:
         """A stamp behind that of the intent, whoever wrote it: of a write of the catalogue that comes later. Raises Unavailable, Conflict."""
@@ -429,35 +430,43 @@ class _Carried:
             self._told_us = now_us
             self._fleet.host(table)
 
-    async def _prepare(self, table: TableMeta, info: PartitionInfo, *, heal: bool = False, logs: bool = False) -> dict[int, TreesMade]:
-        """What each storage member that is up says. heal: see `PrepareSplit`. logs: those that keep the log alone are asked too: they begin once it has ended, and elect."""
-        left, right = coming(table)
-        split = self._split
-        errand = messages.PrepareSplit(info.partition_id, table, bytes.fromhex(split.id), bytes.fromhex(split.cut), left, right, heal)
-
-        async def one(node: NodePort) -> TreesMade | None:
-            try:
-                said = await self._asking.errand(node.name, errand, messages.SplitPrepared)
-            except (Unavailable, Corrupt) as error:
-                if error.fields.get("heal"):
-                    return TreesMade(0, False, lacks=True)
-                why = error.fields.get("why")  # of who is not asked in time nothing is known
-                return TreesMade(LEFT_MAX + 1, False, why=str(why)) if why else None
-            return TreesMade(said.left, said.begun)
-
-        members = [node for node in self._fleet.members(info) if logs or node.number not in info.logs]
-        ports = [node for node in members if node.status().failed is None]
-        found = await gather(self._env.tasks, [one(node) for node in ports], name="prepare split")
+    async def _prepare(self, table: TableMeta, info: PartitionInfo) -> dict[int, TreesMade]:
+        """What each storage member that is up says."""
+        ports = self._asked_to_prepare(info, logs=False)
+        found = await gather(self._env.tasks, [self._prepare_on(node, table, info) for node in ports], name="prepare split")
         # who is up and says nothing is not as far as the others
         said = [one if isinstance(one, TreesMade) else TreesMade(LEFT_MAX + 1, False) for one in found]
         return {node.number: one for node, one in zip(ports, said, strict=True)}
 
-    def _prepare_again(self, table: TableMeta, info: PartitionInfo) -> None:
-        """Every member is there, and divides its copy by itself: writes wait, so nobody waits for its word, and it is asked now and then."""
+    def _asked_to_prepare(self, info: PartitionInfo, *, logs: bool) -> list[NodePort]:
+        """logs: those that keep the log alone are asked too: they begin once it has ended, and elect."""
+        return [node for node in self._fleet.members(info) if (logs or node.number not in info.logs) and node.status().failed is None]
+
+    async def _prepare_on(self, node: NodePort, table: TableMeta, info: PartitionInfo, *, heal: bool = False) -> TreesMade | None:
+        """heal: see `PrepareSplit`. None: it says nothing."""
+        left, right = coming(table)
+        split = self._split
+        errand = messages.PrepareSplit(info.partition_id, table, bytes.fromhex(split.id), bytes.fromhex(split.cut), left, right, heal)
+        try:
+            said = await self._asking.errand(node.name, errand, messages.SplitPrepared)
+        except ScrubjayError as error:
+            if error.fields.get("heal"):
+                return TreesMade(0, False, lacks=True)
+            why = error.fields.get("why")  # of who is not asked in time nothing is known
+            return TreesMade(LEFT_MAX + 1, False, why=str(why)) if why else None
+        return TreesMade(said.left, said.begun)
+
+    def _prepare_again(self, table: TableMeta, info: PartitionInfo, *, heal: bool, logs: bool) -> None:
+        """Writes wait, so nobody waits for a member's word, least of all for that of one that died or stands still: each is asked by itself, now and then."""
         now_us = self._env.clock.boot_us()
-        if now_us >= self._again_us and (self._preparing is None or self._preparing.done()):
-            self._again_us = now_us + AGAIN_US
-            self._preparing = self._env.tasks.spawn(self._prepare(table, info), name=f"prepare split {info.partition_id}")
+        if now_us < self._again_us:
+            return
+        self._again_us = now_us + AGAIN_US
+        for node in self._asked_to_prepare(info, logs=logs):
+            before = self._preparing.get(node.name)
+            if before is None or before.done():
+                work = self._prepare_on(node, table, info, heal=heal)
+                self._preparing[node.name] = self._env.tasks.spawn(work, name=f"prepare split {info.partition_id}")
 
     async def ask(self, after: Stamp) -> str:
         """Ask for SPLIT; why it is not there yet, "": it is, or is about to be."""
@@ -487,10 +496,7 @@ class _Carried:
         missing = [node for node in self._fleet.members(info) if any(node.name not in found for found in self._children.values())]
         if not all(serve) or missing:
             self._host(table)
-            if missing or info.logs:
-                await self._prepare(table, info, heal=all(serve), logs=True)
-            else:
-                self._prepare_again(table, info)
+            self._prepare_again(table, info, heal=all(serve), logs=bool(missing or info.logs))
         if not all(serve):
             self.why = "a child has no leader yet"
             return None

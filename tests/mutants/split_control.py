@@ -201,6 +201,13 @@ MUTANTS = [
         (_ROUTED + "test_a_page_goes_on_in_the_children_and_has_every_row_once",),
     ),
     Mutant(
+        "split-waits-for-a-leader-that-is-gone",
+        _SPLITS,
+        "SPLIT_WAIT_S = 1.0\n",
+        "SPLIT_WAIT_S = 10.0\n",
+        ("tests/unit/control/test_splits.py::test_a_leader_that_ends_its_log_and_is_heard_no_more_is_not_waited_for",),
+    ),
+    Mutant(
         "split-stamped-by-the-clock",
         _SPLITS,
         "        bound = await began.moment()\n",
@@ -241,8 +248,8 @@ MUTANTS = [
     Mutant(
         "split-child-begun-empty",
         _SPLITS,
-        "heal=all(serve), logs=True)",
-        "heal=True, logs=True)",
+        "heal=all(serve), logs=bool(",
+        "heal=True, logs=bool(",
         (_CARRIED + "test_a_member_without_a_copy_is_healed_when_the_others_serve",),
     ),
     Mutant(

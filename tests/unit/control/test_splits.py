@@ -19,7 +19,7 @@ from scrubjay.storage.log.split import Split, encode_split, split_away
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node import port
 from scrubjay.storage.node.port import NodePort, ReplicaFacts, failure_of
-from tests.unit.control.house import House
+from tests.unit.control.house import SECOND, House
 
 HALF = bytes([0x80]) + bytes(15)
 
@@ -44,6 +44,7 @@ class Script:
         self.hosted: set[tuple[NodeName, PartitionId]] = set()
         self.healed: set[NodeName] = set()
         self.healed_early = False
+        self.silent = False
         self.wrap()
 
     def wrap(self) -> None:
@@ -118,6 +119,10 @@ class Scripted:
             done(port.Fine())
         elif isinstance(request, messages.Look) and request.id in self._outcomes:
             done(self._outcomes.pop(request.id))
+        elif isinstance(request, port.SplitPartition) and script.silent:
+            script.on_split(request, lambda _: None)
+            late = Unavailable("the node did not answer in time", unknown=True)
+            script.house.env.tasks.call_later(timeout_s, lambda: done(late))
         elif isinstance(request, port.SplitPartition):
             script.on_split(request, done)
         elif isinstance(request, port.AskFacts) and request.partition == script.parent:
@@ -286,6 +291,17 @@ def test_a_split_waits_for_trees_and_goes_on_after_any_stop() -> None:
     house.start_agents()
     house.until(lambda: (told.now.former or ())[0].archived_at is not None)
     house.until(lambda: all(node.facts(told.info.partition_id) is None for node in house.cluster.parts.fleet.ports.values()))
+
+
+def test_a_leader_that_ends_its_log_and_is_heard_no_more_is_not_waited_for() -> None:
+    """Stress seeds 50018 and 50043: its node died between the SPLIT and the answer, the others led the halves, and writes waited for 12 s: for the map."""
+    told = Told()
+    told.script.silent = True
+    told.begin()
+    told.house.until(lambda: told.script.asked > 0)
+    began_us = told.house.world.now
+    told.mapped()
+    assert told.house.world.now - began_us < 3 * SECOND
 
 
 def test_a_member_without_a_copy_is_healed_when_the_others_serve() -> None:
