@@ -57,6 +57,8 @@ PREPARED_MIN = 2
 TELL_AGAIN_US = 5_000_000
 AGAIN_US = 100_000
 """Between two questions for the children's trees while writes wait."""
+ANSWER_US = 300_000
+"""For who has to be told to begin at all, while writes wait."""
 ERRAND_S = 30.0
 ASK_S = 2.0
 SPLIT_WAIT_S = 1.0
@@ -456,10 +458,16 @@ class _Carried:
             return TreesMade(LEFT_MAX + 1, False, why=str(why)) if why else None
         return TreesMade(said.left, said.begun)
 
-    def _prepare_again(self, table: TableMeta, info: PartitionInfo, *, heal: bool, logs: bool) -> None:
-        """Writes wait, so nobody waits for a member's word, least of all for that of one that died or stands still: each is asked by itself, now and then."""
+    async def _prepare_again(self, table: TableMeta, info: PartitionInfo, *, heal: bool, logs: bool) -> None:
+        """Each member is asked by itself, now and then, for writes wait: for who may not begin by itself (heal, logs) a moment, and for one that died or stands still no longer than that."""
+        self._ask_again(table, info, heal=heal, logs=logs)
+        until_us = self._env.clock.boot_us() + ANSWER_US
+        while (heal or logs) and not all(task.done() for task in self._preparing.values()) and self._env.clock.boot_us() < until_us:
+            await self._env.tasks.sleep(STEP_S)
+
+    def _ask_again(self, table: TableMeta, info: PartitionInfo, *, heal: bool, logs: bool) -> None:
         now_us = self._env.clock.boot_us()
-        if now_us < self._again_us:
+        if now_us < self._again_us and not (heal or logs):
             return
         self._again_us = now_us + AGAIN_US
         for node in self._asked_to_prepare(info, logs=logs):
@@ -496,7 +504,7 @@ class _Carried:
         missing = [node for node in self._fleet.members(info) if any(node.name not in found for found in self._children.values())]
         if not all(serve) or missing:
             self._host(table)
-            self._prepare_again(table, info, heal=all(serve), logs=bool(missing or info.logs))
+            await self._prepare_again(table, info, heal=all(serve), logs=bool(missing or info.logs))
         if not all(serve):
             self.why = "a child has no leader yet"
             return None
