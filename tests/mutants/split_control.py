@@ -66,8 +66,8 @@ MUTANTS = [
     Mutant(
         "split-log-replicas-not-asked",
         _SPLITS,
-        "if logs or node.number not in info.logs]",
-        "if node.number not in info.logs]",
+        "if (logs or node.number not in info.logs) and",
+        "if node.number not in info.logs and",
         ("tests/unit/control/test_split_whole.py::test_who_keeps_the_log_alone_keeps_the_childrens_too",),
     ),
     Mutant("split-past-forgotten-from-its-middle", _CATALOGUE, "not (older or place in shown", "not (place in shown", (_KNOWN + _PAST,)),
