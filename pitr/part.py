@@ -5,6 +5,7 @@ Which rows are in it follows from what was asked and the table's key schema alon
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,13 +72,15 @@ def part_of(schema: KeySchema, asked: PartAsked) -> Part:
     if asked.keys is None and asked.prefix is None and asked.where is None:
         raise Invalid(
             "no part is named",
-            asked=str(asked.as_json()),
+            asked=json.dumps(asked.as_json(), ensure_ascii=False),
             next="give --keys, --prefix or --where, or none of them: the whole table",
         )
     if asked.keys is not None and asked.prefix is not None:
         raise Invalid("one or the other", asked="--keys and --prefix", next="give one of them; --where goes with either")
     if asked.where is None and (asked.names is not None or asked.values is not None):
-        raise Invalid("names and values without a condition", asked=str(asked.as_json()), next="give --where too")
+        raise Invalid(
+            "names and values without a condition", asked=json.dumps(asked.as_json(), ensure_ascii=False), next="give --where too"
+        )
     if len(msgspec.json.encode(asked.as_json())) > ASKED_BYTES_MAX:
         raise Invalid("so much is asked that it cannot be noted", found=f"at most {ASKED_BYTES_MAX} bytes", next="use --prefix or --where")
     keys = None

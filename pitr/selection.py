@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -75,4 +76,6 @@ def beginning(schema: KeySchema, asked: Any) -> Selection:
 
 def _not_a_key(schema: KeySchema, asked: Any, why: str) -> Invalid:
     shape = ", ".join(f'"{one.name}": {{"{one.type}": …}}' for one in keys.key_attributes(schema))
-    return Invalid("not a key of this table", asked=str(asked), found=why, next=f"write it as DynamoDB JSON: {{{shape}}}")
+    return Invalid(
+        "not a key of this table", asked=json.dumps(asked, ensure_ascii=False), found=why, next=f"write it as DynamoDB JSON: {{{shape}}}"
+    )

@@ -54,6 +54,7 @@ from scrubjay.server.ports import (
 )
 from scrubjay.storage.api.sigv4 import SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.units import NUMBER_MAX, format_duration
 
 NodeVerb = Callable[[str, ProgressSink], Awaitable[Report]]
 NODE_VERBS = ("join", "drain", "remove", "replace")
@@ -67,8 +68,8 @@ _EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in
 class VerifyRequest(msgspec.Struct, forbid_unknown_fields=True):
     table: str | None = None
     level: str = "records"
-    budget_us: int | None = None
-    max_age_us: int = 0
+    budget_us: Annotated[int, msgspec.Meta(le=NUMBER_MAX)] | None = None
+    max_age_us: Annotated[int, msgspec.Meta(le=NUMBER_MAX)] = 0
 
 
 class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,10 +86,10 @@ class ScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
     cron: str
     timezone: str = "UTC"
     window: str | None = None
-    rate_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    budget_us: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    budget_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    within_us: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    rate_bytes: Annotated[int, msgspec.Meta(ge=1, le=NUMBER_MAX)] | None = None
+    budget_us: Annotated[int, msgspec.Meta(ge=1, le=NUMBER_MAX)] | None = None
+    budget_bytes: Annotated[int, msgspec.Meta(ge=1, le=NUMBER_MAX)] | None = None
+    within_us: Annotated[int, msgspec.Meta(ge=1, le=NUMBER_MAX)] | None = None
 
 
 class ScheduleJobRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -293,7 +294,7 @@ class AdminApi(AdminDoor):
     async def _post_expire(self, request: Request) -> Report:
         asked = body_of(request, ExpireRequest)
         if asked.keep_us is not None and not KEEP_MIN_US <= asked.keep_us <= KEEP_MAX_US:
-            raise usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s", next_step="give 1d to 35d")
+            raise usage("a retention is 1 to 35 days", asked=format_duration(asked.keep_us), next_step="give 1d to 35d")
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:

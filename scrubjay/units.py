@@ -27,14 +27,22 @@ _SIZE_BYTES = {
     "GB": 10**9,
     "TB": 10**12,
 }
+SHOWN_MAX = 40
+"""Characters of what is refused that are shown again."""
+
+NUMBER_MAX = (1 << 53) - 1
+"""Microseconds, and bytes: 285 years, 8 PiB. Whole numbers up to it are exact in any JSON, and fit into whatever they are kept in."""
 
 
 def parse_duration(text: str) -> int:
-    """Microseconds of `10s`, `5m`, `1.5h`, `500ms`, `2d`. A bare number is refused: nobody should have to guess its unit."""
+    """Microseconds of `10s`, `5m`, `1.5h`, `500ms`, `2d`. A bare number is refused: nobody should have to guess its unit. Raises Invalid."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise Invalid("not a duration", asked=text, found="no number with a unit", next="write for example 500ms, 10s, 5m, 2h or 7d")
-    return round(float(match[1]) * _DURATION_US[match[2]])
+    us = float(match[1]) * _DURATION_US[match[2]]
+    if us > NUMBER_MAX:
+        raise Invalid("so long a time is meant by nobody", asked=text[:SHOWN_MAX], found="more than 285 years", next="give a shorter one")
+    return round(us)
 
 
 def parse_back(text: str) -> int:
@@ -59,11 +67,14 @@ def format_duration(us: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `8MiB`, `1.5GiB`, `64kB`, `512`."""
+    """Bytes of `8MiB`, `1.5GiB`, `64kB`, `512`. Raises Invalid."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise Invalid("not a size", asked=text, found="no number of bytes", next="write for example 512KiB, 8MiB or 2GiB")
-    return round(float(match[1]) * _SIZE_BYTES[match[2] or "B"])
+    size = float(match[1]) * _SIZE_BYTES[match[2] or "B"]
+    if size > NUMBER_MAX:
+        raise Invalid("so many bytes are nowhere", asked=text[:SHOWN_MAX], found="more than 8 PiB", next="give a smaller size")
+    return round(size)
 
 
 def format_size(size: int) -> str:

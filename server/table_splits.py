@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -176,10 +177,14 @@ def _index_cut(index: GlobalIndex, at: Any) -> bytes:
         for one in index.hash:
             value = item.get(one.name)
             if value is None or value[0] != one.type:
-                raise Invalid("a partition key is needed", asked=str(at), next=f"name the attribute {one.name}, of type {one.type}")
+                raise Invalid(
+                    "a partition key is needed",
+                    asked=json.dumps(at, ensure_ascii=False),
+                    next=f"name the attribute {one.name}, of type {one.type}",
+                )
             values.append(value)
     except (ItemError, SerializationError) as error:
-        raise Invalid("no key of this index", asked=str(at), found=str(error)) from None
+        raise Invalid("no key of this index", asked=json.dumps(at, ensure_ascii=False), found=str(error)) from None
     return global_index.hash_prefix(values)
 
 
@@ -189,9 +194,13 @@ def _cut(table: TableMeta, at: Any) -> bytes:
     try:
         value = item_from_json(at, "at").get(name)
         if value is None or value[0] != table.key.partition.type:
-            raise Invalid("a partition key is needed", asked=str(at), next=f"name the attribute {name}, of type {table.key.partition.type}")
+            raise Invalid(
+                "a partition key is needed",
+                asked=json.dumps(at, ensure_ascii=False),
+                next=f"name the attribute {name}, of type {table.key.partition.type}",
+            )
         if table.key.sort is None:
             check_key_sizes(table.key, {name: value})
     except (ItemError, SerializationError) as error:
-        raise Invalid("no key of this table", asked=str(at), found=str(error)) from None
+        raise Invalid("no key of this table", asked=json.dumps(at, ensure_ascii=False), found=str(error)) from None
     return hash_prefix(table.key, value)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import NoReturn, TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo
@@ -77,6 +78,7 @@ def _raise(error: OSError, key: str, *, writing: bool) -> NoReturn:
 class LocalStore(OneVersion):
     """One folder as an `ObjectStore`. Work runs in a few threads of its own, so a slow disk never blocks the loop.
 
+    Its objects are regular files: what else lies there (a pipe, a device, a socket) is none.
     A folder that was there and is not any more (moved away, not mounted) is Unavailable, code ArchiveGone: never empty, and never made anew."""
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
@@ -218,7 +220,9 @@ class LocalStore(OneVersion):
     def _read(self, key: str, start: int, length: int | None) -> bytes:
         try:
             self._look(key)
-            with open(self.root / key, "rb") as file:
+            with open(self.root / key, "rb", opener=_at_once) as file:
+                if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise Missing("no such object", what=key)
                 if start:
                     file.seek(start)
                 return file.read() if length is None else file.read(length)
@@ -236,7 +240,7 @@ class LocalStore(OneVersion):
             return None
         except OSError as error:
             _raise(error, key, writing=False)
-        return None if path.is_dir() else ObjectInfo(key, facts.st_size)
+        return ObjectInfo(key, facts.st_size) if S_ISREG(facts.st_mode) else None
 
     def _list(self, prefix: str, after: str, limit: int) -> ListPage:
         found: list[ObjectInfo] = []
@@ -246,9 +250,11 @@ class LocalStore(OneVersion):
                 if len(found) == limit:
                     return ListPage(tuple(found), True)
                 try:
-                    found.append(ObjectInfo(key, Path(path).stat().st_size))
+                    facts = Path(path).stat()
                 except FileNotFoundError:
                     continue  # deleted between the listing and now
+                if S_ISREG(facts.st_mode):
+                    found.append(ObjectInfo(key, facts.st_size))
             self._look(prefix)  # a folder that went meanwhile would read as "nothing more"
         except OSError as error:
             _raise(error, prefix, writing=False)
@@ -270,6 +276,11 @@ class LocalStore(OneVersion):
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 _raise(error, key, writing=True)
         self._look(key)  # where the folder went away meanwhile, what was not there may be there all the same
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A pipe that nobody writes to would be waited for without end."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[tuple[str, str]]:

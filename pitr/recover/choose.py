@@ -46,7 +46,7 @@ class Chooser:
         latest = None if system.found is None else system.found.window.latest_us
         if latest is None:
             holes = [] if system.found is None else [Lost(self._parent.system, hole) for hole in system.found.window.holes]
-            raise _refused(holes, None, None, "nothing is proven of the metadata group's log, which says what tables there were")
+            raise _refused(holes, at_us, None, "nothing is proven of the metadata group's log, which says what tables there were")
         if at_us is not None and at_us > max(self._now_us, latest):
             raise _refused([], at_us, await self.settle(latest), "the moment has not come yet")
         ahead_us = self._parent.ahead_of_clock()

@@ -234,7 +234,10 @@ def check_asked(asked: ExportAsked, archive_url: str) -> None:
         )
     check_installed(asked.format)
     if _lies(asked.url).is_relative_to(_lies(archive_url)):
-        raise Unsafe("that is the archive of this cluster: an export among its objects would be taken for damage", asked=asked.url)
+        raise Unsafe(
+            "that is the archive of this cluster: an export among its objects would be taken for damage", asked=asked.url,
+            found=archive_url, next="give a place beside it",
+        )  # fmt: skip
 
 
 def _lies(url: str) -> PurePosixPath:

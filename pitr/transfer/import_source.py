@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -117,10 +116,18 @@ async def _one_object(context: JobContext, url: str, root: str, path: str) -> tu
     above, _, name = path.rpartition("/")
     place = _joined(root, above)
     info: ObjectInfo | None = None
-    with suppress(Invalid):  # no object of a folder has such a name
+    try:
         info = await context.place(place).head(name) if name else None
+    except Invalid:
+        pass  # no object of a folder has such a name
+    except Unavailable as error:  # nor is the folder above it there
+        if error.fields.get("error_code") != "ArchiveGone":
+            raise
     if info is None:
-        raise Unsafe("nothing is there to be imported", asked=url, error_code="NothingThere")
+        raise Unsafe(
+            "nothing is there to be imported", asked=url, error_code="NothingThere",
+            next="give an export, a folder of files, or one file: file:///… (of the server's machine) or s3://bucket/…",
+        )  # fmt: skip
     return place, {name: info.size}
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from scrubjay.base.errors import Invalid
 from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.drill_report import REPORT, report_lines
+
+_BOUNDS = {"seed": (0, (1 << 53) - 1), "faults": (1, 10_000)}
+"""As the server has them (docs/ADMIN.md)."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +30,10 @@ def _run(call: VerbCall) -> Result:
         "seed": call.option("seed"),
         "faults": call.option("faults"),
     }
+    for name, (least, most) in _BOUNDS.items():
+        number = call.option(name)
+        if number is not None and not least <= number <= most:
+            raise Invalid("out of its bounds", asked=f"--{name} {number}", found=f"{least} to {most}", next=f"give a --{name} between them")
     with call.progress() as progress:
         document = call.client().run_job("drill/run", request, progress)
     return int(document["exit"]), document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from scrubjay.base.errors import Invalid
 from scrubjay.units import parse_duration, parse_size
@@ -34,8 +35,8 @@ def _run(call: VerbCall) -> Result:
         "cron": call.option("cron"),
         "timezone": call.option("timezone"),
         "window": call.option("window"),
-        "rate_bytes": None if call.option("rate") is None else parse_size(call.option("rate")),
-        "within_us": None if call.option("within") is None else parse_duration(call.option("within")),
+        "rate_bytes": _some("rate", call.option("rate"), parse_size),
+        "within_us": _some("within", call.option("within"), parse_duration),
         **budgets,
     }
     document = call.client().post("schedule/set", request)
@@ -43,10 +44,20 @@ def _run(call: VerbCall) -> Result:
 
 
 def _budget(text: str) -> tuple[str, int]:
-    try:
-        return "budget_us", parse_duration(text)
-    except Invalid:
-        return "budget_bytes", parse_size(text)
+    name, parse = ("budget_us", parse_duration) if text.strip().endswith(("s", "m", "h", "d")) else ("budget_bytes", parse_size)
+    value = _some("budget", text, parse)
+    assert value is not None
+    return name, value
+
+
+def _some(name: str, text: str | None, parse: Callable[[str], int]) -> int | None:
+    """What an option gives, None where it is not given. Raises Invalid: of nothing nothing can be done."""
+    value = None if text is None else parse(text)
+    if value == 0:
+        raise Invalid(
+            f"--{name} leaves nothing", asked=f"--{name} {text}", found="0", next="leave it out: then there is no bound of its own"
+        )
+    return value
 
 
 VERB = Verb(

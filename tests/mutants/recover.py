@@ -383,4 +383,11 @@ MUTANTS: list[Mutant] = [
         "[]",
         ("tests/unit/control/test_recover_whole.py::test_a_backup_of_the_parent_is_named_and_its_moment_comes_back_alone",),
     ),
+    Mutant(
+        "refused-of-another-moment",
+        "pitr/recover/choose.py",
+        'raise _refused(holes, at_us, None, "nothing',
+        'raise _refused(holes, None, None, "nothing',
+        ("tests/unit/control/test_recover_whole.py::test_where_nothing_at_all_is_proven_the_moment_that_was_asked_for_is_told",),
+    ),
 ]

@@ -99,4 +99,25 @@ MUTANTS: list[Mutant] = [
         "                self.root.mkdir(parents=True)\n",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_object_and_its_folders_are_synced_before_the_answer",),
     ),
+    Mutant(
+        "a-pipe-is-an-object",
+        "base/real/localfs.py",
+        "                if S_ISREG(facts.st_mode):\n",
+        "                if True:\n",
+        ("tests/unit/real/test_localfs.py::test_what_is_no_file_is_no_object",),
+    ),
+    Mutant(
+        "a-device-has-a-head",
+        "base/real/localfs.py",
+        "        return ObjectInfo(key, facts.st_size) if S_ISREG(facts.st_mode) else None\n",
+        "        return None if path.is_dir() else ObjectInfo(key, facts.st_size)\n",
+        ("tests/unit/real/test_localfs.py::test_what_is_no_file_is_no_object",),
+    ),
+    Mutant(
+        "a-device-is-read",
+        "base/real/localfs.py",
+        "                if not S_ISREG(os.fstat(file.fileno()).st_mode):\n",
+        "                if False:\n",
+        ("tests/unit/real/test_localfs.py::test_what_is_no_file_is_no_object",),
+    ),
 ]

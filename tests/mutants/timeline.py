@@ -421,4 +421,11 @@ MUTANTS: list[Mutant] = [
         "            if end - begin >= 0 and ",
         ("tests/unit/archiver/test_base_row.py::test_what_is_read_at_once_is_bounded",),
     ),
+    Mutant(
+        "a-key-told-in-another-tongue",
+        "pitr/selection.py",
+        "asked=json.dumps(asked, ensure_ascii=False), found=why",
+        "asked=str(asked), found=why",
+        ("tests/unit/pitr/test_timeline.py::test_ranges_of_keys",),
+    ),
 ]

@@ -370,4 +370,11 @@ MUTANTS: list[Mutant] = [
         "    with suppress(Missing):",
         ("tests/unit/pitr/test_imports.py::test_what_no_object_can_be_called_is_not_there",),
     ),
+    Mutant(
+        "nowhere-is-an-archive-that-is-gone",
+        "pitr/transfer/import_source.py",
+        '    except Unavailable as error:  # nor is the folder above it there\n        if error.fields.get("error_code") != "ArchiveGone":\n',
+        "    except Unavailable:\n        if True:\n",
+        ("tests/unit/pitr/test_imports.py::test_a_place_whose_folder_is_not_there_is_not_called_an_archive_that_is_gone",),
+    ),
 ]

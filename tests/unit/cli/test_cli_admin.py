@@ -28,6 +28,7 @@ from scrubjay.server.nightly import DEFAULTS
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
+from scrubjay.units import NUMBER_MAX
 from tests.unit.cli.fakes import (
     FakeArchive,
     FakeBackups,
@@ -203,7 +204,11 @@ def test_the_schedule_is_told_set_and_paused_and_runs_as_a_job() -> None:
         assert document["job"] == "verify"
         settings = JobSettings("0 2 * * *", DEFAULTS["scrub"].within_us, window="01:00-05:00", budget_bytes=7)
         assert world.services.calls == [("set", "scrub", settings), ("pause", None, True), ("pause", "scrub", False), ("run", "verify")]
-        assert (await world.ask("POST", "schedule/set", {**asked, "rate_bytes": 0}))[0] == 400
+        for name in ("rate_bytes", "budget_us", "budget_bytes", "within_us"):
+            for number in (0, NUMBER_MAX + 1):
+                assert (await world.ask("POST", "schedule/set", {**asked, name: number}))[0] == 400
+        for name in ("budget_us", "max_age_us"):
+            assert (await world.ask("POST", "verify", {name: NUMBER_MAX + 1}))[0] == 400
 
     in_world(scenario)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrubjay.base.errors import Invalid
-from scrubjay.units import format_duration, format_size, parse_back, parse_duration, parse_size
+from scrubjay.units import NUMBER_MAX, SHOWN_MAX, format_duration, format_size, parse_back, parse_duration, parse_size
 
 
 @given(st.integers(min_value=0, max_value=10**15))
@@ -25,3 +25,15 @@ def test_minus(text: str, micros: int) -> None:
 def test_other_spans_are_wrong_usage(text: str) -> None:
     with pytest.raises(Invalid):
         parse_back(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "104250", "1" + "0" * 25])
+def test_what_is_too_much_for_anybody_is_wrong_usage_and_no_bug(text: str) -> None:
+    """A float has no infinity of microseconds, and SQLite no number of more than 64 bits."""
+    with pytest.raises(Invalid, match="so long") as refused:
+        parse_duration(text + "d")
+    assert len(refused.value.fields["asked"]) <= SHOWN_MAX
+    with pytest.raises(Invalid, match="so many"):
+        parse_size(text + "TiB")
+    assert parse_duration("100000d") < parse_duration("104249d") <= NUMBER_MAX
+    assert parse_size("8191TiB") <= NUMBER_MAX

@@ -74,6 +74,14 @@ def test_an_unreachable_cluster_is_exit_1_with_the_whole_shape(argv: list[str], 
         ["verify", "--level", "deep"],
         ["verify", "--cluster", "c"],
         ["verify", "--budget", "10"],
+        ["verify", "--max-age", "9" * 30 + "d"],
+        ["schedule", "set", "scrub", "0 2 * * *", "--rate", "0"],
+        ["schedule", "set", "scrub", "0 2 * * *", "--budget", "0h"],
+        ["schedule", "set", "scrub", "0 2 * * *", "--budget", "0GiB"],
+        ["schedule", "set", "scrub", "0 2 * * *", "--within", "0d"],
+        ["drill", "run", "rot", "--seed", "-7"],
+        ["drill", "run", "rot", "--faults", "0"],
+        ["drill", "run", "rot", "--faults", "10001"],
         ["serve"],
         ["serve", "--dev", "--set", "archive.seal_agee=5s"],
         ["serve", "--dev", "--port", "http"],
@@ -248,3 +256,20 @@ def test_an_undo_says_how_many_conflicts_it_does_not_name() -> None:
     assert "and 1,001 more conflicts: --key or --prefix shows them" in told
     told = verb.render({**verb.template, "written": True, "totals": {**totals, "conflicts": 1}, "conflicts": [conflict]})
     assert not [line for line in told if "more conflicts" in line]
+
+
+@pytest.mark.parametrize(
+    ("argv", "asked"),
+    [
+        (["schedule", "set", "scrub", "0 2 * * *", "--rate", "0"], "--rate 0"),
+        (["schedule", "set", "scrub", "0 2 * * *", "--budget", "0 h"], "--budget 0 h"),
+        (["schedule", "set", "scrub", "0 2 * * *", "--within", "0d"], "--within 0d"),
+        (["drill", "run", "rot", "--seed", str(1 << 53)], f"--seed {1 << 53}"),
+        (["drill", "run", "rot", "--faults", "0"], "--faults 0"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_by_its_option(argv: list[str], asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not as the server would: by a field of its JSON, and with a page that says how to write a client."""
+    code, document = run_json(argv, capsys)
+    assert (code, document["error"]["asked"]) == (64, asked)
+    assert "$" not in document["error"]["found"]

@@ -321,6 +321,19 @@ def rot(lost: Lost, name: str) -> None:
     lost.house.cluster.archive.objects[name] = SimObject(bytes(data), good.made_us)
 
 
+def test_where_nothing_at_all_is_proven_the_moment_that_was_asked_for_is_told(lost: Lost) -> None:
+    first = of_the_catalogue(lost)[0]
+    for name in list(lost.house.cluster.archive.objects):
+        if name == first or name.startswith(first.partition("/log/")[0] + "/base/"):
+            del lost.house.cluster.archive.objects[name]
+    for at, told in ((lost.at, utc_text(lost.at)), (None, "--latest")):
+        lost.parent = lost.opened()
+        with pytest.raises((Missing, Unsafe)) as refused:
+            lost.choose(at)
+        assert refused.value.fields["asked"] == told
+        assert refused.value.fields["body"]["works_at"] is None
+
+
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_lost_end_of_the_catalogue_is_no_earlier_latest(lost: Lost, gone: bool) -> None:
     """Of the metadata group's log the newest segment is gone, or rotten, which only reading finds: what tables there were since is lost, and is not gone back over."""

@@ -210,6 +210,18 @@ def test_what_no_object_can_be_called_is_not_there(tmp_path: Path) -> None:
         opened.close()
 
 
+def test_a_place_whose_folder_is_not_there_is_not_called_an_archive_that_is_gone(tmp_path: Path) -> None:
+    """Nor is it tried again for seconds: who mistyped it reads what he asked for."""
+    opened = LocalStore(tmp_path / "nowhere", create=False)
+    context = SimJobContext(LoneDisk(), lambda url: opened, None)
+    for path in ("nowhere", "nowhere/deep/down"):
+        with pytest.raises(Unsafe, match="nothing is there") as refused:
+            asyncio.run(find_source(context, f"file://{tmp_path}/{path}", None))
+        assert refused.value.fields["error_code"] == "NothingThere"
+        assert refused.value.fields["next"].startswith("give an export")
+    opened.close()
+
+
 def test_csv_has_typed_keys_and_strings(importing: Importing) -> None:
     text = 'sk,pk,note,data\r\n1,p1,"a ""quoted""\r\nnote, of two lines",\r\n-2.50,p2,,x\r\n'
     importing.put(a=text.encode())

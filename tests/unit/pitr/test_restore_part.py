@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -172,8 +173,10 @@ BAD: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_part_is_refused_before_anything_is_written(name: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as refused:
         part_of(KEY, PartAsked(**BAD[name]))
+    if name in ("half a key", "values without an expression"):
+        assert isinstance(json.loads(refused.value.fields["asked"]), dict), "as it was asked, and can be asked again"
     if name == "half a key":
         world = made(1, steps=10)
         before = dict(world.metas)

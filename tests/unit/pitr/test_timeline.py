@@ -772,8 +772,9 @@ def test_ranges_of_keys() -> None:
     ):
         with pytest.raises(Invalid):
             beginning(text, asked)
-    with pytest.raises(Invalid, match="not a key"):
+    with pytest.raises(Invalid, match="not a key") as refused:
         beginning(KEY, {"pk": {"S": "a"}, "sk": {"N": "1"}})
+    assert json.loads(refused.value.fields["asked"]) == {"pk": {"S": "a"}, "sk": {"N": "1"}}, "as it was asked, and can be asked again"
     world = made(1, partitions=3, steps=1)
     assert len(EVERYTHING.among(world.source.partitions)) == 3
     (info,) = one_key(KEY, key_json(1)).among(world.source.partitions)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import scrubjay.base.real.localfs
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.real.localfs import LocalStore
 
 
@@ -130,3 +130,20 @@ def test_a_delete_while_the_folder_goes_away_is_not_done(tmp_path: Path, monkeyp
     asyncio.run(store.delete("a/k"))
     asyncio.run(store.delete("a/k"))
     assert asyncio.run(store.head("a/k")) is None
+
+
+def test_what_is_no_file_is_no_object(tmp_path: Path) -> None:
+    """A pipe would be waited for until somebody writes to it, and a device reads as an object of no bytes."""
+    root = tmp_path / "archive"
+    store = LocalStore(root)
+    asyncio.run(store.put("a/k", b"x"))
+    (root / "a" / "link").symlink_to(root / "a" / "k")
+    (root / "a" / "device").symlink_to("/dev/null")
+    os.mkfifo(root / "a" / "pipe")
+    assert [one.key for one in asyncio.run(store.list("")).objects] == ["a/k", "a/link"]
+    for name in ("a/device", "a/pipe", "a"):
+        assert asyncio.run(store.head(name)) is None
+        with pytest.raises(Missing):
+            asyncio.run(asyncio.wait_for(store.get(name), 1.0))
+    assert asyncio.run(store.get("a/link")) == b"x"
+    store.close()
