@@ -215,3 +215,51 @@ def test_every_side_is_looked_at_both_ways() -> None:
         ("n1", b"a" * 17, DifferenceKind.EXTRA),
         ("archive", b"b" * 17, DifferenceKind.EXTRA),
     }
+
+
+def test_a_key_that_a_copy_has_twice_has_no_value_there() -> None:
+    """Which of its two rows a read would meet nobody can tell, so that one of them is right proves nothing."""
+    twice = [fact(9), fact(9)]
+    (one,) = differences_in({"n1": twice, "n2": [fact(9)], "n3": [fact(9)]}, [fact(9)])
+    assert (one.kind, one.copy, one.ruling) == (DifferenceKind.UNREADABLE, "n1", Ruling.COPY)
+    assert differences_in({"n1": [fact(9)], "n2": [fact(9)]}, twice), "nor has it one in the reference"
+
+
+@pytest.mark.parametrize(
+    "stray", [b"k", b"\x7f" + b"\xff" * 14, b"\x00" * 16 + b"k", b"\xf0" + bytes(15)], ids=["short", "15", "below", "above"]
+)
+def test_a_bad_row_under_a_key_outside_the_partition_is_told_and_stops_nothing(stray: bytes) -> None:
+    """Rot in the bytes of a key: no range of the partition is that row's, and the scrub must not end by it."""
+    lo, hi = b"\x40" + bytes(15), b"\x80" + bytes(15)
+    one = RangeDigest(lo, hi)
+    one.add(lo + b"k", 9)
+    sides = [Side("n1", one, bad=(stray,)), Side("n2", one), Side("n3", one)]
+    assert ranges_to_descend(sides, one) == []
+    outcome = conclude(sides, (), one, ())
+    assert [(found.copy, found.key, found.kind) for found in outcome.differences] == [("n1", stray, DifferenceKind.UNREADABLE)]
+    assert (outcome.verdict, outcome.heal) == (Verdict.MISMATCH, ("n1",))
+    inside = [Side("n1", one, bad=(hi[:-1] + b"\x00",))]
+    assert ranges_to_descend([Side("n1", one, bad=(lo,)), *inside], one) == [0], "and what begins the range is of it, what ends it is not"
+
+
+def test_one_range_that_reads_otherwise_each_time_excuses_no_other() -> None:
+    truth, other = digest({KEY: 9, OTHER: 3}), digest({KEY: 8, OTHER: 4})
+    sides = [Side("n1", truth), Side("n2", other), Side("n3", truth)]
+    ranges = ranges_to_descend(sides, truth)
+    assert len(ranges) == 2
+    for excused, verdict in (
+        (ranges, Verdict.UNVERIFIED),
+        (ranges[:1], Verdict.MISMATCH),
+        (ranges[1:], Verdict.MISMATCH),
+        ([], Verdict.MISMATCH),
+    ):
+        told = {copy.copy: copy.verdict for copy in conclude(sides, (), truth, (), unexplained=excused).copies}
+        assert told["n2"] is verdict, excused
+
+
+def test_a_suspect_in_which_something_is_found_is_told_by_that_alone() -> None:
+    rows = digest({KEY: 9})
+    sides = [Side("n1", rows, bad=(KEY,), suspect=True), Side("n2", rows, suspect=True), Side("n3", rows)]
+    outcome = conclude(sides, (), rows, ())
+    assert [(one.copy, one.key) for one in outcome.differences] == [("n1", KEY), ("n2", None)]
+    assert outcome.heal == ("n1", "n2")
