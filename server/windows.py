@@ -29,6 +29,8 @@ from scrubjay.storage.node.port import ReplicaFacts
 
 FOLLOW_S = 0.5
 """Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""
+MOVED_FOR_S = 3.0
+"""A partition of which a node said that it moved is followed for so long: what the node told of its copies last may be older than that word, up to `peer_nodes.STALE_US`."""
 AGAIN_S = 30.0
 """Between two looks at what is damaged, while something is: what was put back is seen without being asked."""
 LOOK_ROUND_S = 60.0
@@ -84,8 +86,8 @@ class Windows:
         """Whose closed objects the book may know."""
         self.control: Control | None = None
         self.agents: Sequence[ArchiveAgent] = ()
-        self._moved: dict[PartitionId, None] = {}
-        """Partitions of which a node said something since the last look: bounded by what there is."""
+        self._moved: dict[PartitionId, int] = {}
+        """Partitions of which a node said something lately, until when (boot clock) they are followed: bounded by what there is."""
 
     def watch(self, control: Control, agents: Sequence[ArchiveAgent]) -> None:
         """Before `start`: whose archive this is, and the agents that write it here."""
@@ -99,7 +101,7 @@ class Windows:
         agent.moved = self.note_moved
 
     def note_moved(self, partition: PartitionId) -> None:
-        self._moved[partition] = None
+        self._moved[partition] = self._env.clock.boot_us() + int(MOVED_FOR_S * 1e6)
 
     def start(self) -> None:
         self._task = self._env.tasks.keep(self._follow, name="windows")
@@ -119,9 +121,8 @@ class Windows:
             await self._keep_closed()
             now_us = self._env.clock.boot_us()
             whole = not seen or now_us >= round_us
-            moved, self._moved = self._moved, {}
             try:
-                archived = self.archived() if whole else self._archived_of(moved)
+                archived = self.archived() if whole else self._archived_of(self._moved)
                 if seen:
                     await self.index.follow(now_us=self._env.clock.wall_us(), archived=archived)
                 else:
@@ -133,9 +134,9 @@ class Windows:
                     await self.index.look_again(now_us=self._env.clock.wall_us(), archived=self.archived())
                 if whole:
                     round_us = now_us + int(LOOK_ROUND_S * 1e6)
+                self._moved = {partition: until_us for partition, until_us in self._moved.items() if until_us > now_us}
                 self._note(None)
             except ScrubjayError as error:
-                self._moved = {**moved, **self._moved}
                 self._note(error)
             await self._env.tasks.sleep(FOLLOW_S)
 

@@ -230,7 +230,7 @@ class ArchiveAgent:
         try:
             wait_s = await self._partition(partition, work)
             work.trouble = None
-            self._answered()
+            self._changes.look(self._troubles())
         except NoKey as error:
             # The store has answered, and other partitions may lie under keys that are at hand: this one waits alone.
             wait_s = self._held_up(partition, work, error)
@@ -281,6 +281,7 @@ class ArchiveAgent:
                 return self.options.rescan_s
             age_us = self._env.clock.boot_us() - work.seen[segment.last]
             said = await self._settler.settle(segment, work.before, age_us)
+            self._answered()  # and nowhere else: a partition with nothing to do asks the store nothing
             if said is None:
                 work.polls += 1
                 return min(self.options.compare_after_s * 2.0 ** min(work.polls, 10), self.options.backup_after_s / 3)
@@ -289,7 +290,6 @@ class ArchiveAgent:
             work.before = segment
             work.seen.pop(segment.last, None)
             self._source.announce(partition, segment.first, segment.last, said)
-            self._answered()
         return self.options.again_after_s
 
     # --- the store's state ---

@@ -55,12 +55,14 @@ class Judging(NamedTuple):
 @dataclass(slots=True)
 class Half:
     """One of the two. error, since_us (boot clock): of the trouble that lasts, None while it answers. lacking: keys that the other has and it may not have.
-    compared: everything that the other had at some moment since was brought here or is among `lacking`. doubts: how often that was taken back. unsound: keys whose bytes here are not what was put."""
+    compared: everything that the other had at some moment since was brought here or is among `lacking`. doubts: how often that was taken back. unsound: keys whose bytes here are not what was put.
+    sent_before: how many requests had been sent, to either, when the trouble that lasts was last met: only an answer to a later one ends it."""
 
     store: ObjectStore
     error: Unavailable | None = None
     since_us: int = 0
     latest_us: int = 0
+    sent_before: int = 0
     lacking: dict[str, None] = field(default_factory=dict)
     compared: bool = False
     doubts: int = 0
@@ -104,7 +106,7 @@ class PairedStore:
         self._tasks: Tasks | None = None
         self._last: Callable[[str], bool] = lambda _: False
         self._hold: Future[None] | None = None
-        self._puts = 0
+        self._puts = self._sent = 0
         self._busy: dict[str, Future[None]] = {}
 
     def keep(self, tasks: Tasks, *, last: Callable[[str], bool] = lambda _: False) -> None:
@@ -145,8 +147,10 @@ class PairedStore:
         """It is not asked if the other will do. Where the pair is kept its keeper says when it answers again."""
         return half.error is not None and (self.kept or self._clock.boot_us() - half.latest_us < AGAIN_US)
 
-    async def ask(self, half: Half, call: Awaitable[T]) -> T:
-        """Await a request to one of the two, and remember whether it answered."""
+    async def ask(self, half: Half, call: Awaitable[T], *, asks: bool = True) -> T:
+        """Await a request to one of the two, and remember whether it answered. asks: the store cannot answer without being asked."""
+        self._sent += 1
+        number = self._sent
         try:
             answer = await call
         except Unavailable as error:
@@ -154,15 +158,19 @@ class PairedStore:
                 half.latest_us = self._clock.boot_us()
                 if half.error is None:
                     half.since_us = half.latest_us
-                half.error = error
+                half.error, half.sent_before = error, self._sent
             raise
         except ScrubjayError:
-            self._answered(half)  # a refusal is an answer
+            self._answered(half, number)  # a refusal is an answer
             raise
-        self._answered(half)
+        if asks:
+            self._answered(half, number)
         return answer
 
-    def _answered(self, half: Half) -> None:
+    def _answered(self, half: Half, number: int) -> None:
+        """number: of the request. One that was sent before the trouble was met may have been answered before, and ends nothing: the other one would never have been away for long enough."""
+        if number <= half.sent_before:
+            return
         if half.error is not None and self._clock.boot_us() - half.since_us >= COMPARE_AFTER_US:
             half.doubt()  # whatever became of it meanwhile
         half.error = None
@@ -425,7 +433,7 @@ class PairedStore:
     async def uncover(self, prefix: str) -> None:
         for half in self._order():
             try:
-                await self.ask(half, half.store.uncover(prefix))
+                await self.ask(half, half.store.uncover(prefix), asks=False)
             except Unavailable:
                 if half is self._order()[0] or not self.settled:
                     raise
@@ -446,7 +454,7 @@ class PairedStore:
         found: list[int] = []
         for half in self._order():
             try:
-                found.append(await self.ask(half, half.store.retain(key, until_us)))
+                found.append(await self.ask(half, half.store.retain(key, until_us), asks=False))
             except Missing as error:
                 missing.append(error)
         if not found:

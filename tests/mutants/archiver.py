@@ -6,6 +6,15 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "agent-idle-partition-ends-trouble",
+        "archiver/write/agent.py",
+        "            work.trouble = None\n            self._changes.look(self._troubles())\n",
+        "            work.trouble = None\n            self._answered()\n",
+        (
+            "tests/unit/archiver/test_archive_agent.py::test_a_partition_with_nothing_to_do_does_not_end_the_trouble_of_a_store_that_is_away",
+        ),
+    ),
+    Mutant(
         "follower-fences-by-old-notes",
         "archiver/write/claiming.py",
         "            await self._book.newest()\n",

@@ -17,6 +17,20 @@ def _of(name: str, file: str, text: str, becomes: str, *tests: str) -> Mutant:
 
 MUTANTS: list[Mutant] = [
     _of(
+        "pair-late-answer-ends-trouble",
+        STORE,
+        "        if number <= half.sent_before:\n            return\n",
+        "",
+        UNIT + "test_who_is_away_is_not_back_by_an_answer_to_what_was_asked_before_nor_by_one_that_was_not_asked_for",
+    ),
+    _of(
+        "pair-unasked-answer-ends-trouble",
+        STORE,
+        "        if asks:\n",
+        "        if True:\n",
+        UNIT + "test_who_is_away_is_not_back_by_an_answer_to_what_was_asked_before_nor_by_one_that_was_not_asked_for",
+    ),
+    _of(
         "pair-second-is-not-given-it",
         STORE,
         "                    await self.ask(other, other.store.put(key, data))\n                    followed = True\n        except (Invalid",

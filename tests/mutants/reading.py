@@ -224,6 +224,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_index.py::test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing",),
     ),
     Mutant(
+        "windows-forget-what-moved",
+        "server/windows.py",
+        " if until_us > now_us}\n",
+        " if until_us < now_us}\n",
+        ("tests/unit/server/test_windows.py::test_what_a_node_says_has_moved_is_followed_until_what_it_tells_of_its_copies_can_be_as_new",),
+    ),
+    Mutant(
         "suspects-not-kept",
         "server/windows.py",
         "                await self.book.keep_suspects(dict(suspects.by_object))\n",

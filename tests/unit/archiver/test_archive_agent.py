@@ -510,6 +510,23 @@ def test_trouble_ends_when_another_member_archived_what_was_left() -> None:
     assert agent.state().reachable
 
 
+def test_a_partition_with_nothing_to_do_does_not_end_the_trouble_of_a_store_that_is_away() -> None:
+    """What no other member has agreed to yet is looked at again and again, and the store is asked nothing."""
+    bench, sample, waiting = Bench(), history(segments=1), history(segments=1, partition=other_partition(1))
+    waiting.segments[:] = [one._replace(agreed=(1,)) for one in waiting.segments]
+    source = FakeSource(1, [sample, waiting], leads=True)
+    bench.store.down = True
+    agent = bench.agent(source)
+    bench.loop.run_for(5.0)
+    work = agent._work[PartitionId(waiting.partition)]
+    work.running, agent._running = True, agent._running + 1
+    bench.loop.run(agent._one(PartitionId(waiting.partition)))
+    assert (agent.state().reachable, agent.state().trouble is None, agent._backoff_s > 0) == (False, False, True)
+    bench.store.down = False
+    bench.loop.run_for(bench.options.backoff_cap_s + 5)
+    assert (agent.state().reachable, agent.state().trouble) == (True, None)
+
+
 def flip(segment: SealedSegment, raw: bytes) -> bytes:
     """One bit of the payload of a record in the second segment."""
     at = len(raw) - HEADER_SIZE - 40

@@ -527,6 +527,33 @@ def test_the_second_one_decides_once_the_first_has_been_away_and_gives_the_turn_
     assert two.keeper.mended == 0, "what it missed it had not lost"  # type: ignore[union-attr]
 
 
+def test_who_is_away_is_not_back_by_an_answer_to_what_was_asked_before_nor_by_one_that_was_not_asked_for(two: Two) -> None:
+    two.put("a/1")
+    half, asked = two.pair.halves[0], two.host.future()
+
+    async def late() -> None:
+        await asked
+
+    reading = two.host.spawn(two.pair.ask(half, late()), name="late")
+    two.host.run_for(1.0)
+    two.one.faults.down = True
+    with pytest.raises(Unavailable):
+        two.put("a/2")
+    since_us = half.since_us
+    two.host.run_for(1.0)
+    asked.set_result(None)
+    two.host.run_for(1.0)
+    assert reading.done()
+    two.run(two.pair.ask(half, late(), asks=False))
+    assert half.error is not None
+    with pytest.raises(Unavailable):
+        two.put("a/2")
+    assert half.since_us == since_us, "it has been away since then"
+    two.one.faults.down = False
+    two.put("a/2")
+    assert half.error is None
+
+
 def test_both_away_moves_nothing(two: Two) -> None:
     two.keeper.start()  # type: ignore[union-attr]
     for store in two.stores:

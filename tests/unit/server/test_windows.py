@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build, closed_prefix
 from scrubjay.archiver.read.archive_status import StoreFacts, archive_status
-from scrubjay.archiver.read.index import CLOSED_COLD_READ, ArchiveIndex
+from scrubjay.archiver.read.index import CLOSED_COLD_READ, ArchiveIndex, KnownArchived
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable
@@ -69,6 +69,38 @@ def test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start()
         del archive.store.objects[key]
     assert told(life(archive, ledger, said)) == ["2", f"hole {newest}"], "it was there in an earlier life"
     assert said == []
+
+
+def test_what_a_node_says_has_moved_is_followed_until_what_it_tells_of_its_copies_can_be_as_new() -> None:
+    """A cluster of processes: the word that a partition was archived further, and how far, come on different ways."""
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 30_000_000
+    sample = archive.samples[1]
+    last = [build(key) for key in (sample.manifest(sample.segments[-1])[0].key(), sample.manifest(sample.segments[-1])[0].key().twin())]
+    late = {name: archive.store.objects.pop(name) for name in last}
+    windows = life(archive, archive.loop.run(SqliteLedger.open(archive.loop.tasks, MEMORY)), [])
+    index = windows.index.partitions[sample.table, sample.partition]
+    before = index.reach()
+    told: list[KnownArchived] = []
+    asked: list[list[PartitionId]] = []
+
+    def archived_of(partitions: Iterable[PartitionId]) -> list[KnownArchived]:
+        asked.append(list(partitions))
+        return [one for one in told if one.partition in asked[-1]]
+
+    windows._archived_of = archived_of  # type: ignore[method-assign]
+    archive.store.objects.update(late)
+    windows.note_moved(PartitionId(sample.partition))
+    archive.loop.run_for(2.0)
+    assert index.reach() == before
+    told += archive.archived()
+    archive.loop.run_for(1.0)
+    assert index.reach() == sample.lsn
+    archive.loop.run_for(2.0)
+    asked.clear()
+    archive.loop.run_for(2.0)
+    assert asked
+    assert not any(asked), "and not for ever"
 
 
 def window_ends(windows: Windows) -> list[int | None]:
