@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from scrubjay.base.env import Env, Jobs
-from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unsafe
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.ids import Lsn, TableId
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, RestoredRows
@@ -40,6 +40,8 @@ MERGE = "scrubjay.pitr.transfer.import_runs:merge_job"
 BATCH_BYTES = 64 << 20
 """Of files, as they lie there, that one job reads into runs; the one that crosses it is still in."""
 BATCH_FILES = 256
+FAILS_LATER = ("BucketMissing", "CredentialsMissing", "CredentialsRefused")
+"""Codes of what asking again does not mend. The API has accepted by then, as AWS does, and the import says it; somebody at a shell hears it at once."""
 MERGED_MAX = 64
 """Runs that one job merges: a block of each, some hundred KiB, is in memory at a time."""
 
@@ -82,7 +84,12 @@ class Imports:
 
     async def _noted(self, asked: ImportAsked) -> ImportJob:
         self._check_name(asked.table)
-        source = await self._source(asked)
+        try:
+            source = await self._source(asked)
+        except Unavailable as error:
+            if asked.token is None or asked.format is None or error.fields.get("error_code") not in FAILS_LATER:
+                raise
+            source = Source(place=asked.url, files=(), format=asked.format)  # whoever works on it meets the same, and notes it
         check_installed(source.format)
         if asked.format not in (None, source.format):
             raise Invalid("the export there is of another format", asked=asked.format, found=source.format)

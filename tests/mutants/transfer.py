@@ -6,6 +6,20 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "import-of-the-api-waits-for-its-bucket",
+        "pitr/transfer/imports.py",
+        "            if asked.token is None or asked.format is None or error.fields",
+        "            if True or error.fields",
+        ("tests/unit/pitr/test_imports.py",),
+    ),
+    Mutant(
+        "import-by-hand-fails-later",
+        "pitr/transfer/imports.py",
+        "            if asked.token is None or asked.format is None or error.fields",
+        "            if asked.format is None or error.fields",
+        ("tests/unit/pitr/test_imports.py",),
+    ),
+    Mutant(
         "export-not-compared",
         "pitr/transfer/export_files.py",
         "        if found != expected:\n",

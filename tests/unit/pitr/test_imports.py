@@ -24,7 +24,7 @@ from scrubjay.pitr.transfer import import_runs, running
 from scrubjay.pitr.transfer import imports as module
 from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.import_source import find_source
-from scrubjay.pitr.transfer.imports import Imports
+from scrubjay.pitr.transfer.imports import FAILS_LATER, Imports
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneDisk
 from scrubjay.storage.btree.beside import TreesHere, folder_of
@@ -506,6 +506,30 @@ def test_what_is_away_for_a_moment_is_tried_again_and_for_long_is_told(importing
     left[0] = 10**6
     failed = importing.imported(table="second", key=KEY_ASKED)
     assert (failed["state"], failed["exit"], failed["error"]["code"]) == ("failed", 1, "Unavailable")
+
+
+@pytest.mark.parametrize("code", FAILS_LATER)
+def test_a_bucket_that_cannot_be_used_fails_an_import_of_the_api_and_keeps_one_by_hand_from_beginning(
+    importing: Importing, code: str
+) -> None:
+    importing.put(a=line(1))
+    said = [code]
+
+    def away(job: str) -> None:
+        if "source_job" in job:
+            raise Unavailable("it cannot be read", error_code=said[0])
+
+    importing.import_jobs.cut = away
+    asked: dict[str, Any] = {"key": (("pk", "S"), ("sk", "N")), "format": "dynamodb-json"}
+    with pytest.raises(Unavailable):
+        importing.begin(**asked)
+    failed = importing.imported(token="t", **asked)
+    assert (failed["state"], failed["error"]["code"]) == ("failed", code)
+    assert importing.nothing_left()
+    said[0] = "StoreAway"
+    with pytest.raises(Unavailable):
+        importing.begin(token="u", **asked)
+    assert len(importing.imports.running.jobs()) == 1
 
 
 def test_ended_ones_are_remembered_for_a_while(importing: Importing, monkeypatch: pytest.MonkeyPatch) -> None:
