@@ -69,6 +69,13 @@ MUTANTS: list[Mutant] = [
         ("tests/contract/api/test_error_texts.py",),
     ),
     Mutant(
+        "unknown-function-is-an-operator-too-many",
+        "storage/items/expressions/parser.py",
+        "        if closed and unknown is not None:",
+        "        if False:",
+        ("tests/unit/items/test_condition.py::test_deep_expressions_are_refused_not_crashed_on",),
+    ),
+    Mutant(
         "bounds-of-nobody",
         "storage/api/throughput.py",
         'else f" for index {index}"',

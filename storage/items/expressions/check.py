@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,10 +27,13 @@ def invalid(kind: str, text: str) -> ItemError:
     return ItemError(f"Invalid {kind}: {text}")
 
 
-def check_limits(parser: Parser) -> None:
-    """Doubled parentheses and too many operators."""
+def check_limits(parser: Parser, nodes: Iterable[Any]) -> None:
+    """Doubled parentheses, functions that there are not, and too many operators. nodes: all of the expression's."""
     if parser.redundant:
         raise invalid(parser.kind, "The expression has redundant parentheses;")
+    for node in nodes:
+        if isinstance(node, FunctionNode) and node.name not in FUNCTIONS:
+            raise parser.unknown_function(node.name)
     if parser.operators > OPERATORS_MAX:
         raise parser.too_many_operators()
 

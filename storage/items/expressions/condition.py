@@ -84,11 +84,8 @@ def parsed(text: str, kind: str) -> Any:
     """The tree of a condition, checked as far as names and values do not matter. Shared by all uses. Raises ItemError."""
     parser = ConditionParser(text, kind)
     tree = parser.parse()
-    check.check_limits(parser)
     nodes = walk(tree)
-    for node in nodes:
-        if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
-            raise invalid(kind, f"Invalid function name; function: {node.name}")
+    check.check_limits(parser, nodes)
     _check_use(tree, kind, as_condition=True)
     check.check_reserved([node for node in nodes if isinstance(node, UnboundPath)], kind)
     return tree

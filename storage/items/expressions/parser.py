@@ -10,6 +10,7 @@ from typing import Any
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.lexer import Token, TokenKind, tokenize
 from scrubjay.storage.items.expressions.tree import (
+    ARITY,
     SECTIONS,
     Action,
     And,
@@ -84,16 +85,26 @@ class Parser:
         return ItemError(f'Invalid {self.kind}: Syntax error; token: "{token.text}", near: "{self.text[start:stop].strip()}"')
 
     def deeper(self) -> None:
-        """One level down. Too deep can only be what is refused anyway: too many operators, doubled parentheses, or one never closed."""
+        """One level down. Too deep can only be what is refused anyway: functions that there are not, too many operators, doubled parentheses, or one never closed."""
         self._depth += 1
         if self._depth <= _DEPTH_MAX:
             return
+        closed = sum(token.text == ")" for token in self.tokens) >= self._depth
+        calls = [
+            self.tokens[at].text for at in range(len(self.tokens) - 1) if self.is_name(self.tokens[at]) and self.tokens[at + 1].text == "("
+        ]
+        unknown = next((name for name in calls if name not in ARITY), None)
+        if closed and unknown is not None:
+            raise self.unknown_function(unknown)
         if self.operators > _DEPTH_MAX // 2:
             raise self.too_many_operators()
-        if sum(token.text == ")" for token in self.tokens) >= self._depth:
+        if closed:
             raise ItemError(f"Invalid {self.kind}: The expression has redundant parentheses;")
         self.at = len(self.tokens) - 1
         raise self.syntax_error()
+
+    def unknown_function(self, name: str) -> ItemError:
+        return ItemError(f"Invalid {self.kind}: Invalid function name; function: {name}")
 
     def too_many_operators(self) -> ItemError:
         """AWS stops counting at the first one too many."""

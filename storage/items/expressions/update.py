@@ -263,11 +263,8 @@ def parsed(text: str) -> list[Action]:
     """The actions of an update, checked as far as names and values do not matter. Shared by all uses. Raises ItemError."""
     parser = UpdateParser(text)
     actions = parser.parse()
-    check.check_limits(parser)
     nodes = [node for action in actions for node in (action.target, *([] if action.operand is None else walk(action.operand)))]
-    for node in nodes:
-        if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
-            raise invalid(_KIND, f"Invalid function name; function: {node.name}")
+    check.check_limits(parser, nodes)
     for action in actions:
         _check_use(action.operand, nested=False)
     check.check_reserved([node for node in nodes if isinstance(node, UnboundPath)], _KIND)

@@ -303,9 +303,12 @@ def test_paths_have_limits() -> None:
 def test_deep_expressions_are_refused_not_crashed_on() -> None:
     # as long as 4 KB allow, and as the service words it
     assert parse_condition("a<b " + "or (a<b " * 149 + ")" * 149).evaluate({"a": ("N", "1"), "b": ("N", "2")})
-    for text in ("a<b " + "or (a<b " * 454 + ")" * 454, "not " * 1000 + "a<b", "a < " + "f(" * 1000 + "b" + ")" * 1000):
+    for text in ("a<b " + "or (a<b " * 454 + ")" * 454, "not " * 1000 + "a<b", "a < " + "size(" * 680 + "b" + ")" * 680):
         assert refused(text) == "The expression contains too many operators; operator count: 301"
     assert refused("(" * 2046 + "a<b" + ")" * 2046) == "The expression has redundant parentheses;"
+    for text in ("a < " + "f(" * 1355 + "b" + ")" * 1355, "a < " + "size(" * 340 + "f(b)" + ")" * 340, " or ".join(["f(a) = b"] * 200)):
+        assert refused(text) == "Invalid function name; function: f"
+    assert refused("a < " + "f(" * 1355).startswith("Syntax error")
     assert refused("(" * 4096).startswith('Syntax error; token: "<EOF>"')
     assert parse_condition("NOT " * 298 + "a<>b").evaluate(None)
     assert not parse_condition("NOT " * 299 + "a<>b").evaluate(None)
