@@ -5,6 +5,7 @@ A syntax error wins over everything else; what is wrong with parentheses is note
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from scrubjay.storage.items.errors import ItemError
@@ -89,19 +90,16 @@ class Parser:
         self._depth += 1
         if self._depth <= _DEPTH_MAX:
             return
-        closed = sum(token.text == ")" for token in self.tokens) >= self._depth
-        calls = [
-            self.tokens[at].text for at in range(len(self.tokens) - 1) if self.is_name(self.tokens[at]) and self.tokens[at + 1].text == "("
-        ]
+        if sum(token.text == ")" for token in self.tokens) < self._depth:
+            self.at = len(self.tokens) - 1
+            raise self.syntax_error()
+        calls = [one.text for one, behind in pairwise(self.tokens) if self.is_name(one) and behind.text == "("]
         unknown = next((name for name in calls if name not in ARITY), None)
-        if closed and unknown is not None:
+        if unknown is not None:
             raise self.unknown_function(unknown)
         if self.operators > _DEPTH_MAX // 2:
             raise self.too_many_operators()
-        if closed:
-            raise ItemError(f"Invalid {self.kind}: The expression has redundant parentheses;")
-        self.at = len(self.tokens) - 1
-        raise self.syntax_error()
+        raise ItemError(f"Invalid {self.kind}: The expression has redundant parentheses;")
 
     def unknown_function(self, name: str) -> ItemError:
         return ItemError(f"Invalid {self.kind}: Invalid function name; function: {name}")
