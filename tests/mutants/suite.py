@@ -6,6 +6,8 @@ from tests.mutants.catalogue import Mutant
 
 _SPARE = ("tests/unit/test_worker_scheduling.py::test_a_spare_worker_starts_no_server_and_every_test_runs_once",)
 
+_RESOLVED = ("tests/sim/test_checkers.py::test_what_is_resolved_has_an_order_if_and_only_if_it_had_one",)
+
 MUTANTS: list[Mutant] = [
     Mutant(
         "spare-starts-servers",
@@ -55,5 +57,33 @@ MUTANTS: list[Mutant] = [
         'known.setdefault("__import__", builtins.__import__)',
         "known.copy()",
         ("tests/sim/test_world.py::test_a_task_that_never_began_is_nobodys_fault_where_a_collection_comes_while_a_named_tuple_is_made",),
+    ),
+    Mutant(
+        "unseen-goes-though-a-cas-was-refused",
+        "sim/checkers/history.py",
+        "    refused = any(one.kind is Kind.CAS and one.ok is False for one in operations)\n",
+        "    refused = False\n",
+        _RESOLVED,
+    ),
+    Mutant(
+        "what-an-open-cas-saw-goes",
+        "sim/checkers/history.py",
+        "    while turn:",
+        "    while False:",
+        _RESOLVED,
+    ),
+    Mutant(
+        "what-a-cas-saw-goes",
+        "sim/checkers/history.py",
+        "(one.kind is Kind.READ or (one.kind is Kind.CAS and one.ok)):",
+        "one.kind is Kind.READ:",
+        _RESOLVED,
+    ),
+    Mutant(
+        "bound-before-it-was-seen",
+        "sim/checkers/history.py",
+        "seen[value] = min(one.end, seen.get(value, FOREVER))",
+        "seen[value] = min(one.end, seen.get(value, FOREVER)) - 4",
+        _RESOLVED,
     ),
 ]

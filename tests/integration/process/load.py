@@ -45,8 +45,8 @@ class Reply(NamedTuple):
 class Connection:
     """One keep-alive connection. `call` raises OSError or HTTPException when the answer did not come."""
 
-    def __init__(self, port: int, *, timeout: float = 30) -> None:
-        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    def __init__(self, port: int, *, host: str = "127.0.0.1", timeout: float = 30) -> None:
+        self._http = http.client.HTTPConnection(host, port, timeout=timeout)
 
     def call(self, operation: str, body: dict[str, Any]) -> Reply:
         self._http.request("POST", "/", json.dumps(body), _HEADERS | {"X-Amz-Target": f"DynamoDB_20120810.{operation}"})
