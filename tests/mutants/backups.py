@@ -189,4 +189,11 @@ MUTANTS: list[Mutant] = [
         "    if False and [end.partition for end in ends] != ",
         ("tests/unit/archiver/test_archive_golden.py::test_pin",),
     ),
+    Mutant(
+        "an-empty-backup-is-of-another-history",
+        "pitr/backups.py",
+        "if end.lsn == 0 and end.chain == CHAIN_START.hex():",
+        "if False:",
+        ("tests/unit/pitr/test_backups.py::test_a_backup_of_what_was_empty_is_of_any_history_that_began_with_nothing",),
+    ),
 ]

@@ -303,4 +303,11 @@ MUTANTS: list[Mutant] = [
         "",
         ("tests/unit/pitr/test_packed_meanwhile.py::test_what_retention_takes_away_in_front_of_any_request_is_not_what_is_read[of_undo]",),
     ),
+    Mutant(
+        "a-pack-of-more-parts-than-are-read",
+        "archiver/compact/plan.py",
+        "<= PACK_BYTES and len(run) < PARTS_MAX",
+        "<= PACK_BYTES",
+        ("tests/unit/archiver/test_compact.py::test_a_pack_has_no_more_parts_than_its_readers_take",),
+    ),
 ]

@@ -602,4 +602,11 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
     ),
+    Mutant(
+        "a-heir-on-what-it-inherited-stands-alone",
+        "archiver/expire/plan.py",
+        "(wanted.final_lsn or 0) + int(not begins.whole)",
+        "(wanted.final_lsn or 0)",
+        ("tests/unit/archiver/test_split_expire.py::test_a_parent_rests_until_its_heir_begins_behind_it",),
+    ),
 ]

@@ -390,4 +390,18 @@ MUTANTS: list[Mutant] = [
         'raise _refused(holes, None, None, "nothing',
         ("tests/unit/control/test_recover_whole.py::test_where_nothing_at_all_is_proven_the_moment_that_was_asked_for_is_told",),
     ),
+    Mutant(
+        "a-moment-to-come-is-called-unproven",
+        "pitr/recover/choose.py",
+        "if at_us is not None and at_us > max(self._now_us, latest):",
+        "if False:",
+        ("tests/unit/control/test_recover_whole.py::test_outside_what_is_proven_nothing_is_chosen",),
+    ),
+    Mutant(
+        "a-catalogue-is-never-given-up",
+        "pitr/recover/choose.py",
+        "if damaged > DAMAGED_MAX or object_of(error) is None:",
+        "if object_of(error) is None:",
+        ("tests/unit/control/test_recover_whole.py::test_a_catalogue_that_rots_all_over_is_given_up",),
+    ),
 ]

@@ -65,6 +65,15 @@ def test_no_pack_goes_over_a_base_or_a_hole_or_what_is_not_attested() -> None:
     assert not any(ends[4] in run for run in lasts(planned(world)))
 
 
+def test_a_pack_has_no_more_parts_than_its_readers_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = CompactWorld()
+    world.trickle(1, per_day=12)
+    world.idle(2)
+    (whole,) = lasts(planned(world))
+    monkeypatch.setattr(plans, "PARTS_MAX", LEAST + 1)
+    assert lasts(planned(world)) == [whole[: LEAST + 1], whole[LEAST + 1 : 2 * (LEAST + 1)]]
+
+
 def test_wide_segments_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     world = CompactWorld()
     world.trickle(1, per_day=12)

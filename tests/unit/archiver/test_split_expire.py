@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
-from scrubjay.archiver.expire.plan import DAY_US, HEIR, PIN, Need, Wanted
+import pytest
+
+from scrubjay.archiver.expire.plan import DAY_US, HEIR, PIN, Need, Wanted, _resting
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import encode_manifest
@@ -12,6 +16,7 @@ from scrubjay.archiver.read.index import KnownArchived
 from scrubjay.archiver.read.inherited import start_of
 from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.read.rows import Beginning
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
@@ -172,3 +177,13 @@ def test_a_parent_goes_behind_a_pin_of_its_children_that_stand_alone() -> None:
     for _ in range(2):
         world.expire(wanted=world.all_wanted(), attended=True)
     assert not world.left(world.parent)
+
+
+@pytest.mark.parametrize(("lsn", "whole", "rests"), [(10, False, True), (11, False, False), (10, True, False), (9, True, True)])
+def test_a_parent_rests_until_its_heir_begins_behind_it(lsn: int, whole: bool, rests: bool) -> None:
+    """A heir that stands on what it inherited, at its parent's own end, has no base of its own yet; one that is gone whole needs none."""
+    wanted = Wanted("t", "orders", "p", 10, DAY_US, 1, 10, 1, heirs=("left",))
+    heir = SimpleNamespace(beginning=Beginning(lsn, 1, whole, None, 0, None, 1))
+    held = _resting(wanted, cast("Any", SimpleNamespace(kin={("t", "left"): heir})))
+    assert [one.name for one in held] == (["left"] if rests else [])
+    assert _resting(wanted, cast("Any", SimpleNamespace(kin={}))), "nor may it go while nothing is known of a heir"

@@ -22,6 +22,7 @@ from scrubjay.pitr.job import LOAD, PREFIX, READ
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.pace import Costs, StepCost, Work
 from scrubjay.pitr.rates import Rates
+from scrubjay.pitr.recover import choose
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
@@ -222,6 +223,7 @@ def test_outside_what_is_proven_nothing_is_chosen(lost: Lost) -> None:
         with pytest.raises(Unsafe, match="outside what the archive proves") as refused:
             lost.choose(at)
         assert refused.value.fields["body"]["works_at"] is not None
+        assert ("has not come yet" in refused.value.message) == (at > 1), "and not that something is lost which nobody could have"
 
 
 def segments(lost: Lost, table: TableMeta) -> list[str]:
@@ -332,6 +334,16 @@ def test_where_nothing_at_all_is_proven_the_moment_that_was_asked_for_is_told(lo
             lost.choose(at)
         assert refused.value.fields["asked"] == told
         assert refused.value.fields["body"]["works_at"] is None
+
+
+def test_a_catalogue_that_rots_all_over_is_given_up(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object that reading finds bad costs another rebuild from an earlier end: so many are tried, and then it is told which is bad."""
+    rot(lost, of_the_catalogue(lost)[-1])
+    lost.parent = lost.opened()
+    monkeypatch.setattr(choose, "DAMAGED_MAX", 0)
+    with pytest.raises(Corrupt) as refused:
+        lost.choose()
+    assert refused.value.fields["where"] == of_the_catalogue(lost)[-1]
 
 
 @pytest.mark.parametrize("gone", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ from scrubjay.archiver.expire.plan import PIN, pin_need
 from scrubjay.archiver.facts import Start
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.pin import PinEnd
 from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
 from scrubjay.base.errors import Conflict, Corrupt, Fenced, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
-from scrubjay.base.ids import Stamp, TableId
+from scrubjay.base.ids import Lsn, Stamp, TableId
 from scrubjay.pitr import backups as module
 from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, NOTES, BackupService
 from scrubjay.pitr.options import RestoreOptions
@@ -24,6 +26,7 @@ from scrubjay.pitr.plan import BaseFacts
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneStore
 from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput, TimeToLive, new_stream
+from scrubjay.storage.log.chain import START as CHAIN_START
 from tests.unit.archiver.sample import CLUSTER, OWNER
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, total_of
 
@@ -501,3 +504,16 @@ def test_a_base_at_the_end_of_the_moment_proves_the_same_bytes() -> None:
         world.look = based  # type: ignore[method-assign]
         moment = dataclasses.replace(pin, at_us=stamp_micros(Stamp(seal.stamp)))
         assert world.run(world.backups.state(moment)).word == expected
+
+
+def test_a_backup_of_what_was_empty_is_of_any_history_that_began_with_nothing() -> None:
+    """There is no record at LSN 0 to compare with: the chain that begins every log says as much, and another one is another history."""
+    world = BackupWorld(1)
+    pin = world.create()
+    partition = world.source.partitions[0].partition_id
+    seen: Any = SimpleNamespace(histories=())
+    begun = dataclasses.replace(pin, ends=(PinEnd(partition, Lsn(0), CHAIN_START.hex()),))
+    assert module._other_history(begun, seen) is None
+    for lsn, chain in ((0, "11" * 32), (1, CHAIN_START.hex())):
+        other = dataclasses.replace(pin, ends=(PinEnd(partition, Lsn(lsn), chain),))
+        assert isinstance(module._other_history(other, seen), Corrupt)

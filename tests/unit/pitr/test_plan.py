@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import CoverageFacts, Mark, Span, Start
-from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
-from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PlannedSegment, plan_partition, plan_table
-from scrubjay.pitr.rates import Rates, learn, learn_indexes, predict, predict_indexes
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.base.times import FIRST_US
+from scrubjay.pitr.plan import FOR_GOOD, BaseFacts, PartitionHistory, PlannedSegment, ends_reached, plan_partition, plan_table
+from scrubjay.pitr.rates import Rates, learn, learn_indexes, predict, predict_indexes, rates_of
 from scrubjay.pitr.target import Bounds, RestoreTarget, reach, resolve
+from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, TableMeta
 
 WINDOW = Bounds(1_000, 9_000)
 PART = PartitionId("p")
@@ -42,6 +44,14 @@ def test_there_is_no_target_but_exactly_one(given: dict[str, Any]) -> None:
 def test_counting_back_into_the_future_is_refused() -> None:
     with pytest.raises(Invalid):
         resolve(RestoreTarget(minus_us=-5), WINDOW, now_us=10_000)
+
+
+def test_counting_back_beyond_any_calendar_is_refused() -> None:
+    """No time is printed that no calendar has."""
+    now_us = FIRST_US + 10
+    assert resolve(RestoreTarget(minus_us=10), WINDOW, now_us=now_us) == FIRST_US
+    with pytest.raises(Invalid, match="no calendar"):
+        resolve(RestoreTarget(minus_us=11), WINDOW, now_us=now_us)
 
 
 def test_reach() -> None:
@@ -74,9 +84,42 @@ def test_outside_the_window(at: int, window: Bounds) -> None:
     assert caught.value.fields["latest"] == window.latest_us
 
 
+def test_of_a_dropped_table_what_lies_in_front_of_its_end_comes_with_the_archive() -> None:
+    """Its last records may not be archived yet; behind its end there is nothing to wait for."""
+    window = Bounds(1_000, 9_000, dropped=True, ends_us=9_500)
+    assert reach(9_500, window, now_us=10_000).beyond_latest
+    with pytest.raises(Unsafe, match="was dropped before"):
+        reach(9_501, window, now_us=10_000)
+
+
+def test_an_end_is_a_dropped_tables_only_with_its_chain() -> None:
+    """An archive that ends at the same LSN with other records proves nothing of this table."""
+    source = made_table(FinalSeal(PART, 30, 3_000, link(30).hex(), "00" * 16, 1))
+    assert ends_reached(source, [history(SEGMENTS)]) == {PART: (FOR_GOOD, Lsn(30))}
+    assert ends_reached(source, [history(SEGMENTS[:2])]) == {}, "not there yet"
+    for other in (FinalSeal(PART, 30, 3_000, link(31).hex(), "00" * 16, 1), FinalSeal(PART, 29, 3_000, link(29).hex(), "00" * 16, 1)):
+        with pytest.raises(Corrupt, match="ends otherwise"):
+            ends_reached(made_table(other), [history(SEGMENTS)])
+
+
 def test_no_latest_without_a_window() -> None:
     with pytest.raises(Unsafe):
         resolve(RestoreTarget(latest=True), Bounds(None, None), now_us=5)
+
+
+def made_table(final: FinalSeal) -> TableMeta:
+    key = KeySchema(KeyAttribute("pk", "S"))
+    return TableMeta(
+        table_id=TableId("t"),
+        name="orders",
+        key=key,
+        attributes=(),
+        created_at=1,
+        status="DROPPED",
+        partitions=(),
+        dropped_at=3_000,
+        finals=(final,),
+    )
 
 
 def link(lsn: int) -> bytes:
@@ -248,6 +291,25 @@ def test_rates_move_towards_what_was_measured() -> None:
     small = learn(second, raw=10, workers=1, read_seconds=0.001, load_seconds=0.001, total_seconds=0.5)
     assert (small.read, small.load) == (second.read, second.load)
     assert small.fixed < second.fixed
+
+
+def test_rates_are_those_of_one_worker() -> None:
+    """Else a prediction, which spreads partitions over its workers, would count them twice."""
+    alone = learn(Rates(), raw=10 << 20, workers=1, read_seconds=1.0, load_seconds=2.0, total_seconds=4.0)
+    four = learn(Rates(), raw=40 << 20, workers=4, read_seconds=1.0, load_seconds=2.0, total_seconds=4.0)
+    assert (four.read, four.load, four.fixed) == (alone.read, alone.load, alone.fixed)
+    assert predict([10 << 20] * 4, four, workers=4) == 4.0
+
+
+@pytest.mark.parametrize("notes", [{"speed": 1}, {"read": None}, {"read": "fast"}, {"samples": []}])
+def test_rates_that_cannot_be_read_are_the_built_in_ones(notes: dict[str, Any]) -> None:
+    """Notes of another release, or spoilt: no restore fails for a prediction."""
+
+    class Port:
+        def jobs(self, prefix: str) -> dict[str, Any]:
+            return {prefix: notes}
+
+    assert rates_of(cast("Any", Port())) == Rates()
 
 
 def test_what_indexes_take_moves_towards_what_was_measured() -> None:
