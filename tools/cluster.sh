@@ -27,7 +27,11 @@ write_file() {
 # Where the durability process answers, by the file of the cluster that is there.
 endpoint() { echo "http://$(sed -n '/^\[durability\]/,/^\[/s/^listen *= *"\(.*\)".*/\1/p' "$file")"; }
 
-alive() { [ -f "$folder/$1.pid" ] && kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; }
+# A process that died and that nobody has taken note of yet (a zombie: in a container that may be for long) still gets signals, and does nothing any more.
+alive() {
+    local pid
+    pid=$(cat "$folder/$1.pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null && [[ $(ps -o stat= -p "$pid" 2>/dev/null) != Z* ]]
+}
 
 launch() {
     local name=$1

@@ -112,4 +112,11 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         ("tests/unit/cli/test_cli_verbs.py::test_a_number_out_of_bounds_is_told_by_its_option",),
     ),
+    Mutant(
+        "a-zombie-serves",
+        "tools/cluster.sh",
+        ' && [[ $(ps -o stat= -p "$pid" 2>/dev/null) != Z* ]]',
+        "",
+        ("tests/unit/cli/test_cluster_script.py::test_a_process_that_died_is_started_again_also_while_nobody_has_taken_note_of_it",),
+    ),
 ]
