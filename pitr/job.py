@@ -261,6 +261,9 @@ def next_step(error: ScrubjayError, *, source: str, target: str, named: bool) ->
         return f"runbooks/archive-fenced.md, then scrubjay restore resume {target}"
     if isinstance(error, DiskFull):
         return f"make room (runbooks/disk-full.md), then scrubjay restore resume {target}"
+    if isinstance(error, Unavailable) and "node" in error.fields:
+        who = error.fields["node"]
+        return f"every copy of {target} takes part: bring {who} back, or replace it (runbooks/node-out-of-service.md), then scrubjay restore resume {target}"
     return f"scrubjay restore resume {target}, or restore cancel {target}"
 
 

@@ -355,4 +355,11 @@ MUTANTS: list[Mutant] = [
         "last.last != final.lsn",
         ("tests/unit/pitr/test_plan.py::test_an_end_is_a_dropped_tables_only_with_its_chain",),
     ),
+    Mutant(
+        "a-node-that-is-down-is-tried-again",
+        "pitr/job.py",
+        '    if isinstance(error, Unavailable) and "node" in error.fields:\n',
+        "    if False:\n",
+        ("tests/unit/pitr/test_restore.py::test_a_node_that_is_down_is_named_in_what_to_do_next",),
+    ),
 ]

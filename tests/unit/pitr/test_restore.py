@@ -10,6 +10,7 @@ import pytest
 
 from scrubjay.base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName, TableId
+from scrubjay.pitr.job import next_step
 from scrubjay.pitr.plan import Plan
 from scrubjay.pitr.rates import Rates, predict_indexes, rates_of
 from scrubjay.pitr.target import RestoreTarget
@@ -506,3 +507,12 @@ def test_notes_of_another_version_need_everything() -> None:
     world = world_with_history()
     world.run(world.save_job("restore/of-a-later-version", {"version": 99}))
     assert [(one.table, one.at_us) for one in world.service.needs()] == [(None, 0)]
+
+
+def test_a_node_that_is_down_is_named_in_what_to_do_next() -> None:
+    """Each copy proves the digest, so a restore waits for the node, and not for somebody to try again."""
+    down = Unavailable("this copy is down", partition="p", node="n2")
+    told = next_step(down, source="birds", target="new", named=False)
+    assert "bring n2 back" in told
+    assert told.endswith("scrubjay restore resume new")
+    assert "n2" not in next_step(Unavailable("the store is away"), source="birds", target="new", named=False)
