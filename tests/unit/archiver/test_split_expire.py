@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -179,11 +178,21 @@ def test_a_parent_goes_behind_a_pin_of_its_children_that_stand_alone() -> None:
     assert not world.left(world.parent)
 
 
+class Heir(NamedTuple):
+    """What is known of it, as far as its parent asks."""
+
+    beginning: Beginning
+
+
+class Parent(NamedTuple):
+    kin: dict[tuple[str, str], Heir]
+
+
 @pytest.mark.parametrize(("lsn", "whole", "rests"), [(10, False, True), (11, False, False), (10, True, False), (9, True, True)])
 def test_a_parent_rests_until_its_heir_begins_behind_it(lsn: int, whole: bool, rests: bool) -> None:
     """A heir that stands on what it inherited, at its parent's own end, has no base of its own yet; one that is gone whole needs none."""
     wanted = Wanted("t", "orders", "p", 10, DAY_US, 1, 10, 1, heirs=("left",))
-    heir = SimpleNamespace(beginning=Beginning(lsn, 1, whole, None, 0, None, 1))
-    held = _resting(wanted, cast("Any", SimpleNamespace(kin={("t", "left"): heir})))
+    heir = Heir(Beginning(lsn, 1, whole, None, 0, None, 1))
+    held = _resting(wanted, cast("Any", Parent({("t", "left"): heir})))
     assert [one.name for one in held] == (["left"] if rests else [])
-    assert _resting(wanted, cast("Any", SimpleNamespace(kin={}))), "nor may it go while nothing is known of a heir"
+    assert _resting(wanted, cast("Any", Parent({}))), "nor may it go while nothing is known of a heir"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -506,12 +505,18 @@ def test_a_base_at_the_end_of_the_moment_proves_the_same_bytes() -> None:
         assert world.run(world.backups.state(moment)).word == expected
 
 
+class SeenNothing(NamedTuple):
+    """A look at an archive that holds nothing of the table."""
+
+    histories: tuple[()] = ()
+
+
 def test_a_backup_of_what_was_empty_is_of_any_history_that_began_with_nothing() -> None:
     """There is no record at LSN 0 to compare with: the chain that begins every log says as much, and another one is another history."""
     world = BackupWorld(1)
     pin = world.create()
     partition = world.source.partitions[0].partition_id
-    seen: Any = SimpleNamespace(histories=())
+    seen: Any = SeenNothing()
     begun = dataclasses.replace(pin, ends=(PinEnd(partition, Lsn(0), CHAIN_START.hex()),))
     assert module._other_history(begun, seen) is None
     for lsn, chain in ((0, "11" * 32), (1, CHAIN_START.hex())):
