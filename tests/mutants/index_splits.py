@@ -28,6 +28,13 @@ _BY_HAND = ("tests/unit/server/test_table_splits.py::test_a_partition_of_an_inde
 
 MUTANTS = [
     Mutant(
+        "index-split-past-before-what-takes-its-place",
+        _KEEPER,
+        "        if index.next is not None and index.next.made and await self.filled(table, index.next):\n",
+        "        await self._retire(table, index)\n        if index.next is not None and index.next.made and await self.filled(table, index.next):\n",
+        (_HELD + "test_an_index_that_was_split_and_of_which_nobody_tells_how_far_it_was_fed_gives_way",),
+    ),
+    Mutant(
         "index-split-rows-to-whoever-has-the-note",
         "storage/control/router.py",
         "        return [key for _, key, _ in command.rows]\n",

@@ -92,12 +92,15 @@ class IndexKeeper:
                 await self._make(table, one)
             elif one is not None and one.absent:
                 await self._welcome(table, one)
-            if one is not None and one.former:
-                await self._retire(table, one)
         if index.next is not None and index.next.made and await self.filled(table, index.next):
             await self._give_way(table, index)
-        elif index.made and index.status == "CREATING" and await self.filled(table, index):
+            return
+        if index.made and index.status == "CREATING" and await self.filled(table, index):
             await self._change(table, index, status="ACTIVE", backfilling=False)
+        # Behind that: an index that is to give way may be one of which nobody tells any more how far it was fed.
+        for one in (index, index.next):
+            if one is not None and one.former:
+                await self._retire(table, one)
 
     # ------------------------------------------------------------------ made and filled
 

@@ -317,6 +317,30 @@ def test_a_restore_of_before_and_after_makes_the_index_anew_and_a_rebuilt_index_
     house.until(lambda: house.scrub().verdict.value == "match")
 
 
+def test_an_index_that_was_split_and_of_which_nobody_tells_how_far_it_was_fed_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 16009: a half of it had one copy left. What it had been split from was asked for first, in vain, so the whole one that was built beside it never took its place."""
+    split = Split(BY_COLOUR)
+    house, indexed = split.house, split.indexed
+    indexed.write(30)
+    indexed.agrees()
+    monkeypatch.setattr(keeping.IndexKeeper, "_retire", _no_retire)
+    split.split("by-colour")
+    house.until(lambda: all(former.archived_at is not None for former in indexed.index("by-colour").former or ()))
+    monkeypatch.undo()
+    halves = [info.partition_id for info in indexed.index("by-colour").partitions]
+    every = keeping.IndexKeeper._every
+
+    async def silent(self: keeping.IndexKeeper, table: TableMeta, index: GlobalIndex, so: Any) -> bool:
+        if [info.partition_id for info in index.partitions] == halves:
+            raise Unavailable("no leader for this partition in time")
+        return await every(self, table, index, so)
+
+    monkeypatch.setattr(keeping.IndexKeeper, "_every", silent)
+    house.run(house.cluster.parts.keeper.rebuild(indexed.table.table_id, "by-colour", "asked by a test"))
+    house.until(lambda: indexed.index("by-colour").next is None)
+    indexed.agrees()
+
+
 def test_an_older_release_beside_it_keeps_an_index_whole() -> None:
     house = House(52)
     indexed = Indexed(house, BY_COLOUR)
