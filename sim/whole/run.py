@@ -97,6 +97,10 @@ SPLIT_LOSSES_FROM = 16_000
 """From this seed on faults may take what was durable from a node while partitions are split; seeds below are what they were found for."""
 
 
+SPLIT_LOGS_FROM = 17_000
+"""From this seed on a node may keep the log alone of partitions that are split; seeds below are what they were found for."""
+
+
 DURABLE_LOSSES = ("rot", "wal-rot", "amnesia", "empty-disk")
 """Faults that take from a node what was durable."""
 
@@ -187,7 +191,8 @@ class WholeRun:
         self.wire = Rough(draw) if not calm and draw.chance(ROUGH) else None
         """Between control part and nodes, where it loses and delays frames."""
         members, splits = draw_operator(seed, self.world), draw_splits(seed, self.world)
-        log_node = draw_log_node(seed, self.world.stream("logs")) if members is None and splits is None else None
+        logs = members is None and (splits is None or seed >= SPLIT_LOGS_FROM)
+        log_node = draw_log_node(seed, self.world.stream("logs")) if logs else None
         self._replaces = seed >= REPLACED_FROM and members is None and log_node is None and self.world.stream("operator").chance(REPLACED)
         self.cluster = WholeCluster(
             self.world,
