@@ -316,7 +316,7 @@ def query(port: int, table: str, key: str, *, strong: bool = True) -> list[Item]
 def _pages(port: int, operation: str, request: dict[str, Any]) -> Iterator[Item]:
     with contextlib.closing(Connection(port)) as connection:
         while True:
-            reply = connection.call(operation, request)
+            reply = connection.steadily(operation, request)
             assert reply.status == 200, reply
             yield from reply.body["Items"]
             if "LastEvaluatedKey" not in reply.body:

@@ -119,8 +119,9 @@ def test_a_cluster_is_founded_and_every_router_serves_every_table(cluster: Clust
         assert client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE"
         assert (found := health(cluster, name))[0] == 200, (name, found)
     for name in (*NODES, ROUTER):
-        code, status = cluster.cli("status", at=name)
-        assert (code, status["durability"], len(status["nodes"])) == (0, "works", len(NODES)), "passed on to the durability process"
+        wait_for(lambda name=name: cluster.cli("status", at=name)[0] == 0, timeout=60)  # type: ignore[misc]
+        status = cluster.cli("status", at=name)[1]
+        assert (status["durability"], len(status["nodes"])) == ("works", len(NODES)), "passed on to the durability process"
 
 
 def test_the_version_is_raised_once_every_process_is_there_and_any_of_them_holds_it(cluster: ClusterOfProcesses) -> None:
@@ -221,8 +222,7 @@ def test_what_is_there_is_proven_and_survives_the_durability_process(cluster: Cl
     assert {one["copy"] for table in report["tables"] for part in table["partitions"] for one in part["copies"]} >= set(NODES)
     code, report = cluster.cli("verify", "--level", "records")
     assert (code, report["verdict"]) == (0, "match"), report
-    code, status = cluster.cli("status")
-    assert [node["state"] for node in status["nodes"]] == ["ok"] * len(NODES), status
+    wait_for(lambda: [node["state"] for node in cluster.cli("status")[1]["nodes"]] == ["ok"] * len(NODES), timeout=60)
     wait_for(lambda: all(node["disk_free_bytes"] for node in cluster.cli("status")[1]["nodes"]), timeout=20)  # each told by its own process
 
 

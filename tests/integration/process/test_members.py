@@ -94,8 +94,8 @@ def test_a_node_joins_another_is_drained_under_writers_and_removed(cluster: Clus
         BillingMode="PAY_PER_REQUEST",
     )
     wait_for(lambda: client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE", timeout=30)
-    code, status = cluster.cli("status")
-    assert (code, [node["node"] for node in status["nodes"]]) == (0, list(NODES)), "a node that has not joined is none of the cluster"
+    wait_for(lambda: cluster.cli("status")[0] == 0, timeout=60)
+    assert [node["node"] for node in cluster.cli("status")[1]["nodes"]] == list(NODES), "a node that has not joined is none of the cluster"
     code, refused = cluster.cli("cluster", "drain", LEAVES)
     assert (code, refused["error"]["code"]) == (4, "Unsafe"), refused
     code, joined = cluster.cli("cluster", "join", JOINS, timeout=60)
@@ -141,8 +141,8 @@ def test_a_node_joins_another_is_drained_under_writers_and_removed(cluster: Clus
     code, report = cluster.cli("scrub", "run", "--table", TABLE, timeout=120)
     assert (code, report["verdict"]) == (0, "match"), report
     assert {one["copy"] for table in report["tables"] for part in table["partitions"] for one in part["copies"]} >= {"n2", "n3", JOINS}
-    code, status = cluster.cli("status")
-    assert [(node["node"], node["state"]) for node in status["nodes"]] == [("n2", "ok"), ("n3", "ok"), (JOINS, "ok")], status
+    stay = [("n2", "ok"), ("n3", "ok"), (JOINS, "ok")]
+    wait_for(lambda: [(node["node"], node["state"]) for node in cluster.cli("status")[1]["nodes"]] == stay, timeout=60)
 
 
 def test_all_of_them_start_again_without_it_and_it_stays_out(cluster: ClusterOfProcesses) -> None:

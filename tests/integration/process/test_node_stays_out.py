@@ -26,7 +26,7 @@ def put(connection: Connection, key: str) -> int:
 
 
 def has(connection: Connection, key: str) -> bool:
-    reply = connection.call("GetItem", {"TableName": "birds", "Key": {"k": {"S": key}}, "ConsistentRead": True})
+    reply = connection.steadily("GetItem", {"TableName": "birds", "Key": {"k": {"S": key}}, "ConsistentRead": True})
     assert reply.status == 200, reply
     return "Item" in reply.body
 
