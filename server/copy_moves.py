@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from scrubjay.base.ids import Member
+from scrubjay.base.ids import Member, PartitionId
+from scrubjay.server.balance import ROOM
 from scrubjay.storage.catalogue import MEMBER, REMOVED, NodeMember, PartitionInfo
 from scrubjay.storage.control.placement import COPIES, Site, next_site, zones_kept
 from scrubjay.storage.log.configuration import Configuration
@@ -30,14 +31,24 @@ class Move(NamedTuple):
 SETTLED = Move("")
 
 
+NO_BOUNDS: Mapping[int, int] = {}
+
+
+def of_no_size(_: PartitionId) -> int:
+    """Of a partition of which nothing is known."""
+    return 0
+
+
 class Layout(NamedTuple):
     """What the moves of all partitions are decided by. members: every node that is a member, or was, by number. sites: of them those on which a copy may be placed. zones: by number; of those
-    that leave too. load: copies by number."""
+    that leave too. load: copies by number. room: bytes that may come to a node's disk beside what is on its way there, by number; one that is not there has no bound that is known. size: bytes of a partition's items."""
 
     members: Mapping[int, NodeMember]
     sites: Sequence[Site]
     zones: Mapping[int, str]
     load: Mapping[int, int]
+    room: Mapping[int, int] = NO_BOUNDS
+    size: Callable[[PartitionId], int] = of_no_size
 
     def leaves(self, number: int) -> bool:
         """No copy stays on that node."""
@@ -66,23 +77,34 @@ class Layout(NamedTuple):
         return [number for number in info.nodes if number not in info.logs]
 
     def target(self, info: PartitionInfo) -> Site | None:
-        """Who takes the next copy of a partition; None: nobody can, or only at the price of a zone. Of a copy that is the only one left, as its quorum was lost, a second is made in any."""
+        """Who takes the next copy of a partition; None: nobody can, or has the room, or only at the price of a zone. Of a copy that is the only one left, as its quorum was lost, a second is made in any."""
         taken = [site for site in self.sites if site.member.node in info.nodes]
-        site = next_site(self.sites, taken, self.load)
+        sites = [site for site in self.sites if site in taken or self.fits(info, site.member.node)]
+        site = next_site(sites, taken, self.load)
         there = [number for number in info.nodes if (member := self.members.get(number)) is not None and member.state != REMOVED]
         counted = info.nodes if len(there) > 1 else there
         before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in counted]
         # Whoever leaves goes last, once all that come for those who leave are there: by them all zones are counted, and not by the first that comes.
         after = list(taken)
-        while (more := next_site(self.sites, after, self.load)) is not None and (len(after) < COPIES or not after[len(taken) :]):
+        while (more := next_site(sites, after, self.load)) is not None and (len(after) < COPIES or not after[len(taken) :]):
             after.append(more)
         return site if site is not None and zones_kept(before, after) else None
+
+    def fits(self, info: PartitionInfo, number: int) -> bool:
+        """That node has room for a copy of the partition, as far as it says."""
+        room = self.room.get(number)
+        return room is None or ROOM * self.size(info.partition_id) <= room
+
+    def lacks_room(self, info: PartitionInfo) -> bool:
+        """There would be who takes the next copy of a partition, if it had the room."""
+        return self.target(info) is None and self._replace(room=NO_BOUNDS).target(info) is not None
 
     def grower(self, info: PartitionInfo) -> int:
         """The node that has the log alone and could make the tree too, at no zone's price; 0: there is none."""
         staying = [site for site in self.sites if site.member.node in self.storage(info)]
         before = [Site(Member(number, 0), self.zones.get(number, str(number)), up=True) for number in self.storage(info)]
         logs = [site for site in self.sites if site.up and site.member.node in info.logs and site.member.node not in info.fresh]
+        logs = [site for site in logs if self.fits(info, site.member.node)]
         return next((site.member.node for site in logs if zones_kept(before, [*staying, site])), 0)
 
 

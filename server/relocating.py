@@ -18,7 +18,8 @@ import msgspec
 
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.ids import NodeName, TableId
+from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.server.balance import ROOM
 from scrubjay.server.control import Control
 from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, made_anew, with_copy, without
 from scrubjay.server.filling import Filling
@@ -100,7 +101,11 @@ def next_move(
         if number:  # no other node is there: the one that has the log makes the tree too
             return Move("the node that has the log takes it", msgspec.structs.replace(info, logs=besides(info.logs, number)), begins=True)
         if leaving and not may_shrink(staying, leaving, placed):
-            return Move("no node is there that could take it" if site is None else "the node that could take it is out")
+            if site is not None:
+                return Move("the node that could take it is out")
+            return Move(
+                "the nodes that could take it have no room for it" if placed.lacks_room(info) else "no node is there that could take it"
+            )
     for number in leaving:
         place = configuration.place(number)
         if place is None or place.vote is Vote.GONE:
@@ -157,9 +162,9 @@ def partitions_of(control: Control) -> Iterator[tuple[TableId, TableMeta, Partit
 
 class Relocating:
     """net: to the nodes' processes. works: whether this process works for the cluster. stand_in_us: a node that has not answered for so long is lost, and another stands in for its copies; 0: none
-    ever does.
+    ever does. free: of a node's disk, bytes, None: not known; of which low_bytes stay free.
 
-    More than 25 methods: three verbs, what they share, and the steps of the round that sees to all of them."""
+    More than 25 methods, more than 15 fields: three verbs, what they share, and the steps of the round that sees to all of them, with what each of these goes by."""
 
     def __init__(
         self,
@@ -170,9 +175,12 @@ class Relocating:
         works: Callable[[], bool],
         log: Callable[[str], None],
         stand_in_us: int = 0,
+        free: Callable[[NodeName], int | None] = lambda _: None,
+        low_bytes: int = 0,
     ) -> None:
         self._env, self._net, self._control, self._works, self._log = env, net, control, works, log
         self._stand_in_us = stand_in_us
+        self._free, self._low_bytes = free, low_bytes
         self._down_us: dict[NodeName, int] = {}
         """Of each member that does not answer: since when, boot time."""
         self.short: dict[str, str] = {}
@@ -290,18 +298,25 @@ class Relocating:
         for _, one, info in partitions_of(self._control):
             if member.number not in info.nodes or one.status not in IN_USE:
                 continue
+            size = self._size(info.partition_id)
             while self._staying(info, placed) < COPIES:  # as many as it lacks then: others may leave too, and have no copy elsewhere yet
                 site = placed.target(info)
                 grower = placed.grower(info)
                 if (site is None or not site.up) and not grower:
+                    why = "no other node can take a copy of a partition" if site is None else "the node that could take its copies is out"
                     raise Unsafe(
-                        "no other node can take a copy of a partition" if site is None else "the node that could take its copies is out",
+                        "no other node has room for a copy of a partition" if placed.lacks_room(info) else why,
                         node=name,
                         table=one.name,
                         partition=info.partition_id,
                         zone=self._control.zones.get(name),
+                        bytes=size,
                         next="join another node of that zone: scrubjay cluster join",
                     )
+                taker = grower if site is None or not site.up else site.member.node
+                if taker in placed.room:  # it stays there, and the next comes beside it
+                    placed = placed._replace(room={**placed.room, taker: max(0, placed.room[taker] - size)})
+                placed = placed._replace(load={**placed.load, taker: placed.load.get(taker, 0) + 1})
                 if site is None or not site.up:
                     info = msgspec.structs.replace(info, logs=besides(info.logs, grower))
                 else:
@@ -453,7 +468,32 @@ class Relocating:
             [site for site in sites if members[site.member.node].state == MEMBER],
             {site.member.node: site.zone for site in sites},
             loads([control.system, *metadata.tables.values()]),
+            self._room(),
+            self._size,
         )
+
+    def _size(self, partition: PartitionId) -> int:
+        """Bytes of a partition's items, as far as some copy says."""
+        return max([facts.size for facts in self._control.fleet.facts(partition)], default=0)
+
+    def _room(self) -> dict[int, int]:
+        """Of each node that says it: bytes of its disk that may be filled, beside what is on its way to it."""
+        found = {}
+        for name, node in self._control.ports.items():
+            free = self._free(name)
+            if free is not None:
+                found[node.number] = free - self._low_bytes
+        if not found:
+            return found
+        for _, one, info in partitions_of(self._control):
+            if one.status in IN_USE and (info.fresh or len(info.nodes) > COPIES):
+                for number in info.nodes:
+                    if number not in found or number in info.logs or number in info.goes:
+                        continue
+                    facts = self._node(number).facts(info.partition_id)
+                    if facts is None or facts.tree != "ok":
+                        found[number] -= ROOM * self._size(info.partition_id)
+        return {number: max(0, room) for number, room in found.items()}
 
     def _lost(self) -> set[int]:
         """Numbers of members whose nodes have not answered for too long."""

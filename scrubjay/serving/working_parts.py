@@ -271,6 +271,8 @@ async def open_services(
             works=works,
             log=_durability_log.info,
             stand_in_us=config.cluster.stand_in_after_us,
+            free=cluster.free_bytes,
+            low_bytes=DISK_LOW_FILES * cluster.sizes.file,
         )
         relocating.start()
         balancing = Balancing(

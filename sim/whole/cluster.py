@@ -526,7 +526,16 @@ class WholeCluster:
             agents=self._running_agents,
         )
         if len(self.names) > len(NAMES):
-            life.relocating = Relocating(env, self.folders, life.parts, works=lambda: True, log=told, stand_in_us=self._stand_in_us)
+            hosts = self.world.hosts
+            life.relocating = Relocating(
+                env,
+                self.folders,
+                life.parts,
+                works=lambda: True,
+                log=told,
+                stand_in_us=self._stand_in_us,
+                free=lambda name: hosts[name].disk.free_bytes(),
+            )
             life.relocating.start()
             if self._balance_after_us:
                 self._even_out(life, life.relocating, env, told)

@@ -6,6 +6,7 @@ from tests.mutants.catalogue import Mutant
 
 _STEP = "tests/unit/server/test_relocating.py::test_the_next_step"
 _PLACE = "tests/unit/server/test_relocating.py::test_copies_go_where_zones_are_apart_and_least_is_held"
+_ROOMY = "tests/unit/server/test_relocating.py::test_a_copy_goes_to_who_has_the_room_and_waits_where_nobody_has"
 _SIM = "tests/sim/test_relocate.py::"
 _DRAIN = _SIM + "test_a_node_is_drained_and_removed_and_another_has_its_copies"
 _REFUSED = _SIM + "test_what_would_cost_a_zone_or_a_quorum_is_refused_and_nothing_is_written"
@@ -27,6 +28,35 @@ MUTANTS: list[Mutant] = [
         "move.begins and len(placed.storage(info)) <= COPIES",
         "move.begins",
         (_SIM + "test_two_nodes_are_drained_at_once_and_each_partition_keeps_its_zones",),
+    ),
+    Mutant(
+        "relocate-without-room",
+        "server/copy_moves.py",
+        "return room is None or ROOM * self.size(info.partition_id) <= room",
+        "return True",
+        (_ROOMY,),
+    ),
+    Mutant("relocate-waits-for-nobody", _MOVE, 'if placed.lacks_room(info) else "no node', 'if False else "no node', (_ROOMY,)),
+    Mutant(
+        "drained-without-room-beside",
+        _MOVE,
+        "max(0, placed.room[taker] - size)",
+        "placed.room[taker]",
+        (_SIM + "test_a_drain_is_refused_where_the_copies_have_no_room_beside_each_other",),
+    ),
+    Mutant(
+        "room-though-it-is-low",
+        _MOVE,
+        "found[node.number] = free - self._low_bytes",
+        "found[node.number] = free",
+        (_SIM + "test_a_drain_is_refused_where_the_copies_have_no_room_beside_each_other",),
+    ),
+    Mutant(
+        "room-twice-while-it-comes",
+        _MOVE,
+        "found[number] -= ROOM *",
+        "found[number] -= 0 *",
+        (_SIM + "test_what_is_on_its_way_has_its_room_and_what_has_come_needs_none",),
     ),
     Mutant("relocate-before-its-log", _MOVE, "copy.up and copy.logged and copy.incarnation", "copy.up and copy.incarnation", (_STEP,)),
     Mutant(

@@ -194,6 +194,39 @@ def test_two_nodes_leave_and_one_that_could_take_their_copies_is_not_enough() ->
     assert NodeName("n2") not in yard.house.cluster.metadata.nodes
 
 
+def test_a_drain_is_refused_where_the_copies_have_no_room_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them has, and the other would fill the disk of who has taken the first."""
+    yard = Yard()
+    yard.fill(0, 20)
+    yard.join()
+    monkeypatch.setattr(yard.relocating, "_size", lambda partition: 100)
+    monkeypatch.setattr(yard.relocating, "_low_bytes", 7)
+    # Three copies, and one of them a second time while it comes.
+    monkeypatch.setattr(yard.relocating, "_free", {NEW: 7 + 399}.get)
+    with pytest.raises(Unsafe, match="no other node has room"):
+        yard.drain()
+    assert OLD not in yard.house.cluster.metadata.nodes
+    monkeypatch.setattr(yard.relocating, "_free", {NEW: 7 + 400}.get)
+    assert yard.drain()["left"] == 0
+    assert all(info.nodes == (2, 3, 4) for info in yard.infos())
+
+
+def test_what_is_on_its_way_has_its_room_and_what_has_come_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    yard = Yard()
+    yard.fill(0, 20)
+    yard.join()
+    yard.relocating.stop()
+    monkeypatch.setattr(yard.relocating, "_free", {NEW: 100_000}.get)
+    assert yard.relocating._room() == {4: 100_000}
+    info = yard.infos()[-1]
+    assert yard.house.run(yard.relocating.begin(yard.table.table_id, info, source=1, target=4))
+    size = yard.relocating._size(info.partition_id)
+    assert yard.relocating._room() == {4: 100_000 - 2 * size}
+    yard.relocating.start()
+    yard.house.until(lambda: all(one.nodes != (1, 2, 3, 4) and not one.fresh for one in yard.infos()))
+    assert yard.relocating._room() == {4: 100_000}
+
+
 def test_a_dead_node_is_removed_and_the_next_that_joins_takes_its_place() -> None:
     yard = Yard()
     yard.fill(0, 20)

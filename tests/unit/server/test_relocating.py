@@ -149,6 +149,20 @@ def test_from_its_first_step_to_its_last_a_partition_never_has_less_than_three_t
     assert (steps, here, configuration) == (6, info(2, 3, 4), GONE)
 
 
+def test_a_copy_goes_to_who_has_the_room_and_waits_where_nobody_has() -> None:
+    where = placed("abcaa", n1=DRAINING)._replace(size=lambda _: 100)
+    assert move(INFO, group(), where._replace(room={4: 199, 5: 200})).info == info(1, 2, 3, 5, fresh=(5,))
+    assert move(INFO, group(), where._replace(room={4: 200, 5: 200})).info == info(1, 2, 3, 4, fresh=(4,))
+    assert move(INFO, group(), where._replace(room={5: 199})).info == info(1, 2, 3, 4, fresh=(4,)), "who does not say it has no bound"
+    assert move(INFO, group(), where._replace(room={4: 199, 5: 199})) == Move("the nodes that could take it have no room for it")
+    # What is there already, or on its way, needs no more.
+    here = info(1, 2, 3, 4)
+    assert move(here, group(), where._replace(room={4: 0})).request == ChangeMembers(INFO.partition_id, 4, 1)
+    logged = msgspec.structs.replace(here, logs=(4,))
+    alone = placed("abca", n1=DRAINING)._replace(size=lambda _: 100)
+    assert (alone._replace(room={4: 200}).grower(logged), alone._replace(room={4: 199}).grower(logged)) == (4, 0)
+
+
 def test_copies_go_where_zones_are_apart_and_least_is_held() -> None:
     sites = [Site(Member(number, 1), zone, up=True) for number, zone in ((1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d"))]
     assert place(sites[:3], {}) == FOUNDERS
