@@ -59,8 +59,12 @@ class Client(threading.Thread):
                 answered = self._write_if(key)
             if not answered and self._random.random() < 0.5:
                 self._node = self._random.choice(sorted(self._nodes))
-        for connection in self._connections.values():
-            connection.close()
+        self.close()
+
+    def close(self) -> None:
+        """Its connections."""
+        while self._connections:
+            self._connections.popitem()[1].close()
 
     def read(self, key: int, *, at: str | None = None) -> bool:
         """Whether it was answered. at: through this node."""

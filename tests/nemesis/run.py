@@ -151,6 +151,7 @@ def run(
             for key in range(KEYS)
             if not any(reader.read(key, at=node) for _ in range(3))
         ]
+        reader.close()
         wrong += [] if weak else _scrubbed(cluster)
         history = [one for each in (*clients, reader) for one in each.history]
         refusals = sum((Counter(each.refusals) for each in (*clients, reader)), Counter())
