@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.format.manifest import PartitionPlace
 from scrubjay.archiver.read.rebuild import from_answer, write_none
 from scrubjay.archiver.write.bases import base_due, upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, NO_KEY, Corrupt, Internal, Missing, NoKey
 from scrubjay.base.hlc import stamp_micros
-from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.base.ids import ClusterId, Lsn, PartitionId, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
 from scrubjay.scrubber.reference import Cost, Progress, Reference, RowOrigin
 from scrubjay.scrubber.shelves import Shelf, ShelfBase, ShelfInherited, Shelves, fault_at
+from scrubjay.storage import archive_port
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.btree.index_rows import IndexTally
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -29,15 +31,26 @@ TRACE_SEGMENTS_MAX = 64
 
 
 class ArchiveReferences:
-    """url: of the archive, as the workers open it. disk: rooted at the data folder, as the workers see it."""
+    """url: of the archive, as the workers open it. disk: rooted at the data folder, as the workers see it. born: how a partition began that a split made, as its copies say."""
 
-    def __init__(self, env: Env, jobs: Jobs, disk: Disk, shelves: Shelves, *, url: str, writer: Writer) -> None:
+    def __init__(
+        self,
+        env: Env,
+        jobs: Jobs,
+        disk: Disk,
+        shelves: Shelves,
+        *,
+        url: str,
+        writer: Writer,
+        born: Callable[[PartitionId], Born | None] = lambda _: None,
+    ) -> None:
         self._env = env
         self._jobs = jobs
         self._disk = disk
         self._shelves = shelves
         self._url = url
         self._writer = writer
+        self._told_born = born
         self._bases: dict[str, str | None] = {}
         """Key of the base that a reference began with, by row file."""
         self._born: dict[str, Born | None] = {}
@@ -74,7 +87,7 @@ class ArchiveReferences:
         damage: list[Fault] = []
         without: tuple[str, ...] = ()
         while True:
-            shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without)
+            shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without, told=self._told(table, info))
             for first, last in shelf.gaps:
                 lost = await self._shelves.lost(table.table_id, info.partition_id, first=first, last=last)
                 _note_damage(damage, Fault(HOLE, lost, first, f"records {first} to {last} are not in the archive"))
@@ -96,6 +109,11 @@ class ArchiveReferences:
                     error.fields["damage"] = tuple(damage)
                     raise
                 without = (*without, rotted)  # a base that rotted is found, named and done without
+
+    def _told(self, table: TableMeta, info: PartitionInfo) -> PartitionPlace:
+        """What manifests of the partition would say."""
+        facts = archive_port.facts_of(ClusterId(self._writer.cluster), table, info)
+        return PartitionPlace(facts.table_name, facts.schema, facts.lo, facts.hi, self._told_born(info.partition_id))
 
     async def _rebuild(
         self,

@@ -9,6 +9,7 @@ from scrubjay.archiver.coverage import coverage, path_to, untold
 from scrubjay.archiver.facts import Coverage, Mark, Start
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, is_of_base, log_prefix, parse
+from scrubjay.archiver.format.manifest import PartitionPlace
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.inherited import Inheritance
 from scrubjay.archiver.read.names import list_all
@@ -105,8 +106,11 @@ class Shelf(NamedTuple):
 class Shelves(Protocol):
     """Raises Unavailable."""
 
-    async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
-        """By a new look. A hole in front of `upto` ends the segments. without: object keys of base manifests not to use."""
+    async def shelf(
+        self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = (), told: PartitionPlace | None = None
+    ) -> Shelf:
+        """By a new look. A hole in front of `upto` ends the segments. without: object keys of base manifests not to use. told: what a child's manifests would say, while there are none: that of its
+        beginning the parent's archive proves, or nothing leads there."""
         ...
 
     def seen(self, table: str, partition: str, *, upto: Lsn) -> Shelf | None:
@@ -133,9 +137,15 @@ class StoreShelves:
         self._store, self._index, self._clock = store, index, clock
         self._known = known
 
-    async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
+    async def shelf(
+        self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = (), told: PartitionPlace | None = None
+    ) -> Shelf:
         await self._index.refresh(now_us=self._clock.wall_us(), table=table, partition=partition)
         index = self._index.partitions.get((table, partition))
+        if told is not None and told.born is not None and (index is None or index.place is None):
+            await self._index.refresh(now_us=self._clock.wall_us(), table=table, partition=told.born.parent)
+            index = PartitionIndex(self._index.cluster, table, partition, kin=self._index.partitions)
+            index.rows.place = told
         return Shelf(None, (), (), ((1, upto),) if upto else ()) if index is None else shelf_of(index, upto=upto, without=without)
 
     def seen(self, table: str, partition: str, *, upto: Lsn) -> Shelf | None:

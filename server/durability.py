@@ -200,6 +200,7 @@ def open_durability(
         StoreShelves(store, index, env.clock, known=ledger.known),
         url=options.archive_url,
         writer=writer,
+        born=control.service.born,
     )
     references.sweep()
     scrub = ScrubService(env, control.service, references, ledger, options.scrub, log=log, telling=telling)

@@ -30,6 +30,7 @@ from scrubjay.storage.items.keys import key_item
 from scrubjay.storage.items.local_index import as_item
 from scrubjay.storage.items.wire import item_to_json
 from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.split import Born, decode_born
 from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node.port import Fine, NodePort
@@ -276,6 +277,10 @@ class Service:
     def _split(self, partition: PartitionId, lsn: Lsn) -> bytes:
         """In which split the log ended, if `lsn` is its last seal: a copy that is rebuilt there must know whom to send others to."""
         return next((facts.split for facts in self._fleet.facts(partition) if facts.split and facts.ended == lsn), b"")
+
+    def born(self, partition: PartitionId) -> Born | None:
+        """How a partition began that a split made, as its copies say; None: none says so. Nobody has proven it. Raises Corrupt."""
+        return decode_born(self._born(partition))
 
     def _born(self, partition: PartitionId) -> bytes:
         """How a partition began that a split made: as any other copy says."""

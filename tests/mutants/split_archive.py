@@ -33,6 +33,13 @@ MUTANTS = [
         (f"{_LOG}[its log begins with it]",),
     ),
     Mutant(
+        "split-half-heals-by-its-manifests-alone",
+        "scrubber/shelves.py",
+        "        if told is not None and told.born is not None and (index is None or index.place is None):\n",
+        "        if False:\n",
+        ("tests/unit/control/test_split_whole.py::test_a_half_that_lacks_one_of_two_trees_is_healed_by_its_parents_archive",),
+    ),
+    Mutant(
         "split-log-asks-for-no-birth",
         "archiver/write/settling.py",
         "        if not self._source.knows_birth(segment.partition):\n",

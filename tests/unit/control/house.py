@@ -218,6 +218,7 @@ class House:
             StoreShelves(self.client(), ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks), self.env.clock),
             url=self.cluster.archive.url,
             writer=self.writer,
+            born=self.service.born,
         )
 
     def scrub(

@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.base.errors import Unavailable
-from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.scrubber.healer import Healer
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.btree.engine import Tree
@@ -20,6 +20,7 @@ from scrubjay.storage.node.errands import Note
 from scrubjay.storage.node.healing import Healing
 from scrubjay.storage.node.hosting import Hosting
 from scrubjay.storage.node.port import ReplicaFacts
+from scrubjay.storage.node.splitting import Splitting
 from scrubjay.storage.replica import Replica
 from tests.unit.control.house import SECOND, House
 
@@ -265,6 +266,31 @@ def test_a_copy_of_what_was_split_that_rots_before_its_end_is_archived_is_healed
     house.pass_time(5)
     for info in writing.now.partitions:
         assert [one.state for one in house.cluster.parts.fleet.facts(PartitionId(info.partition_id))] == ["ok", "ok", "log"]
+    writing.check()
+
+
+def test_a_half_that_lacks_one_of_two_trees_is_healed_by_its_parents_archive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 17011: two trees have to state what a half archives, and how it began its own manifests alone said: there were none, and it was not healed for want of them."""
+    writing = Writing(log_node=3)
+    house, fleet = writing.house, writing.house.cluster.parts.fleet
+    leader = writing.led_by(writing.info)
+    late = next(host.name for host in house.cluster.hosts if host.name not in (leader, "n3"))
+    finish = Splitting._finish
+
+    async def rots(self: Splitting, division: Any, ended: Lsn) -> None:
+        if self._node.name == late:
+            division.parent.suspect("of this test")
+            raise Unavailable("the copy that is divided serves no more")
+        await finish(self, division, ended)
+
+    monkeypatch.setattr(Splitting, "_finish", rots)
+    writing.begin()
+    children = writing.mapped()
+    house.until(lambda: all(fleet.ports[late].facts(info.partition_id).behind for info in children))
+    Healer(house.env, house.service, house.references(), interval_s=0.5, log=house.lines.append).start()
+    writing.write_until(lambda: all([one.state for one in fleet.facts(info.partition_id)] == ["ok", "ok", "log"] for info in children))
     writing.check()
 
 
