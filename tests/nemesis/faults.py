@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -29,11 +28,21 @@ class Fault(NamedTuple):
         return f"{self.kind} {self.node}{f' {self.other}' if self.other else ''}"
 
 
-def drawn(random: Random, nodes: Sequence[str], *, network: bool) -> Fault:
-    """One that befalls one of `nodes`."""
-    node = random.choice(list(nodes))
-    kind = random.choice((*OF_THE_PROCESS, *OF_THE_NETWORK) if network and node in NODES else OF_THE_PROCESS)
-    return Fault(kind, node, random.choice([one for one in NODES if one != node]) if kind in ("pair", "half") else "")
+class Deck:
+    """Kinds of faults in an order by chance, each as often as any other: none stays away for longer than two rounds of all."""
+
+    def __init__(self, random: Random, *, network: bool) -> None:
+        self._random, self._kinds = random, (*OF_THE_PROCESS, *OF_THE_NETWORK) if network else OF_THE_PROCESS
+        self._left: list[str] = []
+
+    def next(self, node: str) -> Fault:
+        """One that befalls `node`. What befalls the durability process is nothing of the network, and not of the deck."""
+        if node not in NODES:
+            return Fault(self._random.choice(OF_THE_PROCESS), node)
+        if not self._left:
+            self._left = self._random.sample(self._kinds, len(self._kinds))
+        kind = self._left.pop()
+        return Fault(kind, node, self._random.choice([one for one in NODES if one != node]) if kind in ("pair", "half") else "")
 
 
 def begin(fault: Fault, cluster: ClusterOfProcesses, spaces: Networks | None) -> None:

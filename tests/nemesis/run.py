@@ -19,7 +19,7 @@ from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.networks import Networks
 from tests.fixtures.wait import wait_for
 from tests.nemesis.clients import TABLE, Client
-from tests.nemesis.faults import begin, drawn, end
+from tests.nemesis.faults import Deck, begin, end
 
 CLIENTS, KEYS = 6, 30
 HOLD_S, REST_S = (1.5, 7.0), (1.0, 4.0)
@@ -57,12 +57,13 @@ class Judgement(NamedTuple):
 
 
 class Nemesis:
-    """One fault at a time, or two at once, from `seed`; what a run draws next depends on nothing but that (who leads is asked of the cluster)."""
+    """One fault at a time, or two at once, from `seed`. Two runs of a seed are not the same: who leads is asked of the cluster, and time is real."""
 
     def __init__(self, cluster: ClusterOfProcesses, spaces: Networks | None, seed: int, say: Callable[[str], object]) -> None:
         self.done: Counter[str] = Counter()
         self.splits = 0
         self._cluster, self._spaces, self._random, self._say = cluster, spaces, Random(seed), say
+        self._deck = Deck(self._random, network=spaces is not None)
 
     def run(self, seconds: float) -> None:
         began = time.monotonic()
@@ -79,7 +80,7 @@ class Nemesis:
             nodes[0] = DURABILITY
         elif random.random() < LEADS and (leader := self._leader()) is not None and leader not in nodes:
             nodes[0] = leader
-        faults = [drawn(random, [node], network=self._spaces is not None) for node in nodes]
+        faults = [self._deck.next(node) for node in nodes]
         self._say(", ".join(map(str, faults)))
         for fault in faults:
             begin(fault, self._cluster, self._spaces)
