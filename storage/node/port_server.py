@@ -296,9 +296,8 @@ class NodeServer:
         if present is not None and present.table.version > request.table.version:
             done(port.HostedHere(here=True))  # told again, late: what the catalogue said then is not what it says now
         elif request.table.version < self._forgotten.get(partition, 0):
-            done(
-                port.HostedHere(here=False)
-            )  # so late that its copy has gone meanwhile: what it would begin nobody would ever ask for, or remove
+            # so late that its copy has gone meanwhile: what it would begin nobody would ever ask for, or remove
+            done(port.HostedHere(here=False))
         elif request.only_known and not node.hosting.known(partition):
             done(port.HostedHere(here=False))
         else:
