@@ -31,7 +31,7 @@ from bench.bench_balance import rests
 from bench.bench_many_tables import cost
 from scrubjay.base.real.free_ports import free_ports
 from tests.fixtures import child
-from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
+from tests.fixtures.cluster import NODES, ClusterOfProcesses
 from tests.fixtures.wait import wait_for
 
 SOURCES = Path(__file__).parent / "floor"
@@ -109,19 +109,8 @@ def etcd_of_three(program: Path, folder: Path) -> Iterator[Served]:
 def cluster_of_three(folder: Path, load: Path, asked: argparse.Namespace) -> Iterator[Served]:
     """Filled, its table split into three, and at rest."""
     with ClusterOfProcesses(folder, settings="[tables]\ninitial_partitions = 1\n", balance_after="5s", archive="") as cluster:
-        for name in (*NODES, DURABILITY):
-            cluster.spawn(name)
-        wait_for(lambda: cluster.cli("cluster", "init")[0] == 0, timeout=60)
-        for name in (*NODES, DURABILITY):
-            cluster.ready(name)
-        client = cluster.client("n1")
-        client.create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        client.get_waiter("table_exists").wait(TableName=TABLE, WaiterConfig={"Delay": 1})
+        cluster.found()
+        cluster.make_table(TABLE)
         served = Served(
             "dynamo", [cluster.url(name).removeprefix("http://") for name in NODES], [process.pid for process in cluster.processes.values()]
         )

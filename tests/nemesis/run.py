@@ -117,19 +117,8 @@ def run(
 ) -> Judgement:
     """spaces: namespaces for all processes; None: nothing befalls the network. weak: the negative control, eventual reads noted as strong ones; it is not scrubbed."""
     with ClusterOfProcesses(root, networks=spaces, settings="[tables]\ninitial_partitions = 2\n") as cluster:
-        for name in (*NODES, DURABILITY):
-            cluster.spawn(name)
-        wait_for(lambda: cluster.cli("cluster", "init")[0] == 0, timeout=120)
-        for name in (*NODES, DURABILITY):
-            cluster.ready(name)
-        client = cluster.client("n1")
-        client.create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        client.get_waiter("table_exists").wait(TableName=TABLE, WaiterConfig={"Delay": 1})
+        cluster.found()
+        cluster.make_table(TABLE)
         stop = threading.Event()
         addresses = {name: (cluster.host(name), cluster.api[name]) for name in NODES}
         clients = [Client(number, addresses, keys=KEYS, seed=seed, stop=stop, weak=weak) for number in range(1, CLIENTS + 1)]
