@@ -31,7 +31,7 @@ FINDINGS_MAX = 100
 
 class PartitionJob(msgspec.Struct):
     """One partition of the target. sum, rows: proven by the rebuild (None until read); of a part of a table those of the rows chosen, and of_sum, of_rows those of
-    all rows that it was chosen from. copies: recomputed digest and rows of each replica, once loaded."""
+    all rows that it was chosen from. copies: recomputed digest and rows of each replica, once loaded. lacking: why a copy was gone on without, by node."""
 
     source: str
     target: str
@@ -46,6 +46,7 @@ class PartitionJob(msgspec.Struct):
     rows: int | None = None
     base: str | None = None
     copies: dict[str, tuple[str, int]] | None = None
+    lacking: dict[str, str] = msgspec.field(default_factory=dict)
     of_sum: str | None = None
     of_rows: int | None = None
 
@@ -156,6 +157,9 @@ class RestoreJob(msgspec.Struct, kw_only=True):
         notes: dict[str, Any] = msgspec.to_builtins(self)
         if not self.forks:  # as the notes have been since version 3
             del notes["forks"]
+        for part in notes["partitions"]:
+            if not part["lacking"]:
+                del part["lacking"]
         return notes
 
     def proven(self) -> Total | None:
@@ -199,6 +203,9 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "finished": utc_text_or_none(self.finished_us),
             "findings": list(self.findings),
             "forks": list(self.forks),
+            "degraded": [
+                {"partition": part.target, "node": node, "why": why} for part in self.partitions for node, why in part.lacking.items()
+            ],
             "error": self.error or (forked_error(self.forks) if self.forks and self.state == PUBLISHED else None),
         }
 
@@ -263,7 +270,7 @@ def next_step(error: ScrubjayError, *, source: str, target: str, named: bool) ->
         return f"make room (runbooks/disk-full.md), then scrubjay restore resume {target}"
     if isinstance(error, Unavailable) and "node" in error.fields:
         who = error.fields["node"]
-        return f"every copy of {target} takes part: bring {who} back, or replace it (runbooks/node-out-of-service.md), then scrubjay restore resume {target}"
+        return f"a quorum of the copies of {target} takes part: bring {who} back, or replace it (runbooks/node-out-of-service.md), then scrubjay restore resume {target}"
     return f"scrubjay restore resume {target}, or restore cancel {target}"
 
 

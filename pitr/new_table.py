@@ -1,8 +1,11 @@
-"""The table that a restore or an import makes: nobody sees it before every copy of every partition is proven to hold the rows that were given to it."""
+"""The table that a restore or an import makes: nobody sees it before every copy of every partition that can be reached, and a quorum of them at least, is proven to hold the rows that were given to it.
+
+A copy whose node is down, or cannot take the rows now, is waited for, and then the table is made without it (ADR 0091). The group is counted as it was founded, of all its members; the copy begins behind the others, and is healed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,7 +22,15 @@ from scrubjay.pitr.steadily import steadily
 from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.service_port import ServicePort
+from scrubjay.storage.service_port import LoadedBase, ServicePort
+
+
+class _Lacks(Unavailable):
+    """Copies are waited for still."""
+
+    def __init__(self, found: LoadedBase) -> None:
+        super().__init__("not every replica has loaded its rows")
+        self.found = found
 
 
 class NewTable:
@@ -27,6 +38,8 @@ class NewTable:
 
     def __init__(self, env: Env, port: ServicePort, archive: RestoreArchive, meta: TableMeta, *, log: Callable[[str], None]) -> None:
         self._env, self._port, self._archive, self.meta, self._log = env, port, archive, meta, log
+        self._missed: set[NodeName] = set()
+        """Nodes that were waited for in vain: of the next partition they are asked once."""
 
     def found(self) -> TableMeta | None:
         """As the catalogue has it now."""
@@ -46,8 +59,9 @@ class NewTable:
         elif found.name != self.meta.name or found.restore_of is None:
             raise Conflict("the target's id belongs to another table", table=found.name)
 
-    async def load(self, partition: str, path: str, total: Total, *, tree: TreeFile | None, treeless: str) -> dict[NodeName, Total]:
-        """Every replica loads that row file, or takes the tree that was made of it; the digest that each recomputed from its own bytes. treeless: of `RestoredRows`. Raises Corrupt (the file is removed then), Unavailable."""
+    async def load(self, partition: str, path: str, total: Total, *, tree: TreeFile | None, treeless: str) -> LoadedBase:
+        """Every replica loads that row file, or takes the tree that was made of it; the digest that each recomputed from its own bytes. treeless: of `RestoredRows`. A copy that does not come is waited for once,
+        whatever the number of partitions. Raises Corrupt (the file is removed then), Unavailable: of the others there are too few."""
 
         def told(node: NodeName, error: ScrubjayError) -> None:
             self._log(
@@ -58,27 +72,46 @@ class NewTable:
             self._log(
                 f"{self.meta.name}: every copy of partition {partition} loads its rows one by one, no tree was made of them: {treeless}"
             )
-        await steadily(self._env.tasks, lambda: self._archive.at_hand(path), tries=TRIES_MAX)
+        await steadily(self._env, lambda: self._archive.at_hand(path), tries=TRIES_MAX)
+        copies: dict[NodeName, Total] = {}
+
+        async def go_on() -> LoadedBase:
+            found = await self._port.load_base(PartitionId(partition), rows=path, total=total, tree=tree, told=told, done=frozenset(copies))
+            copies.update(found.copies)
+            if found.lacking and (len(copies) < self.needed(partition) or not self._missed.issuperset(found.lacking)):
+                raise _Lacks(found)
+            return found
+
         try:
-            return await steadily(
-                self._env.tasks,
-                lambda: self._port.load_base(PartitionId(partition), rows=path, total=total, tree=tree, told=told),
-                tries=TRIES_MAX,
-            )
+            found = await steadily(self._env, go_on, tries=TRIES_MAX)
+        except _Lacks as lacks:
+            found = lacks.found
+            if len(copies) < self.needed(partition):
+                raise next(iter(found.lacking.values())) from None
         except Corrupt:
             self._archive.discard(path)
             raise
+        self._missed.update(found.lacking)
+        for node, error in sorted(found.lacking.items()):
+            self._log(f"{self.meta.name}: partition {partition} goes on without its copy on {node}, which is healed later: {error}")
+        return LoadedBase(copies, found.lacking)
+
+    def needed(self, partition: str) -> int:
+        """How many copies of a partition must have its rows: as many as are a quorum of its members, or all where fewer have a tree."""
+        info = self.info(partition)
+        return min(len(info.members) - len(info.logs), len(info.members) // 2 + 1)
 
     def info(self, partition: str) -> PartitionInfo:
         return next(info for info in self.meta.partitions if info.partition_id == partition)
 
-    def faults(self, partition: str, proven: Total, copies: Mapping[NodeName, Total]) -> list[str]:
-        """What keeps a partition from being proven. Raises Unavailable if a replica gave no digest."""
-        info = self.info(partition)
-        loaded = len(info.members) - len(info.logs)
-        if len(copies) < loaded:
-            raise Unavailable("not every replica has loaded its rows", partition=partition, expected=loaded, found=len(copies))
-        return faults_of(partition, proven, copies)
+    def faults(self, partition: str, proven: Total, loaded: LoadedBase) -> list[str]:
+        """What keeps a partition from being proven. Raises Unavailable if a replica that was reached gave no digest, or fewer did than are a quorum."""
+        info, found = self.info(partition), len(loaded.copies)
+        asked = len(info.members) - len(info.logs) - len(loaded.lacking)
+        expected = max(asked, self.needed(partition))
+        if found < expected:
+            raise Unavailable("not every replica has loaded its rows", partition=partition, expected=expected, found=found)
+        return faults_of(partition, proven, loaded.copies)
 
     async def publish(self) -> None:
         """Unless it is. Raises Unavailable."""
@@ -86,7 +119,7 @@ class NewTable:
         if found is None:
             raise Unavailable("the target is gone", error_code="ResourceNotFound", table=self.meta.name)
         if not self.published:
-            await steadily(self._env.tasks, lambda: self._port.publish(found.table_id), tries=TRIES_MAX)
+            await steadily(self._env, lambda: self._port.publish(found.table_id), tries=TRIES_MAX)
 
     async def abandon(self) -> None:
         """Remove it; what it put into the archive is retention's from now on. Raises Unavailable: it is published, or it is to be tried again."""

@@ -6,9 +6,9 @@ Order, and why a crash between any two steps is harmless:
 2. plan: a target after `latest` first has every leader seal and waits for the archive. The plan is noted before anything is read.
 3. read: each partition is rebuilt once, its rows become the first base of the new table's own archive; noted with the digest the rebuild proved.
    Run again, it gives the same bytes under the same names.
-4. load: every replica loads that row file; the digest each recomputed from its own bytes is noted.
-5. confirm: every copy of every partition equals, by digest and row count, what the rebuild proved; only then is the table published. One that differs is
-   never published.
+4. load: every replica that can be reached loads that row file; the digest each recomputed from its own bytes is noted. A quorum of them must.
+5. confirm: every copy of every partition that loaded it equals, by digest and row count, what the rebuild proved; only then is the table published. One that differs is
+   never published. A copy that did not come is noted, and healed once its node is there (ADR 0091).
 
 Notes say what was begun, never what is true: a life that carries on plans, rebuilds and recomputes everything anew. What was noted is compared with that,
 and spares only what is made once (ids, the target, objects, loaded trees).
@@ -27,7 +27,6 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import last_stamp_at
-from scrubjay.base.ids import NodeName
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, RestoredRows
 from scrubjay.pitr.job import (
@@ -59,7 +58,7 @@ from scrubjay.pitr.steadily import steadily
 from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.catalogue import TableMeta, as_of
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.service_port import Finding, ServicePort
+from scrubjay.storage.service_port import Finding, LoadedBase, ServicePort
 
 T = TypeVar("T")
 
@@ -89,7 +88,7 @@ class Restore:
         self._proven: dict[str, Total] = {}
         self._reading: dict[str, Mapping[str, Any]] = {}
         self._rows: dict[str, RestoredRows] = {}
-        self._copies: dict[str, dict[NodeName, Total]] = {}
+        self._loaded: dict[str, LoadedBase] = {}
         source = as_of(source, job.at_us)
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
         self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
@@ -152,7 +151,7 @@ class Restore:
         for part in self.job.partitions:
             known = noted.get(part.target)
             if known is not None:
-                part.sum, part.rows, part.base, part.copies = known.sum, known.rows, known.base, known.copies
+                part.sum, part.rows, part.base, part.copies, part.lacking = known.sum, known.rows, known.base, known.copies, known.lacking
                 part.of_sum, part.of_rows = known.of_sum, known.of_rows
         foreseen = None if self._foresee is None else await self._foresee(self.job.source_id, plan)
         self.job.predicted_seconds, self.job.forks = plan.predicted_seconds if foreseen is None else foreseen, plan.forks
@@ -191,15 +190,16 @@ class Restore:
 
     async def _load_one(self, part: PartitionJob) -> None:
         rows, path = self._rows[part.target], self._path(part)
-        copies = await self._target.load(part.target, path, rows.total, tree=rows.tree, treeless=rows.treeless)
-        self._copies[part.target] = copies
+        loaded = await self._target.load(part.target, path, rows.total, tree=rows.tree, treeless=rows.treeless)
+        self._loaded[part.target], copies = loaded, loaded.copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
+        part.lacking = {node: str(error) for node, error in sorted(loaded.lacking.items())}
         await self._steadily(self._save)
         self._archive.loaded(path)
-        self._tell(LOAD, len(self._copies))
+        self._tell(LOAD, len(self._loaded))
 
     async def _confirm(self) -> None:
-        """Publish if, and only if, every replica of every partition recomputed, in this life, the digest and row count that the rebuild proved."""
+        """Publish if, and only if, every replica of every partition that could be reached, a quorum at least, recomputed, in this life, the digest and row count that the rebuild proved."""
         self._tell(CONFIRM, 0)
         began = self._env.clock.boot_us()
         if self._target.published:
@@ -220,7 +220,7 @@ class Restore:
         self._spent(CONFIRM, began)
 
     def _faults(self, part: PartitionJob) -> list[str]:
-        return self._target.faults(part.target, self._proven[part.target], self._copies.get(part.target, {}))
+        return self._target.faults(part.target, self._proven[part.target], self._loaded.get(part.target, LoadedBase({}, {})))
 
     async def _publish(self) -> None:
         await self._target.publish()
@@ -237,7 +237,7 @@ class Restore:
             await note(self._port, self.job.key, self.job.as_notes())
 
     async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
+        return await steadily(self._env, call, tries=TRIES_MAX)
 
     async def _learn(self) -> None:
         """Rates are a nicety: if another restore notes its own at this moment, or the store is busy, the old ones stay."""
@@ -266,7 +266,7 @@ class Restore:
                 read = 1.0
             elif facts.get("rows"):
                 read = max(read, 0.5)
-            found[part.source] = min(1.0, read), float(part.target in self._copies)
+            found[part.source] = min(1.0, read), float(part.target in self._loaded)
         return found
 
     def _tell_read(self, part: PartitionJob, facts: Mapping[str, Any]) -> None:

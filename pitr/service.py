@@ -9,8 +9,9 @@ import msgspec
 
 from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.base.env import Env, Task
-from scrubjay.base.errors import Conflict, ScrubjayError, Unsafe
+from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.gate import Gate
+from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import RestoreBook
@@ -279,7 +280,17 @@ class RestoreService:
         running = self._running.get(job.target_id)
         if running is None and job.state == RUNNING and not self._elsewhere(job):
             job = msgspec.structs.replace(job, state=FAILED)
-        return job.report(None if running is None else running[0].progress)
+        report = job.report(None if running is None else running[0].progress)
+        if job.state == PUBLISHED:  # what was healed since is no news any more
+            report["degraded"] = [one for one in report["degraded"] if not self._whole(one["partition"], one["node"])]
+        return report
+
+    def _whole(self, partition: str, node: str) -> bool:
+        try:
+            copies = self._port.copies(PartitionId(partition))
+        except Unavailable:
+            return True  # the partition is gone
+        return all(copy.state == "ok" for copy in copies if copy.node == node)
 
 
 def _which(part: PartAsked | None) -> str:

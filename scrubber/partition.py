@@ -12,7 +12,7 @@ from dataclasses import replace
 from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
-from scrubjay.base.ids import NodeName
+from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.scrubber.finding_names import FindingNaming
 from scrubjay.scrubber.meter import Meter, Tell
 from scrubjay.scrubber.options import ScrubOptions
@@ -21,7 +21,7 @@ from scrubjay.scrubber.passes import PASSING, Passes
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.report import PartitionReport, ScrubFound
 from scrubjay.scrubber.verdict import Verdict
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, told_by
 from scrubjay.storage.service_port import Finding, ServicePort
 
 INDEX = "index_not_compared"
@@ -73,7 +73,7 @@ class PartitionScrub:
 
     async def _run(self) -> PartitionReport:
         await self._quiet()
-        known = self._port.findings(self._partition)
+        known = self._kept()
         try:
             first = await self._passes.compare()
             if any(copy.reason in PASSING for copy in first.outcome.copies) and not first.outcome.heal:
@@ -89,7 +89,7 @@ class PartitionScrub:
             if self._table.global_indexes:
                 await self._prove_indexes(first)
             # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
-            known = self._port.findings(self._partition)
+            known = self._kept()
             outside = await self._naming.named([ScrubFound(one, one.evidence) for one in known], first.reference)
             if not first.outcome.heal:
                 base = await self._maybe_base(first)
@@ -105,6 +105,11 @@ class PartitionScrub:
             finally:
                 self._discard(second)
         return self._report(first, second, known, outside, evidence, base)
+
+    def _kept(self) -> list[Finding]:
+        """What was found outside a scrub, of this partition and of those that were split into it: no scrub compares them any more."""
+        places = (self._partition, *told_by(self._table, PartitionId(self._partition)))
+        return [one for place in places for one in self._port.findings(place)]
 
     async def _prove_indexes(self, first: Pass) -> None:
         """May take hours, for which no log is kept and no copy waits to be healed."""
@@ -201,7 +206,7 @@ class PartitionScrub:
         evidence: dict[str, str | None],
         base: str | None,
     ) -> PartitionReport:
-        now = self._port.findings(self._partition)  # the healer may have set a copy aside while it was compared here
+        now = self._kept()  # the healer may have set a copy aside while it was compared here
         report = report_of(self._partition, first, second, known=known, outside=outside, now=now, evidence=evidence, base=base)
         if self._unproven and report.verdict is Verdict.MATCH:
             report = replace(report, verdict=Verdict.UNVERIFIED, reason=INDEX)

@@ -127,7 +127,8 @@ async def scrub(
             report = replace(report, notes=(*notes, f"the ledger could not be written: {error}"))
     for part in reports:
         if kept:
-            port.reported(PartitionId(part.partition), part.reported)
+            for place in dict.fromkeys([part.partition, *(found.partition for found in part.reported)]):
+                port.reported(PartitionId(place), part.reported)
         else:
             _hand_back(port, part)
     return report

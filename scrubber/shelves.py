@@ -16,7 +16,7 @@ from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, objects_of
 from scrubjay.base.env import Clock, ObjectStore
-from scrubjay.base.errors import HOLE, Missing
+from scrubjay.base.errors import FORGED, HOLE, Missing
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.log.split import Born
 
@@ -215,6 +215,9 @@ def _inherited_faults(index: PartitionIndex, found: Coverage) -> list[Fault]:
     if born is None or not any(hole.base and hole.first_lsn == born.lsn for hole in found.window.holes):
         return []
     prefix = log_prefix(index.cluster, index.table, born.parent)
+    misled = index.misled()
+    if misled is not None:
+        return [Fault(FORGED, prefix, None, f"damaged lineage: {misled}")]
     parent = index.parent
     if parent is None:
         return [Fault(HOLE, prefix, None, "the log of the partition that this one came of at a split is not in the archive")]

@@ -376,9 +376,11 @@ class Health:
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
         checks = [self._remembered.checks[partition] for partition in ids if partition in self._remembered.checks]
-        findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
+        findings = [finding for at in stored.partitions for finding in self._control.service.findings(PartitionId(at))]
         bad = (self._index.found_of(table.table_id, at) for at in stored.partitions)
         suspects = [f"{one.kind} in the archive: {name}" for some in bad for name, one in some.items()]
+        # Of a partition that was split the archive is still what moments before are restored from.
+        wrong = any(at in self._remembered.checks and self._remembered.checks[at][1] == "mismatch" for at in stored.partitions)
         verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
         began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.views.since_us)
         matched = [self._remembered.matched[partition] for partition in ids if partition in self._remembered.matched]
@@ -395,7 +397,7 @@ class Health:
             verdict,
             _dropped(table),
             verified_us,
-            next((word for word in ("mismatch", "match") if any(found == word for _, found in checks)), None),
+            "mismatch" if wrong else "match" if any(word == "match" for _, word in checks) else None,
             max(0, now_us - proven_us) / 1e6,
             max(0, now_us - (began_us if verified_us is None else verified_us)) / 1e6,
             tuple(f"partition {partition}{f', {owed[partition]}' if owed[partition] else ''}" for partition in ids if partition in owed),

@@ -506,6 +506,19 @@ def parent_of(table: TableMeta, partition: PartitionId) -> FormerPartition | Non
     return next((former for former in table.former or () if partition in (former.split.left, former.split.right)), None)
 
 
+def told_by(table: TableMeta, partition: PartitionId) -> tuple[PartitionId, ...]:
+    """Those that were split, of what the partition goes on from, of which it has the lowest keys: nobody looks at their copies any more, and what was found of them is told once, with it."""
+    left = {former.info.partition_id: former.split.left for former in table.former or ()}
+    found = []
+    for former in left:
+        heir = former
+        while heir in left:
+            heir = left[heir]
+        if heir == partition:
+            found.append(former)
+    return tuple(found)
+
+
 def without_past(table: TableMeta, gone: Collection[PartitionId]) -> TableMeta | None:
     """The table without those of its former partitions that nothing is left of to be asked for; None: there is none. gone: partitions of which the archive has nothing any more. One that was itself made by a split
     stays as long as what it was made of, for a moment is looked up from the last split to the first; one that a stream shows, or of which a copy of a child may still begin its log, stays too."""

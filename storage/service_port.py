@@ -5,10 +5,10 @@ All coroutines here may raise Unavailable (no leader, node down, timed out): the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.btree.engine import RowFact, ScanResult, TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -32,6 +32,14 @@ class Copy(NamedTuple):
 
 Told = Callable[[NodeName, ScrubjayError], None]
 """Hears which copy was loaded row by row, and why it could not take the tree of its rows."""
+
+
+class LoadedBase(NamedTuple):
+    """What became of a base on the copies of its partition. copies: the digest that each recomputed from its own bytes. lacking: which copies have not loaded it, and why: their nodes are down, or
+    could not for now."""
+
+    copies: dict[NodeName, Total]
+    lacking: dict[NodeName, Unavailable]
 
 
 class SealPoint(NamedTuple):
@@ -155,13 +163,23 @@ class ServicePort(Protocol):
         ...
 
     async def load_base(
-        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
-    ) -> dict[NodeName, Total]:
-        """Bulk-load the row file (as of `heal`) as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
-        again: a copy that is loaded already is read again. tree: made of the same rows on this machine: where it can be had it is copied, and not loaded anew; where not `told` hears why. Raises Corrupt."""
+        self,
+        partition: PartitionId,
+        *,
+        rows: str,
+        total: Total,
+        tree: TreeFile | None = None,
+        told: Told | None = None,
+        done: Collection[NodeName] = (),
+    ) -> LoadedBase:
+        """Bulk-load the row file (as of `heal`) as the state at LSN 0 on every replica that can be reached and start the group; the digest of each, recomputed from its bytes. May be called
+        again: a copy that is loaded already is read again. tree: made of the same rows on this machine: where it can be had it is copied, and not loaded anew; where not `told` hears why.
+        done: nodes whose copies need not be asked again, unless they wait for the base once more. Raises Corrupt."""
         ...
 
-    async def publish(self, table: TableId) -> TableMeta: ...
+    async def publish(self, table: TableId) -> TableMeta:
+        """Show it. A copy that has no base by then begins without one, and is healed (ADR 0091)."""
+        ...
 
     async def abandon(self, table: TableId) -> None:
         """Remove an unpublished target."""

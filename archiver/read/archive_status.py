@@ -67,7 +67,7 @@ def _splits_found(partitions: Sequence[PartitionIndex]) -> list[tuple[str, str, 
     """As manifests say it, where no catalogue does. A child of which nothing is there has no name."""
     children: dict[str, list[PartitionIndex]] = {}
     for one in partitions:
-        if one.born is not None:
+        if one.born is not None and one.misled() is None:
             children.setdefault(one.born.parent, []).append(one)
     order = sorted(children, key=lambda parent: max(one.born.stamp for one in children[parent] if one.born is not None))
     named = {parent: [*(one.partition for one in children[parent]), "", ""] for parent in order}

@@ -61,6 +61,8 @@ class _Look(NamedTuple):
     ends: Mapping[tuple[str, str], KnownArchived]
     told: Mapping[tuple[str, str], int]
     parents: dict[tuple[str, str], None]
+    reading: dict[tuple[str, str], None]
+    """A child, its parent and so on, whose reading has begun and is not over."""
 
 
 class ArchiveIndex:
@@ -95,10 +97,13 @@ class ArchiveIndex:
         """
         async with self._gate:
             await self._refresh(now_us, table, partition, archived)
+            seen = {partition}
             while table is not None and partition is not None and (index := self.partitions.get((table, partition))) is not None:
                 partition = index.rests_on()
-                if partition is not None:
-                    await self._refresh(now_us, table, partition, archived)
+                if partition is None or partition in seen:  # a lineage that leads back to itself: `PartitionIndex.misled`
+                    break
+                seen.add(partition)
+                await self._refresh(now_us, table, partition, archived)
 
     async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[KnownArchived]) -> None:
         await self._reader.epochs.read()
@@ -124,7 +129,7 @@ class ArchiveIndex:
     def _look(self, now_us: int, archived: Sequence[KnownArchived]) -> _Look:
         """One that begins now."""
         ends = {(one.table, one.partition): one for one in archived}
-        return _Look(stamp_of(now_us + self.ahead_us), ends, {key: index.told for key, index in self.partitions.items()}, {})
+        return _Look(stamp_of(now_us + self.ahead_us), ends, {key: index.told for key, index in self.partitions.items()}, {}, {})
 
     async def follow(self, *, now_us: int, archived: Sequence[KnownArchived] = ()) -> None:
         """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
@@ -300,10 +305,13 @@ class ArchiveIndex:
         key = (child.table, parent)
         if key in look.parents and before.rests_on() is not None and before.inherits() is None:
             return  # known to lack it, and looked for
+        if key in look.reading:
+            return  # a lineage that leads back to itself: `PartitionIndex.misled`
         names = await names_of(self._store, self.cluster, *key)
         if names.size():
-            look.parents[key] = None
+            look.parents[key] = look.reading[key] = None
             await self._read(self._at(*key), names, look)
+            del look.reading[key]
 
     async def _uncovered(self, index: PartitionIndex, draft: PartitionIndex, end: KnownArchived | None) -> PartitionIndex:
         """What is absent or bad may lie under a delete marker or somebody else's bytes: looked for where anything is. `draft` again, with what was found."""

@@ -93,9 +93,21 @@ class PartitionIndex:
 
     @property
     def parent(self) -> PartitionIndex | None:
-        """The partition that it came of at a split; None: of none, or nothing is known of that."""
+        """The partition that it came of at a split; None: of none, or nothing is known of that, or it cannot be that one (`misled`). From one to the next the LSN at which a log begins falls: whoever follows comes to an end."""
+        return None if self.misled() is not None else self._named_parent
+
+    @property
+    def _named_parent(self) -> PartitionIndex | None:
         born = self.born
         return None if born is None else self.kin.get((self.table, born.parent))
+
+    def misled(self) -> str | None:
+        """Why what its manifests say of how it began cannot be: the partition that they name ended no later than it began itself. Such a lineage may lead back to where it came from. None: it can be."""
+        born, named = self.born, self._named_parent
+        before = None if named is None else named.born
+        if born is None or before is None or before.lsn < born.lsn:
+            return None
+        return f"it is said to go on behind LSN {born.lsn} of partition {born.parent}, which is said to have begun behind LSN {before.lsn} of partition {before.parent}"
 
     def rests_on(self) -> str | None:
         """The parent, as long as what is proven of a child hangs on that; None: it is no child, has a base where it began, or that beginning was taken away."""
@@ -207,11 +219,16 @@ class PartitionIndex:
 
     def summary(self) -> Summary:
         """Kept until something is learned, of its parent too."""
-        parent = self.parent
-        rests = None if parent is None else parent.summary()
-        if self._summary is None or self._rested is not rests:
-            self._summary, self._rested = _summary(self.coverage()), rests
-        return self._summary
+        line = [self]
+        while (parent := line[-1].parent) is not None:
+            line.append(parent)
+        rests: Summary | None = None
+        for one in reversed(line):  # the oldest first: each asks for what the one before it came to
+            if one._summary is None or one._rested is not rests:
+                one._summary, one._rested = _summary(one.coverage()), rests
+            rests = one._summary
+        assert rests is not None
+        return rests
 
     def window(self) -> Window:
         return self.summary().window

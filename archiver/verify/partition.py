@@ -87,6 +87,7 @@ class PartitionCheck:
         for key in missed((name for name in told if not took(name)), listed):
             if await self._round.store.head(key) is None:
                 self._round.find(HOLE, key, "the daily index tells of the object, and it is gone", table=table, partition=partition)
+        self._lineage(index)
         self._strays(index, found)
         self._holes(index, found)
         await self._bases(index)
@@ -206,6 +207,12 @@ class PartitionCheck:
                 why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
                 detail = f"records {at} to {hole.last_lsn} {why}"
                 self._round.find(HOLE, None, detail, lsn=at, table=table, partition=partition, listed=True)
+
+    def _lineage(self, index: PartitionIndex) -> None:
+        """A partition cannot go on from one that began no earlier: then manifests of one of them lie, and nothing is followed."""
+        why = index.misled()
+        if why is not None and index.born is not None:
+            self._round.find(FORGED, None, f"damaged lineage: {why}", lsn=index.born.lsn, table=index.table, partition=index.partition)
 
     def _strays(self, index: PartitionIndex, found: Coverage) -> None:
         """Forks, and what fits nowhere."""

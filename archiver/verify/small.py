@@ -14,10 +14,12 @@ from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
     EpochKey,
+    FormerKey,
     IdentityKey,
     IndexKey,
     build,
     closed_prefix,
+    former_prefix,
     index_prefix,
     parse,
 )
@@ -35,6 +37,8 @@ EXPIRY_US_MIN = 86_400_000_000
 """No retention is shorter than a day: what is younger than that beside the newest cannot have expired."""
 EPOCHS_NAMED = 16
 """Of epochs that are absent in a row so many are looked for and named one by one. A name says any number: what is behind them is told as a range."""
+FORMERS_NAMED = 16
+"""Of former members that are absent so many are named: a name says any number."""
 LISTED_CLOSED = 16
 """At level `listed` so many of each node's newest closed objects are read: the others are named by them, and prove nothing that these do not."""
 
@@ -66,10 +70,25 @@ class SmallObjects:
             expected = number + 1
         for name in names:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
+        formers = await self._formers()
+        await self._round.tell([key, *names, *formers])
+
+    async def _formers(self) -> list[str]:
+        """Keys of the former members that are there. They are numbered from 1 on, without a gap, and none is ever deleted: below the highest each has to be there, and so has one that is remembered. Whose folders one named that is gone
+        nobody knows any more."""
         formers = await former_names(self._round.store, self._round.cluster)
         for name in formers:
             await self._small(name, lambda data, name=name: decode_former(data, where=name))  # type: ignore[misc]
-        await self._round.tell([key, *names, *formers])
+        there = [key.number for key in map(parse, formers) if isinstance(key, FormerKey)]
+        missing = [number for number in range(1, min(max(there, default=0), len(there) + FORMERS_NAMED)) if number not in there]
+        for number in missing:
+            lost = build(FormerKey(self._round.cluster, number))
+            if await self._round.store.head(lost) is None:  # a listing is no snapshot
+                self._round.find(
+                    HOLE, lost, "the object is gone, and a later one is there: whose folders it keeps out is not known any more"
+                )
+        await self._round.remembered(former_prefix(self._round.cluster), dict.fromkeys(formers, 0), None, None, lambda _: False)
+        return formers
 
     async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
         """A small object that must be there and decode."""

@@ -257,8 +257,8 @@ class Imports:
             job.partitions[info.partition_id] = (total.rows, total.hex)
             await self.running.again(lambda: self.running.save(job))
             await self.running.again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
-            copies = await target.load(info.partition_id, path, total, tree=rows.tree, treeless=rows.treeless)
-            wrong = target.faults(info.partition_id, total, copies)
+            loaded = await target.load(info.partition_id, path, total, tree=rows.tree, treeless=rows.treeless)
+            wrong = target.faults(info.partition_id, total, loaded)
             if wrong:
                 raise Corrupt("what was loaded is not what was read", what="import", found="; ".join(wrong))
             self._archive.loaded(path)

@@ -279,4 +279,4 @@ class RunningTransfers(Generic[J]):
 
     async def again(self, call: Callable[[], Awaitable[T]]) -> T:
         """Every call given here may be made twice."""
-        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
+        return await steadily(self._env, call, tries=TRIES_MAX)

@@ -45,6 +45,7 @@ RUN_TEMPLATE: dict[str, Any] = {
     "seconds": {"plan": None, "read": None, "load": None, "confirm": None, "total": None},
     "progress": None,
     "findings": [],
+    "degraded": [],
 }
 
 
@@ -212,4 +213,8 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
         lines.append(f"verdict {document['verdict']}: {plural(document['rows'], 'row')}, digest {document['digest']}")
         if document["part"] is not None and document["part"]["of_rows"] is not None:
             lines.append(f"chosen from {plural(document['part']['of_rows'], 'row')}, digest {document['part']['of_digest']}")
+    for one in document.get("degraded") or ():
+        lines.append(
+            f"made without its copy on {one['node']}, which is healed once that can be: partition {one['partition']}: {one['why']}"
+        )
     return lines

@@ -4,7 +4,7 @@ it lives on (`storage.node.healing`); here is who is asked, in which order, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ from scrubjay.storage.log.split import Born, decode_born
 from scrubjay.storage.log.stated import Stated
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node.port import Fine, NodePort
-from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint, Told
+from scrubjay.storage.service_port import Copy, Finding, LoadedBase, Pinned, SealPoint, Told
 
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
@@ -305,11 +305,20 @@ class Service:
         return await self._tables.add(meta)
 
     async def load_base(
-        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
-    ) -> dict[NodeName, Total]:
+        self,
+        partition: PartitionId,
+        *,
+        rows: str,
+        total: Total,
+        tree: TreeFile | None = None,
+        told: Told | None = None,
+        done: Collection[NodeName] = (),
+    ) -> LoadedBase:
         _, info = self._metadata.place(partition)
         # A log replica keeps the log alone, and that begins behind the base.
-        nodes = [node for node in self._members(info) if node.number not in info.logs]
+        nodes = [node for node in self._members(info) if node.number not in info.logs and not self._has_base(node, partition, done)]
+        down = [node for node in nodes if (facts := node.facts(partition)) is None or not facts.up]
+        nodes = [node for node in nodes if node not in down]
 
         async def load(node: NodePort) -> Total | ScrubjayError:
             try:
@@ -321,19 +330,25 @@ class Service:
         loaded: list[Total | ScrubjayError] = []
         for some in [nodes] if tree is None else [nodes[:-1], nodes[-1:]]:
             loaded += await in_parallel(self._env.tasks, load, some, lanes=max(1, len(some)), name="load base")
-        wrong = [one for one in loaded if isinstance(one, ScrubjayError)]
+        wrong = [one for one in loaded if isinstance(one, ScrubjayError) and not isinstance(one, Unavailable)]
         if wrong:  # rows that are no good are no better for whom they did not reach
             raise next((error for error in wrong if isinstance(error, Corrupt)), wrong[0])
-        return {node.name: one for node, one in zip(nodes, loaded, strict=True) if not isinstance(one, ScrubjayError)}
+        found = list(zip(nodes, loaded, strict=True))
+        lacking = {node.name: Unavailable("this copy is down", partition=partition, node=node.name) for node in down}
+        lacking |= {node.name: one for node, one in found if isinstance(one, Unavailable)}
+        return LoadedBase({node.name: one for node, one in found if isinstance(one, Total)}, lacking)
+
+    def _has_base(self, node: NodePort, partition: PartitionId, done: Collection[NodeName]) -> bool:
+        """It loaded it in this life of whoever asks. One that died before its log began waits for the base again."""
+        facts = node.facts(partition)
+        return node.name in done and (facts is None or facts.state != "base")
 
     async def _load_on(
         self, node: NodePort, partition: PartitionId, rows: str, total: Total, tree: TreeFile | None, *, last: bool, told: Told | None
     ) -> Total:
         facts = node.facts(partition)
-        if facts is None or not facts.up:
-            raise Unavailable("this copy is down", partition=partition, node=node.name)
         errand: messages.Errand = messages.Reread(partition)
-        if facts.state == "base":
+        if facts is not None and facts.state == "base":
             if tree is not None:
                 try:
                     return await self._adopt_on(node, partition, total, tree, last=last)
@@ -362,9 +377,12 @@ class Service:
         origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
         absent = self._fleet.without_log(meta)
         try:
-            return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
+            meta = await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
         except Conflict as error:
             raise Unavailable("the table was changed meanwhile", table=meta.name, cause=str(error)) from error
+        if absent:
+            self._tables.host(meta)  # a copy that waits for its base still will have none: it begins behind the others
+        return meta
 
     async def abandon(self, table: TableId) -> None:
         await self._metadata.settle()  # it may have been published, and whoever did it was not told

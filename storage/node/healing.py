@@ -214,6 +214,9 @@ class Healing:
         state = base_state(digest, size, indexes)
         if state.extra:
             await self._commit(replica, tree, state)
+        if replica.state != BASE:
+            tree.close()  # its log has begun without: it is healed
+            raise Unavailable("the table is served by now: this copy is healed", partition=replica.partition, node=self._node.name)
         self._hosting.start_loaded(replica, tree)
         return Loaded(Sum.of(digest.total()))
 

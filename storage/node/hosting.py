@@ -16,7 +16,7 @@ from scrubjay.storage.log.configuration import Configuration, decode_configurati
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.pulse import Pulse
-from scrubjay.storage.replica import AMNESIAC, HEALING, LOG, SUSPECT, Configured, LogReplica, Replica
+from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, LOG, SUSPECT, Configured, LogReplica, Replica
 from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, SetTree, WalLog
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
@@ -36,6 +36,11 @@ class WalReader:
 def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
     """The log alone makes the tree: nothing was let go of, no base was loaded below it, and no heal had set a tree aside."""
     return log.first == 1 and replica.table.restore_of is None and (log.tree, log.vote) == ("ok", "votes")
+
+
+def _published(table: TableMeta, info: PartitionInfo) -> bool:
+    """The table was restored or imported, and is served: its partitions go on from bases that were loaded by then. Those that splits made since go on from others."""
+    return table.restore_of is not None and table.status != "CREATING" and parent_of(table, info.partition_id) is None
 
 
 class Hosting:
@@ -71,6 +76,8 @@ class Hosting:
         present = self.members.get(info.partition_id)
         if present is not None:
             present.told(table, info)
+            if isinstance(present, Replica) and present.state == BASE and not (awaits_base or coming) and _published(table, info):
+                self._begin_without_base(present)
             return present
         log = self._logs.get(info.partition_id)
         if log is None and table.status == "DROPPED":
@@ -97,15 +104,22 @@ class Hosting:
             node.engine.drop(replica.partition)  # what an earlier life made of it, and died before its log began
             self.begin_behind(replica)
         else:
-            self._create_log(replica)
-            if table.restore_of is not None and table.status != "CREATING":
-                # Its rows were loaded while this node was down: an empty tree would not be what the log goes on from.
-                self._start_group(replica, None, Lsn(0))
-                replica.behind = True
-                replica.suspect("the base of this restored table never came here")
+            if _published(table, info):
+                self._begin_without_base(replica)
             else:
+                self._create_log(replica)
                 self._open(replica, None)
         return replica
+
+    def _begin_without_base(self, replica: Replica) -> None:
+        """Of a restored table whose rows were loaded while this node was down, or could not take them: an empty tree would not be what the log goes on from. It has the log from its first record on, and a heal brings the tree. A base
+        that is being loaded comes too late: it is given up."""
+        if not self._may_begin(replica.table, replica.info):
+            self._stays_out(replica)
+            return
+        self._create_log(replica)
+        self._start_group(replica, None, Lsn(0))
+        replica.lacks_its_tree("the base of this restored table never came here")
 
     def _let_go(self, info: PartitionInfo, member: Member) -> None:
         """A copy that left its group here, which nobody has told so, goes before the one that comes back begins."""

@@ -74,6 +74,7 @@ ROOMS = (
     "partiql",
     "policies",
     "night",
+    "downrestore",
     "version",
 )
 

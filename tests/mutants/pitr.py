@@ -118,7 +118,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "rows-of-another-machine-loaded-unfetched",
         "pitr/new_table.py",
-        "        await steadily(self._env.tasks, lambda: self._archive.at_hand(path), tries=TRIES_MAX)\n",
+        "        await steadily(self._env, lambda: self._archive.at_hand(path), tries=TRIES_MAX)\n",
         "",
         ("tests/unit/pitr/test_restore.py::test_killed_at_any_point_it_is_carried_on",),
     ),

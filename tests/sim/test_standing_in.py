@@ -8,6 +8,7 @@ import pytest
 
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.standing_in import NOBODY
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import PartitionInfo
@@ -166,3 +167,38 @@ def test_a_log_replica_that_starts_again_knows_who_is_a_member() -> None:
         ward.host(name).start()
     house.until(lambda: ward.stands(1, 2, 3))
     assert house.rows(ward.table) == {key_of(key): key for key in range(65)}
+
+
+def test_a_table_is_restored_to_nodes_that_are_up_and_for_one_that_dies_meanwhile_a_log_replica_stands_in() -> None:
+    ward = Ward()
+    house = ward.house
+    house.pass_time(6)
+    asked = RestoreTarget(at_us=house.run(house.restore.preparing.look(house.table("t")))[1].latest_us)
+    ward.host(LOST).crash(power=False)
+    house.pass_time(1)
+    house.run(house.restore.start(house.table("t"), "elsewhere", asked))
+    report = house.restored("elsewhere")
+    assert (report["state"], report["degraded"]) == ("published", [])
+    (info,) = house.table("elsewhere").partitions
+    assert info.nodes == (1, 2, 4), "another node of a zone of its own is up"
+    ward.host(LOST).start()
+    house.pass_time(5)
+    house.run(house.restore.start(house.table("t"), "back", asked))
+    assert house.world.run(until_us=house.world.now + 60_000_000, stop=lambda: house.restore.status("back")["phase"] == "read")  # type: ignore[index]
+    ward.table = house.table("back")
+    (info,) = ward.table.partitions
+    (spare,) = {1, 2, 3, 4} - set(info.nodes)
+    gone, left = [number for number in info.nodes if number != 1][:2]
+    ward.host(f"n{gone}").crash(power=False)
+    report = house.restored("back")
+    assert (report["state"], [one["node"] for one in report["degraded"]]) == ("published", [f"n{gone}"])
+    house.until(lambda: ward.stands(1, left, spare))
+    ward.fill(100, 110)
+    ward.host(f"n{left}").crash(power=False)  # the second fault: the log that stands in and the other one are a quorum
+    ward.fill(110, 115)
+    ward.host(f"n{left}").start()
+    ward.host(f"n{gone}").start()
+    house.until(lambda: ward.stands(1, left, gone))
+    wanted = {key_of(key): key for key in (*range(40), *range(100, 115))}
+    assert house.rows(house.table("back")) == wanted
+    house.until(lambda: house.scrub().verdict == "match")

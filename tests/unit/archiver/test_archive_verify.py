@@ -627,3 +627,21 @@ def test_former_members_are_looked_at_and_told_of_like_identity_and_epochs() -> 
     assert (former.key() in passed, junk in passed) == (True, False)
     archive.store.objects[former.key()] = b"rot"
     assert named(check(archive)) == [former.key()]
+
+
+def test_former_members_that_are_gone_are_missed_where_a_later_one_is_there_or_they_are_remembered() -> None:
+    """They are numbered from 1 on and never deleted: who was named by one that is gone would be let in again."""
+    archive = SmallArchive()
+    formers = [Former(CLUSTER, number, "n1", number, (FormerMember("n2", "", number),), ()) for number in (1, 2, 3)]
+    archive.store.objects.update({one.key(): encode_former(one) for one in formers})
+    assert check(archive).findings == []
+    for one in formers[:2]:
+        data = archive.store.objects.pop(one.key())
+        (found,) = check(archive, level="listed").findings
+        assert (found.kind, found.object) == ("hole", one.key())
+        archive.store.objects[one.key()] = data
+    del archive.store.objects[formers[2].key()]
+    assert check(archive).findings == [], "the last one: nothing in the archive tells of it"
+    far = Former(CLUSTER, 1 << 12, "n1", 9, (), ())
+    archive.store.objects[far.key()] = encode_former(far)
+    assert 1 < len(check(archive).findings) <= 16, "a name says any number"

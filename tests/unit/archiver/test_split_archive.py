@@ -12,6 +12,7 @@ from scrubjay.archiver.coverage import last_micros
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import AFTER_ALL, SegmentKey, build, log_prefix, parse, partition_prefix
 from scrubjay.archiver.format.manifest import encode_manifest
+from scrubjay.archiver.read.archive_status import ArchivedTable, table_status
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.inherited import InheritedBase, start_of
 from scrubjay.archiver.read.names import Names, names_of
@@ -23,9 +24,10 @@ from scrubjay.archiver.verify.run import verify
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import stamp_micros
-from scrubjay.base.ids import Lsn
+from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.pitr.plan import plan_partition
 from scrubjay.pitr.source import history_of
+from scrubjay.scrubber.shelves import shelf_of
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
 from scrubjay.storage.archive_port import SealedSegment
@@ -421,3 +423,52 @@ def test_another_history_of_the_parent_gives_the_child_nothing() -> None:
     (hole,) = archive.of(archive.left).window().holes
     assert (hole.base, hole.first_lsn) == (True, archive.left.offset)
     assert segment_keys([]) == []
+
+
+def of_each_other(archive: SplitArchive) -> None:
+    """Every manifest of the left child says that it came of the right one, and the other way round: each is consistent in itself, and nothing bears it out."""
+    for one, other in ((archive.left, archive.right), (archive.right, archive.left)):
+        assert one.born is not None
+        for segment in one.segments:
+            manifest, _ = one.manifest(segment)
+            lie = replace(manifest, born=one.born._replace(parent=PartitionId(other.partition)))
+            archive.store.objects[build(manifest.key().twin())] = encode_manifest(lie)
+
+
+def test_two_partitions_that_are_said_to_be_each_others_parent_are_a_damaged_lineage_and_nobody_follows_it_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = SplitArchive()
+    of_each_other(archive)
+    index, looked, refresh = archive.index(), 0, ArchiveIndex._refresh
+
+    async def counted(self: ArchiveIndex, *asked: Any) -> None:
+        nonlocal looked
+        looked += 1
+        assert looked < 20, "it goes on and on"
+        await refresh(self, *asked)
+
+    monkeypatch.setattr(ArchiveIndex, "_refresh", counted)
+    for sample in (archive.left, archive.third):
+        archive.loop.run(index.refresh(now_us=LATER_US, table=sample.table, partition=sample.partition))
+    for sample in (archive.left, archive.right):
+        found = archive.of(sample, index)
+        assert found.misled() is not None
+        assert found.inheritance() is None
+        (hole,) = found.window().holes
+        assert (hole.base, hole.first_lsn) == (True, sample.offset)
+        shelf = shelf_of(found, upto=Lsn(sample.lsn))
+        assert [one.kind for one in shelf.problems if "damaged lineage" in one.detail] == ["forged"]
+        with pytest.raises(Missing):
+            plan_partition(history_of(info_of(sample), found), sample.segments[0].last_stamp)
+    (hole,) = archive.of(archive.third, index).window().holes
+    assert hole.base, "what came of it lacks its beginning too"
+    told = table_status(
+        index,
+        ArchivedTable(archive.left.table, "orders", tuple(one.partition for one in archive.samples)),
+        now_us=LATER_US,
+    )
+    assert told["window"]["holes"]
+    for level in ("listed", "records", "replayed"):
+        named = [one for one in archive.verify(level).findings if one.detail.startswith("damaged lineage")]
+        assert [(one.kind, one.partition) for one in named] == [("forged", one.partition) for one in (archive.left, archive.right)], level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from scrubjay.sim.lone import LoneHost
 from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
-from scrubjay.storage.service_port import Finding, SealPoint, Told
+from scrubjay.storage.service_port import Finding, LoadedBase, SealPoint, Told
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
 Rows = dict[bytes, bytes]
@@ -104,6 +104,8 @@ class RestoreWorld:
         self.kill_at: int | None = None
         self.changes = 0
         self.spoil: Callable[[NodeName, Rows], None] | None = None
+        self.out: set[NodeName] = set()
+        """Nodes that are down."""
         self.cut_shift = 0
         self.proven_short = 0
         self.load_errors: list[ScrubjayError] = []
@@ -304,8 +306,15 @@ class RestoreWorld:
         return meta
 
     async def load_base(
-        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
-    ) -> dict[NodeName, Total]:
+        self,
+        partition: PartitionId,
+        *,
+        rows: str,
+        total: Total,
+        tree: TreeFile | None = None,
+        told: Told | None = None,
+        done: Collection[NodeName] = (),
+    ) -> LoadedBase:
         await self.env.tasks.sleep(0.1)
         self.changing()
         if self.load_errors:
@@ -313,13 +322,15 @@ class RestoreWorld:
         if rows not in self.files or rows in self.elsewhere:
             raise Corrupt("no row file", what="rows")
         copies = self.copies.setdefault(partition, {})
-        for node in NODES:
+        up = [node for node in NODES if node not in self.out]
+        for node in up:
             if node not in copies:
                 copies[node] = dict(self.files[rows])
                 if self.spoil is not None:
                     self.spoil(node, copies[node])
         self.changing()
-        return {node: total_of(copy) for node, copy in copies.items()}
+        lacking = {node: Unavailable("this copy is down", node=node) for node in NODES if node not in up}
+        return LoadedBase({node: total_of(copies[node]) for node in up}, lacking)
 
     async def publish(self, table: TableId) -> TableMeta:
         await self.env.tasks.sleep(0.001)

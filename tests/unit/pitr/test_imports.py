@@ -348,8 +348,8 @@ def test_a_copy_that_differs_is_never_shown(importing: Importing) -> None:
     load = importing.world.load_base
 
     async def worse(*args: Any, **named: Any) -> Any:
-        copies = await load(*args, **named)
-        return {node: total._replace(sum=total.sum ^ 1) for node, total in copies.items()}
+        loaded = await load(*args, **named)
+        return loaded._replace(copies={node: total._replace(sum=total.sum ^ 1) for node, total in loaded.copies.items()})
 
     importing.world.load_base = worse  # type: ignore[method-assign]
     failed = importing.imported(key=KEY_ASKED)

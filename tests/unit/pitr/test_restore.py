@@ -15,6 +15,7 @@ from scrubjay.pitr.plan import Plan
 from scrubjay.pitr.rates import Rates, predict_indexes, rates_of
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import METADATA_TABLE, GlobalIndex, KeyAttribute
+from scrubjay.storage.service_port import LoadedBase
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import item_of, storage_key
 
@@ -267,14 +268,32 @@ def test_a_replica_that_gave_no_digest_keeps_the_table_unpublished() -> None:
     world = world_with_history()
     load = world.load_base
 
-    async def one_is_silent(*given: Any, **more: Any) -> dict[NodeName, Any]:
+    async def one_is_silent(*given: Any, **more: Any) -> LoadedBase:
         found = await load(*given, **more)
-        del found[NodeName("n3")]
+        del found.copies[NodeName("n3")]
         return found
 
     world.load_base = one_is_silent  # type: ignore[method-assign]
     report = restore(world, RestoreTarget(latest=True))
     assert (report["state"], report["error"]["code"], world.published) == ("failed", "Unavailable", [])
+
+
+def test_as_many_copies_as_are_a_quorum_make_the_table_and_fewer_do_not() -> None:
+    world = world_with_history()
+    world.out = {NodeName("n2"), NodeName("n3")}
+    began_us = world.now_us
+    report = restore(world, RestoreTarget(latest=True))
+    assert (report["state"], report["error"]["code"], world.published) == ("failed", "Unavailable", [])
+    assert "a quorum of the copies of new takes part: bring n2 back" in report["error"]["next"]
+    assert world.now_us - began_us < 40_000_000
+    world.out = {NodeName("n3")}
+    world.run(world.service.resume("new"))
+    world.finish()
+    report = world.service.status("new")  # type: ignore[assignment]
+    assert (report["state"], report["verdict"]) == ("published", "match")
+    target = world.metas[world.published[0]]
+    assert [part["copies"].keys() for part in world.notes[f"restore/{target.table_id}"]["partitions"]] == [{"n1", "n2"}] * 3
+    assert [list(part["lacking"]) for part in world.notes[f"restore/{target.table_id}"]["partitions"]] == [["n3"]] * 3
 
 
 def test_a_target_id_that_belongs_to_another_table_is_left_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ from scrubjay.storage.btree.engine import TreeFile
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
-from scrubjay.storage.service_port import SealPoint, Told
+from scrubjay.storage.service_port import LoadedBase, SealPoint, Told
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
@@ -134,8 +135,15 @@ class ArchivedWorld(RestoreWorld):
         return True
 
     async def load_base(
-        self, partition: PartitionId, *, rows: str, total: Total, tree: TreeFile | None = None, told: Told | None = None
-    ) -> dict[NodeName, Total]:
+        self,
+        partition: PartitionId,
+        *,
+        rows: str,
+        total: Total,
+        tree: TreeFile | None = None,
+        told: Told | None = None,
+        done: Collection[NodeName] = (),
+    ) -> LoadedBase:
         self.changing()
         file = self.disk.open(rows)
         loaded = list(read_rowfile(file.pread, file.size()))
@@ -144,7 +152,7 @@ class ArchivedWorld(RestoreWorld):
         for node in NODES:
             copies.setdefault(node, {row.key: row.item for row in loaded})
         self.changing()
-        return {node: total_of(copy) for node, copy in copies.items()}
+        return LoadedBase({node: total_of(copy) for node, copy in copies.items()}, {})
 
 
 def archived(seed: int = 1, partitions: int = 2, steps: int = 60) -> ArchivedWorld:

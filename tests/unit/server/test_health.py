@@ -35,6 +35,7 @@ from scrubjay.storage.cluster_version import NEWEST
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica.status import TREE_MOVES, VOTE_MOVES
+from scrubjay.storage.service_port import Finding
 from tests.unit.control.house import House
 
 URL = "sim://archive"
@@ -468,3 +469,53 @@ def test_of_a_table_that_was_just_made_nothing_is_a_problem_before_nodes_have_to
     fleet._led.clear()
     fleet.facts = lambda partition: []  # type: ignore[method-assign]
     assert parts() == []
+
+
+def test_what_was_found_of_a_partition_that_was_split_is_told_until_a_scrub_of_its_halves_has_told_of_it() -> None:
+    """No scrub compares it any more, and moments before the split are restored from what the archive has of it."""
+    watched = Watched()
+    house, service = watched.house, watched.house.service
+    for key in range(20):
+        house.put(watched.table, key, key)
+    house.pass_time(6)
+    splits: Any = house.cluster.parts.splits
+    (parent,) = house.table("birds").partitions
+    house.run(splits.begin(house.table("birds"), parent, bytes([0x80]) + bytes(15)))
+    house.until(lambda: bool(house.table("birds").former))
+    (right,) = [info for info in house.table("birds").partitions if not info.hi]
+    house.run(splits.begin(house.table("birds"), right, bytes([0xC0]) + bytes(15)))
+    house.until(lambda: len(house.table("birds").former or ()) == 2)
+    house.pass_time(10)
+    assert house.scrub().verdict.value == "match"
+    found = [
+        Finding(
+            "unreadable",
+            "archive",
+            place.partition_id,
+            None,
+            None,
+            f"object of {place.lo}",
+            1,
+            None,
+            "verify",
+            "none",
+            "rot",
+            house.world.now,
+        )
+        for place in (parent, right)
+    ]
+    for one in found:
+        service.note(one)
+    assert len([one for one in watched.health.look().problems if one.found.kind == "finding"]) == 1
+    report = house.scrub()
+    told = [one.finding.object for table in report.tables for part in table.partitions for one in part.findings]
+    assert (report.verdict.value, sorted(told)) == ("mismatch", sorted(str(one.object) for one in found))
+    assert [one for one in watched.health.look().problems if one.found.kind == "finding"] == []
+    assert house.scrub().verdict.value == "match"
+    # What a verify said of its archive stands, too.
+    proof = PartitionProof(
+        parent.partition_id, watched.table.table_id, "records", house.world.now, None, "mismatch", False, None, None, None
+    )
+    house.run(watched.ledger.verified([proof]))
+    house.run(watched.health._remembered.look())
+    assert [one.found.kind for one in watched.health.look().problems if one.found.kind == "verify-mismatch"] == ["verify-mismatch"]
