@@ -9,6 +9,7 @@ _TWO = (_HERE + "test_two_of_three_make_the_table_and_the_third_copy_is_healed_w
 _QUORUM = ("tests/unit/pitr/test_restore.py::test_as_many_copies_as_are_a_quorum_make_the_table_and_fewer_do_not",)
 _FEW = (_HERE + "test_with_two_of_three_down_it_is_refused_by_name_and_resumed_later",)
 _RUNS = (_HERE + "test_a_node_that_runs_and_cannot_load_begins_without_and_is_healed",)
+_ONCE = (_HERE + "test_a_node_is_waited_for_once_however_many_partitions_there_are",)
 _LATE = (_HERE + "test_a_base_that_comes_after_the_table_is_served_is_not_taken",)
 _DIED = (_HERE + "test_a_copy_that_died_before_its_log_began_loads_again",)
 _CYCLE = (
@@ -48,7 +49,7 @@ MUTANTS: list[Mutant] = [
         "return node.name in done",
         _DIED,
     ),
-    Mutant("downrestore-waits-for-each-partition", _NEW, "        self._missed.update(found.lacking)\n", "", _TWO),
+    Mutant("downrestore-waits-for-each-partition", _NEW, "        self._missed.update(found.lacking)\n", "", _ONCE),
     Mutant(
         "downrestore-waits-for-none",
         _NEW,
@@ -90,7 +91,7 @@ MUTANTS: list[Mutant] = [
         _HOSTING,
         "            if _published(table, info):\n                self._begin_without_base(replica)\n            else:\n                self._create_log(replica)\n                self._open(replica, None)\n",
         "            self._create_log(replica)\n            self._open(replica, None)\n",
-        _TWO,
+        (*_TWO, *_FEW),
     ),
     Mutant(
         "downrestore-takes-a-late-base",

@@ -540,8 +540,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "base-loaded-over-a-copy-that-serves",
         "storage/node/healing.py",
-        "        if replica.state != BASE:\n",
-        "        if False:\n",
+        "        if replica.state != BASE:\n            raise",
+        "        if False:\n            raise",
         ("tests/unit/control/test_errands_cut_off.py::test_a_copy_that_waits_for_no_base_takes_none",),
     ),
     Mutant(

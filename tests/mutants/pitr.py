@@ -80,8 +80,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "one-replica-suffices",
         "pitr/new_table.py",
-        "        if len(copies) < loaded:\n",
-        "        if not copies:\n",
+        "        expected = max(asked, self.needed(partition))\n",
+        "        expected = self.needed(partition)\n",
         ("tests/unit/pitr/test_restore.py::test_a_replica_that_gave_no_digest_keeps_the_table_unpublished",),
     ),
     Mutant(

@@ -142,8 +142,8 @@ MUTANTS = [
     Mutant(
         "inherited-summary-for-ever",
         _INDEX,
-        "if self._summary is None or self._rested is not rests:",
-        "if self._summary is None:",
+        "if one._summary is None or one._rested is not rests:",
+        "if one._summary is None:",
         (_AT + "test_a_child_is_judged_anew_once_something_is_learned_of_what_it_came_of",),
     ),
     Mutant(
