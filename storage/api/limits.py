@@ -20,7 +20,7 @@ PIPELINE_MAX = 32
 """Requests of one connection that may be under way; reading stops beyond it."""
 REQUESTS_IN_FLIGHT_MAX = 8_192
 """Requests under way over all connections; one more is answered with ThrottlingException."""
-CATALOGUE_MS = 5_000
+CATALOGUE_MS = 3_000
 """How long a call waits, at most, to be told whether what is not there as far as is known here is not there."""
 CATALOGUE_FIRST_MS = 500
 """How long an operation on tables waits for the catalogue as it is now, before it is answered by what is known."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Timer
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import TableId
 from scrubjay.storage.catalogue import TableMeta
@@ -37,13 +38,23 @@ class KnownTables(Protocol):
         ...
 
 
+class _Waiting:
+    """One request that waits. timer: ends its wait."""
+
+    __slots__ = ("go_on", "timer")
+
+    def __init__(self, go_on: Callable[[], object]) -> None:
+        self.go_on = go_on
+        self.timer: Timer | None = None
+
+
 class MapWaits:
     """catalogue: None: whoever waits waits for nothing but its time."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
         self.catalogue: KnownTables | None = None
-        self._waiting: dict[TableId, list[tuple[int, Callable[[], object]]]] = {}
+        self._waiting: dict[TableId, dict[_Waiting, None]] = {}
         self._asked: set[TableId] = set()
 
     def known(self, table: TableMeta) -> TableMeta:
@@ -57,7 +68,11 @@ class MapWaits:
     def add(self, table: TableMeta, until_us: int, go_on: Callable[[], object]) -> None:
         """go_on: called once, when the table has changed or at `until_us` (boot time), whichever comes first."""
         table_id = _owner(table)
-        self._waiting.setdefault(table_id, []).append((until_us, go_on))
+        # A clock of its own: the question that is under way may have no answer for longer than this one may wait.
+        left_us = max(0, until_us - self._env.clock.boot_us())
+        waiting = _Waiting(go_on)
+        waiting.timer = self._env.tasks.call_later(left_us / 1e6, partial(self._late, table_id, waiting))
+        self._waiting.setdefault(table_id, {})[waiting] = None
         if table_id not in self._asked:
             self._asked.add(table_id)
             self._env.tasks.spawn(self._ask(table_id), name="map of a table that is split")
@@ -69,8 +84,17 @@ class MapWaits:
             self._env.tasks.call_later(0.0, lambda: self._wake(table.table_id))
 
     def _wake(self, table_id: TableId) -> None:
-        for _, go_on in self._waiting.pop(table_id, ()):
-            go_on()
+        for waiting in self._waiting.pop(table_id, ()):
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+            waiting.go_on()
+
+    def _late(self, table_id: TableId, waiting: _Waiting) -> None:
+        others = self._waiting[table_id]
+        del others[waiting]
+        if not others:
+            del self._waiting[table_id]
+        waiting.go_on()
 
     async def _ask(self, table_id: TableId) -> None:
         try:
@@ -79,13 +103,6 @@ class MapWaits:
                     with suppress(ScrubjayError):  # whoever waits has a time of its own
                         await self.catalogue.fetch_table(table_id)
                 await self._env.tasks.sleep(ASK_S)
-                now_us = self._env.clock.boot_us()
-                waiting = self._waiting.pop(table_id, [])
-                if left := [one for one in waiting if one[0] > now_us]:
-                    self._waiting[table_id] = left
-                for until_us, go_on in waiting:
-                    if until_us <= now_us:
-                        go_on()
         finally:
             self._asked.discard(table_id)
 

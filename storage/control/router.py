@@ -34,8 +34,11 @@ from scrubjay.storage.node.port import Done, NodePort
 
 A = TypeVar("A")
 
+REFUSE_US = 3_000_000
+"""For so long, from when it came, a client's request is tried again while no replica answers for its partition; then it is refused. Longer than most elections take, shorter than clients wait for an
+answer: one that hears nothing may give up where one that is refused tries again, elsewhere or later (ADR 0088)."""
 GIVE_UP_US = 10_000_000
-"""How long a request is retried while no replica answers for its partition."""
+"""The same of what the cluster does for itself, and of changes of the catalogue: a CreateTable that was done and refused would find its own table there when it is tried again."""
 _FIRST_PAUSE_S = 0.005
 _PAUSE_MAX_S = 0.1
 
@@ -77,8 +80,8 @@ class Router:
         """Who last answered as leader."""
         return self.leaders.get(partition)
 
-    def write(self, table: TableMeta, command: WriteCommand, done: Done[WriteAnswer]) -> None:
-        """A command of several keys is for one partition, as `table` has them: if that was split and they lie in both halves, the answer is Unavailable with the field `split`, and
+    def write(self, table: TableMeta, command: WriteCommand, done: Done[WriteAnswer], *, patience_us: int = GIVE_UP_US) -> None:
+        """patience_us, here and below: how long it is tried again, from now on, while nobody can answer; then the answer is Unavailable. A command of several keys is for one partition, as `table` has them: if that was split and they lie in both halves, the answer is Unavailable with the field `split`, and
         nothing was done."""
 
         def acknowledged(answer: WriteAnswer | ScrubjayError) -> None:
@@ -90,15 +93,25 @@ class Router:
             done(stopping())
             return
         place = Destination(self, table, command.key, keys_of(command))
-        _Leader(place, lambda node, partition, answer: node.write(partition, command, answer), acknowledged, write=True).attempt()
+        _Leader(
+            place, lambda node, partition, answer: node.write(partition, command, answer), acknowledged, patience_us, write=True
+        ).attempt()
 
-    def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer]) -> None:
+    def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer], patience_us: int = GIVE_UP_US) -> None:
         def ask(node: NodePort, partition: PartitionId, answer: Done[ReadAnswer], strong: bool, min_lsn: Lsn) -> None:
             node.read(partition, key, consistent=strong, min_lsn=min_lsn, done=answer)
 
-        self._read(Destination(self, table, key), ask, done, consistent=consistent)
+        self._read(Destination(self, table, key), ask, done, patience_us, consistent=consistent)
 
-    def read_range(self, partition: PartitionId, request: RangeRead, done: Done[RangeAnswer], *, table: TableMeta | None = None) -> None:
+    def read_range(
+        self,
+        partition: PartitionId,
+        request: RangeRead,
+        done: Done[RangeAnswer],
+        *,
+        table: TableMeta | None = None,
+        patience_us: int = GIVE_UP_US,
+    ) -> None:
         """table: whose partition it is. If it was split, the answer is Unavailable with the field `split`, as soon as the map says so: which parts of the range are in which of the others,
         and in which order they are read, knows whoever asks. None: then the answer is that at once."""
         weak = replace(request, consistent=False)
@@ -106,11 +119,11 @@ class Router:
         def ask(node: NodePort, partition: PartitionId, answer: Done[RangeAnswer], strong: bool, min_lsn: Lsn) -> None:
             node.read_range(partition, request if strong else weak, min_lsn=min_lsn, done=answer)
 
-        self._read(Destination(self, table, None, partition=partition), ask, done, consistent=request.consistent)
+        self._read(Destination(self, table, None, partition=partition), ask, done, patience_us, consistent=request.consistent)
 
     # ------------------------------------------------------------------
 
-    def _read(self, place: Destination, ask: AskAny[A], done: Done[A], *, consistent: bool) -> None:
+    def _read(self, place: Destination, ask: AskAny[A], done: Done[A], patience_us: int, *, consistent: bool) -> None:
         if consistent:
             first: NodeName | None = None
 
@@ -118,7 +131,7 @@ class Router:
                 if isinstance(answer, Corrupt):
                     # the leader applied this far with its lease held: any replica that has applied as much answers the same question
                     applied = Lsn(int(answer.fields.get("applied", 0)))
-                    self._ask_others(place, ask, done, min_lsn=applied, without=first)
+                    self._ask_others(place, ask, done, patience_us, min_lsn=applied, without=first)
                 else:
                     done(answer)
 
@@ -127,11 +140,13 @@ class Router:
                 first = node.name
                 ask(node, partition, answer, True, Lsn(0))
 
-            _Leader(place, to_leader, answered, write=False).attempt()
+            _Leader(place, to_leader, answered, patience_us, write=False).attempt()
         else:
-            self._ask_others(place, ask, done, min_lsn=Lsn(0), without=None)
+            self._ask_others(place, ask, done, patience_us, min_lsn=Lsn(0), without=None)
 
-    def _ask_others(self, place: Destination, ask: AskAny[A], done: Done[A], *, min_lsn: Lsn, without: NodeName | None) -> None:
+    def _ask_others(
+        self, place: Destination, ask: AskAny[A], done: Done[A], patience_us: int, *, min_lsn: Lsn, without: NodeName | None
+    ) -> None:
         """Ask replicas in turn, whoever serves; start over until the time is up."""
         self._turn += 1
         order = [
@@ -147,7 +162,7 @@ class Router:
         elif fresh is not None:
             # no promise, but a client that writes and then reads through one router does not often see what was before
             order.sort(key=lambda name: not self._has_applied(name, partition, fresh))
-        _AnyReplica(place, ask, done, order, floor=min_lsn).attempt()
+        _AnyReplica(place, ask, done, patience_us, order, floor=min_lsn).attempt()
 
     def _reads(self, name: NodeName, partition: PartitionId) -> bool:
         """It told of a copy that has a tree."""
@@ -216,12 +231,12 @@ class _Leader(Generic[A]):
 
     __slots__ = ("_ask", "_deadline", "_done", "_last", "_name", "_pause", "_place", "_tries", "_write")
 
-    def __init__(self, place: Destination, ask: Ask[A], done: Done[A], *, write: bool) -> None:
+    def __init__(self, place: Destination, ask: Ask[A], done: Done[A], patience_us: int, *, write: bool) -> None:
         self._write = write
         self._place, self._ask, self._done = place, ask, done
         router = place.router
         self._name = router.leaders.get(place.partition) or router.names[0]
-        self._deadline = 0
+        self._deadline = router.env.clock.boot_us() + patience_us
         self._pause = _FIRST_PAUSE_S
         self._tries = 0
         self._last: ScrubjayError | None = None
@@ -245,8 +260,6 @@ class _Leader(Generic[A]):
             self._done(answer)
             return
         self._last = answer
-        if self._deadline == 0:
-            self._deadline = router.env.clock.boot_us() + GIVE_UP_US
         if not self._goes_on():
             return
         self._tries += 1
@@ -296,9 +309,9 @@ class _AnyReplica(Generic[A]):
 
     __slots__ = ("_ask", "_deadline", "_done", "_floor", "_last", "_order", "_place", "_tried")
 
-    def __init__(self, place: Destination, ask: AskAny[A], done: Done[A], order: list[NodeName], *, floor: Lsn) -> None:
+    def __init__(self, place: Destination, ask: AskAny[A], done: Done[A], patience_us: int, order: list[NodeName], *, floor: Lsn) -> None:
         self._place, self._ask, self._done, self._order, self._floor = place, ask, done, order, floor
-        self._deadline = place.router.env.clock.boot_us() + GIVE_UP_US
+        self._deadline = place.router.env.clock.boot_us() + patience_us
         self._tried = 0
         self._last: ScrubjayError | None = None
 

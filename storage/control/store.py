@@ -34,7 +34,7 @@ from scrubjay.storage.control.indexing.feeding import fed_rows
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.newest import Newest
 from scrubjay.storage.control.placement import Site
-from scrubjay.storage.control.router import Router, stopping
+from scrubjay.storage.control.router import REFUSE_US, Router, stopping
 from scrubjay.storage.control.streams import StreamLogs
 from scrubjay.storage.control.tables import Tables
 from scrubjay.storage.control.transactions.coordinator import Coordinator
@@ -189,10 +189,10 @@ class Store:
         if self.tables.stopping:
             done(stopping())
             return
-        self._router.write(table, command, done)
+        self._router.write(table, command, done, patience_us=REFUSE_US)
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
-        self._router.read(table, key, consistent=consistent, done=done)
+        self._router.read(table, key, consistent=consistent, done=done, patience_us=REFUSE_US)
 
     def read_range(
         self,
@@ -201,7 +201,7 @@ class Store:
         request: RangeRead,
         done: Callable[[RangeAnswer | ScrubjayError], None],
     ) -> None:
-        self._router.read_range(partition.partition_id, request, done, table=table)
+        self._router.read_range(partition.partition_id, request, done, table=table, patience_us=REFUSE_US)
 
     def known(self, table: TableMeta) -> TableMeta:
         return self.metadata.known(table)

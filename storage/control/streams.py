@@ -12,7 +12,7 @@ from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.storage.catalogue import PartitionInfo, StreamShard, TableMeta
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead
 from scrubjay.storage.control.change_reader import ChangeReader
-from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.router import REFUSE_US, Router
 
 
 def is_turning(table: TableMeta) -> bool:
@@ -63,7 +63,10 @@ class StreamLogs:
         found = self._tasks.future()
         start = bytes.fromhex(info.lo)
         self._router.read_range(
-            info.partition_id, RangeRead(start, start, limit=1, max_bytes=1, reverse=False, consistent=True), found.set_result
+            info.partition_id,
+            RangeRead(start, start, limit=1, max_bytes=1, reverse=False, consistent=True),
+            found.set_result,
+            patience_us=REFUSE_US,
         )
         answer: RangeAnswer | ScrubjayError = await found
         if isinstance(answer, ScrubjayError):

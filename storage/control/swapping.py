@@ -9,15 +9,17 @@ from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import SwapCommand, WriteAnswer
-from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.router import GIVE_UP_US, Router
 
 
-async def swap(env: Env, router: Router, table: TableMeta, command: SwapCommand, *, tries: int) -> WriteAnswer:
-    """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises ScrubjayError; its field `unknown`: it may have, or may yet."""
+async def swap(
+    env: Env, router: Router, table: TableMeta, command: SwapCommand, *, tries: int, patience_us: int = GIVE_UP_US
+) -> WriteAnswer:
+    """patience_us: of each try (`Router.write`). Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises ScrubjayError; its field `unknown`: it may have, or may yet."""
     unknown = False
     for _ in range(tries):
         future = env.tasks.future()
-        router.write(table, command, partial(settle, future))
+        router.write(table, command, partial(settle, future), patience_us=patience_us)
         try:
             answer: WriteAnswer = await future
         except ScrubjayError as error:

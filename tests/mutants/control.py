@@ -9,6 +9,7 @@ _DROP = "tests/unit/control/test_drop.py"
 _LOADED = "tests/unit/control/test_loaded_copies.py"
 _KEPT = "tests/unit/control/test_findings_kept.py"
 _LOST = "tests/unit/control/test_lost_answers.py"
+_REFUSED_SOON = "tests/unit/control/test_router.py::test_without_a_quorum_clients_are_refused_in_seconds_and_eventual_reads_go_on"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -339,6 +340,48 @@ MUTANTS: list[Mutant] = [
         "        self._place, self._ask, self._done = place, ask, done\n",
         "        self._place, self._ask, self._done = place, ask, lambda answer: (self, done(answer))[1]\n",
         ("tests/unit/control/test_garbage.py::test_what_requests_leave_does_not_grow_with_their_number",),
+    ),
+    Mutant(
+        "write-waits-like-the-cluster",
+        "storage/control/store.py",
+        "self._router.write(table, command, done, patience_us=REFUSE_US)",
+        "self._router.write(table, command, done)",
+        (_REFUSED_SOON,),
+    ),
+    Mutant(
+        "read-waits-like-the-cluster",
+        "storage/control/store.py",
+        "consistent=consistent, done=done, patience_us=REFUSE_US)",
+        "consistent=consistent, done=done)",
+        (_REFUSED_SOON,),
+    ),
+    Mutant(
+        "page-waits-like-the-cluster",
+        "storage/control/store.py",
+        "done, table=table, patience_us=REFUSE_US)",
+        "done, table=table)",
+        (_REFUSED_SOON,),
+    ),
+    Mutant(
+        "transaction-waits-like-the-cluster",
+        "storage/control/transactions/coordinator.py",
+        "partial(settle, future), patience_us=REFUSE_US)",
+        "partial(settle, future))",
+        (_REFUSED_SOON,),
+    ),
+    Mutant(
+        "ledger-waits-like-the-cluster",
+        "storage/control/transactions/decisions.py",
+        "tries=_TRIES, patience_us=REFUSE_US)",
+        "tries=_TRIES)",
+        (_REFUSED_SOON,),
+    ),
+    Mutant(
+        "position-waits-like-the-cluster",
+        "storage/control/streams.py",
+        "            found.set_result,\n            patience_us=REFUSE_US,\n",
+        "            found.set_result,\n",
+        (_REFUSED_SOON,),
     ),
     Mutant(
         "any-copy-says-what-is-unarchived",

@@ -161,8 +161,8 @@ MUTANTS = [
     Mutant(
         "split-waits-for-ever",
         _WAITS,
-        "                    if until_us <= now_us:\n",
-        "                    if False:\n",
+        "self._env.tasks.call_later(left_us / 1e6, partial(",
+        "self._env.tasks.call_later(left_us, partial(",
         (_ROUTED + "test_the_time_of_a_request_does_not_begin_anew",),
     ),
     Mutant(

@@ -28,7 +28,7 @@ from scrubjay.storage.commands.values import (
     TransactCommand,
 )
 from scrubjay.storage.control.metadata import Metadata
-from scrubjay.storage.control.router import Router, stopping
+from scrubjay.storage.control.router import REFUSE_US, Router, stopping
 from scrubjay.storage.control.transactions.decisions import (
     BEGUN,
     COMMIT,
@@ -280,7 +280,7 @@ class Coordinator:
 
     async def _ask(self, table: TableMeta, command: TransactCommand) -> TransactAnswer:
         future = self._env.tasks.future()
-        self._router.write(table, command, partial(settle, future))
+        self._router.write(table, command, partial(settle, future), patience_us=REFUSE_US)
         answer = await future
         if not isinstance(answer, TransactAnswer):
             raise Internal("a leader answered something else", answer=type(answer).__name__)

@@ -22,7 +22,7 @@ from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import LEDGER_TABLE, KeyAttribute, KeySchema, TableMeta, Throughput, TimeToLive
 from scrubjay.storage.commands.values import Decision, ReadAnswer, SwapCommand
 from scrubjay.storage.control.metadata import Metadata
-from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.router import REFUSE_US, Router
 from scrubjay.storage.control.swapping import swap
 from scrubjay.storage.control.tables import Tables
 from scrubjay.storage.items.encoding import decode_item, encode_item
@@ -168,7 +168,7 @@ class TransactionLedger:
         """As it is, by a strong read. Raises Unavailable, Corrupt."""
         table = await self.table()
         future = self._env.tasks.future()
-        self._router.read(table, _key(token), consistent=True, done=partial(settle, future))
+        self._router.read(table, _key(token), consistent=True, done=partial(settle, future), patience_us=REFUSE_US)
         answer: ReadAnswer = await future
         return None if answer.item is None else decode_entry(answer.item)
 
@@ -177,7 +177,7 @@ class TransactionLedger:
         table = await self.table()
         old, bytes_ = (None if one is None else encode_entry(one) for one in (expect, new))
         command = SwapCommand(_key(token), encode_item({"token": ("S", token)}), old, bytes_)
-        answer = await swap(self._env, self._router, table, command, tries=_TRIES)
+        answer = await swap(self._env, self._router, table, command, tries=_TRIES, patience_us=REFUSE_US)
         if answer.outcome.decision is not Decision.CONDITION_FAILED:
             return new
         return None if answer.outcome.old is None else decode_entry(answer.outcome.old)

@@ -84,9 +84,9 @@ def test_a_table_becomes_active_after_refusals(monkeypatch: pytest.MonkeyPatch) 
     tried: list[SwapCommand] = []
     go_on = house.cluster.router.write
 
-    def write(table: TableMeta, command: SwapCommand, done: Any) -> None:
+    def write(table: TableMeta, command: SwapCommand, done: Any, **named: Any) -> None:
         tried.append(command)
-        go_on(table, command, done) if len(tried) in (1, 4) else done(Unavailable("no leader for this partition in time"))
+        go_on(table, command, done, **named) if len(tried) in (1, 4) else done(Unavailable("no leader for this partition in time"))
 
     monkeypatch.setattr(house.cluster.router, "write", write)
     house.run(house.cluster.store.create_table(spec("orders")))
@@ -99,17 +99,17 @@ def test_no_kind_of_error_ends_the_search_for_what_is_not_known(monkeypatch: pyt
     tried: list[SwapCommand] = []
     go_on = house.cluster.router.write
 
-    def write(table: TableMeta, command: SwapCommand, done: Any) -> None:
+    def write(table: TableMeta, command: SwapCommand, done: Any, **named: Any) -> None:
         if tried and command.key != tried[0].key:
-            go_on(table, command, done)  # of another item
+            go_on(table, command, done, **named)  # of another item
             return
         tried.append(command)
         if len(tried) == 1:
-            go_on(table, command, lambda _: done(Unavailable("no answer in time", unknown=True)))
+            go_on(table, command, lambda _: done(Unavailable("no answer in time", unknown=True)), **named)
         elif len(tried) <= 3:
             done(Corrupt("rot in the tree", what="tree"))
         else:
-            go_on(table, command, done)
+            go_on(table, command, done, **named)
 
     monkeypatch.setattr(house.cluster.router, "write", write)
     error = refused(house, house.cluster.store.create_table(spec("orders")))

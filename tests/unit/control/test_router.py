@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
+from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
-from scrubjay.sim.whole.commands import key_of, value_of
+from scrubjay.sim.whole.commands import key_of, put, value_of
 from scrubjay.sim.world import WorldHost
+from scrubjay.storage.backend import TransactPart
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
-from tests.unit.control.house import House
+from scrubjay.storage.commands.values import RangeRead, ReadAnswer, WriteAnswer
+from scrubjay.storage.control.router import REFUSE_US
+from tests.unit.control.house import SECOND, House
 
 
 class Lagging:
@@ -105,6 +110,49 @@ def test_a_node_that_failed_while_it_led_is_left_at_once() -> None:
     assert isinstance(house.run(house.ask(table, 1, 3)), WriteAnswer)
     assert house.world.now - began < 500_000
     assert house.cluster.router.leader(info.partition_id) not in (None, failed.name)
+
+
+def test_without_a_quorum_clients_are_refused_in_seconds_and_eventual_reads_go_on() -> None:
+    """Whatever they ask: who hears nothing for longer gives up, where who is refused asks again."""
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    house.run(house.cluster.store.transact_write([TransactPart(table, put(2, 2, blind=True))], token="first", digest=b"d"))
+    (info,) = table.partitions
+    store, tasks = house.cluster.store, house.env.tasks
+    for host in house.cluster.hosts[:2]:
+        host.crash(power=False)
+    for _ in range(2):  # at once, while whoever led may hold its lease still, and later
+        took: dict[str, float] = {}
+        answers: dict[str, Any] = {}
+        began = house.world.now
+
+        def answered(what: str, answer: Any, took: dict[str, float] = took, answers: dict[str, Any] = answers, began: int = began) -> None:
+            took[what], answers[what] = (house.world.now - began) / SECOND, answer
+
+        async def transacted(what: str, work: Awaitable[Any], answered: Any = answered) -> None:
+            try:
+                answered(what, await work)
+            except ScrubjayError as error:
+                answered(what, error)
+
+        store.write(table, put(1, 5, blind=True), partial(answered, "write"))
+        store.read(table, key_of(1), consistent=True, done=partial(answered, "read"))
+        request = RangeRead(b"", None, 10, 1 << 20, reverse=False, consistent=True)
+        store.read_range(table, info, request, partial(answered, "range"))
+        part = TransactPart(table, put(2, 3, blind=True))
+        tasks.spawn(transacted("transaction", store.transact_write([part], token="second", digest=b"d")), name="transaction")
+        tasks.spawn(transacted("transactional read", store.transact_read([(table, key_of(1))])), name="transactional read")
+        tasks.spawn(transacted("position", store.streams.position(info)), name="position")
+        store.read(table, key_of(1), consistent=False, done=partial(answered, "eventual"))
+        house.until(lambda took=took: len(took) == 7)  # type: ignore[misc]
+        assert isinstance(answers.pop("eventual"), ReadAnswer)
+        assert took.pop("eventual") < 0.1
+        assert all(isinstance(answer, Unavailable) for answer in answers.values()), answers
+        assert max(took.values()) < REFUSE_US / SECOND + 0.5, took
+    for host in house.cluster.hosts[:2]:
+        host.start()
+    house.put(table, 1, 6)
 
 
 def test_a_node_that_holds_no_copy_is_not_asked_while_another_answers() -> None:

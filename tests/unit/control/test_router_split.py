@@ -190,6 +190,32 @@ def test_the_time_of_a_request_does_not_begin_anew() -> None:
     assert routing.GIVE_UP_US <= parted.house.world.now - began < routing.GIVE_UP_US + SECOND
 
 
+class Silent:
+    """A catalogue of which no question is ever answered."""
+
+    alone = False
+
+    def __init__(self, parted: Parted) -> None:
+        self._tasks, self.known, self.gone = parted.house.env.tasks, parted.router.maps.known, parted.router.maps.gone
+
+    async def fetch_table(self, table_id: str) -> None:
+        del table_id
+        await self._tasks.sleep(60.0)
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_who_waits_for_the_map_waits_no_longer_than_a_question_for_it_takes(*, consistent: bool) -> None:
+    parted = Parted()
+    silent = Silent(parted)
+    parted.router.maps.catalogue = silent  # type: ignore[assignment]
+    silent.known, silent.gone = (lambda table: table), (lambda table: False)
+    began = parted.house.world.now
+    store = parted.house.cluster.store
+    answer = parted.house.run(parted.ask(lambda done: store.read(parted.table, key_of(1), consistent=consistent, done=done)))
+    assert isinstance(answer, Unavailable)
+    assert parted.house.world.now - began < routing.REFUSE_US + SECOND // 2
+
+
 def test_a_range_is_the_callers_to_divide() -> None:
     parted = Parted()
     request = RangeRead(b"", None, 10, 1 << 20, reverse=False, consistent=True)

@@ -176,11 +176,11 @@ class Leaderless:
         self.down = False
         go_on = nights.house.cluster.router.write
 
-        def write(table: Any, command: Any, done: Any) -> None:
+        def write(table: Any, command: Any, done: Any, **named: Any) -> None:
             if self.down:
                 done(Unavailable("no leader for this partition in time"))
             else:
-                go_on(table, command, done)
+                go_on(table, command, done, **named)
 
         monkeypatch.setattr(nights.house.cluster.router, "write", write)
 
