@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -41,7 +41,8 @@ def of_no_size(_: PartitionId) -> int:
 
 class Layout(NamedTuple):
     """What the moves of all partitions are decided by. members: every node that is a member, or was, by number. sites: of them those on which a copy may be placed. zones: by number; of those
-    that leave too. load: copies by number. room: bytes that may come to a node's disk beside what is on its way there, by number; one that is not there has no bound that is known. size: bytes of a partition's items."""
+    that leave too. load: copies by number. room: bytes that may come to a node's disk beside what is on its way there, by number; one that is not there has no bound that is known. size: bytes of a partition's items.
+    declined: numbers of nodes that could not take a copy just now, and are given one only where nobody else can take it."""
 
     members: Mapping[int, NodeMember]
     sites: Sequence[Site]
@@ -49,6 +50,7 @@ class Layout(NamedTuple):
     load: Mapping[int, int]
     room: Mapping[int, int] = NO_BOUNDS
     size: Callable[[PartitionId], int] = of_no_size
+    declined: Collection[int] = ()
 
     def leaves(self, number: int) -> bool:
         """No copy stays on that node."""
@@ -78,8 +80,17 @@ class Layout(NamedTuple):
 
     def target(self, info: PartitionInfo) -> Site | None:
         """Who takes the next copy of a partition; None: nobody can, or has the room, or only at the price of a zone. Of a copy that is the only one left, as its quorum was lost, a second is made in any."""
-        taken = [site for site in self.sites if site.member.node in info.nodes]
-        sites = [site for site in self.sites if site in taken or self.fits(info, site.member.node)]
+        site = self._target(info, besides=self.declined)
+        return site if site is not None or not self.declined else self._target(info, besides=())
+
+    def another(self, info: PartitionInfo, number: int) -> Site | None:
+        """Who takes the copy of a partition that was to come to that node; None: nobody who has not declined one can."""
+        return self._target(msgspec.structs.replace(info, goes=(*info.goes, number)), besides=self.declined)
+
+    def _target(self, info: PartitionInfo, *, besides: Collection[int]) -> Site | None:
+        taken = [site for site in self.sites if site.member.node in info.nodes and site.member.node not in info.goes]
+        free = [site for site in self.sites if site.member.node not in info.nodes and site.member.node not in besides]
+        sites = [*taken, *[site for site in free if self.fits(info, site.member.node)]]
         site = next_site(sites, taken, self.load)
         there = [number for number in info.nodes if (member := self.members.get(number)) is not None and member.state != REMOVED]
         counted = info.nodes if len(there) > 1 else there

@@ -1,7 +1,7 @@
-"""Copies that are to come and do not: who is waited for no longer, so that the copy that was to go stays (ADR 0086).
+"""Copies that are to come and do not: who is waited for no longer, so that the copy that was to go stays, or comes to another node (ADR 0086).
 
-What only evens out is worth no waiting for ever. A node that is up, and whose copy gets no further for too long, or whose log is full meanwhile, is as one that is lost before its copy votes: the move is
-turned back, and for a while nothing more goes there. For how long a copy has got no further is remembered by this process alone: the next one that works for the cluster waits as long again, and no longer.
+A node that is up, and whose copy gets no further for too long, or whose log is full meanwhile, is as one that is lost before its copy votes: what only evens out is turned back, what a node that leaves has goes to
+another node if there is one, and for a while nothing more goes there. For how long a copy has got no further is remembered by this process alone: the next one that works for the cluster waits as long again, and no longer.
 """
 
 from __future__ import annotations
@@ -50,19 +50,27 @@ class Filling:
         """Since when the log of a node has been full."""
 
     def look(self, going: Collection[PartitionId], full: Collection[int], now_us: int) -> None:
-        """Before a round. going: partitions of which a copy goes to another node though its own stays. full: numbers of nodes whose log is full."""
+        """Before a round. going: partitions of which a copy goes to another node. full: numbers of nodes whose log is full."""
         self._reached = {key: reached for key, reached in self._reached.items() if key[0] in going}
         self._full_us = {number: self._full_us.get(number, now_us) for number in full}
         self.declined = {number: one for number, one in self.declined.items() if now_us < one.until_us}
 
     def given_up(
-        self, info: PartitionInfo, configuration: Configuration, *, leader: ReplicaFacts, copies: Mapping[int, ReplicaFacts], now_us: int
+        self,
+        info: PartitionInfo,
+        configuration: Configuration,
+        *,
+        leader: ReplicaFacts,
+        copies: Mapping[int, ReplicaFacts],
+        now_us: int,
+        besides: Collection[int] = (),
     ) -> dict[int, str]:
-        """Of a partition of which a copy goes: the nodes whose copy does not vote and is waited for no longer, and why. copies: by node number."""
+        """Of a partition of which a copy goes: the nodes whose copy does not vote and is waited for no longer, and why. copies: by node number. besides: numbers of nodes that nobody waits for, or that nobody could
+        take the place of."""
         found: dict[int, str] = {}
         for number in info.nodes:
             place = configuration.place(number)
-            if number in info.goes or number in info.logs or (place is not None and place.vote is Vote.VOTES):
+            if number in besides or number in info.logs or (place is not None and place.vote is Vote.VOTES):
                 self._reached.pop((info.partition_id, number), None)
                 continue
             if number in self._full_us and now_us - self._full_us[number] >= FULL_US:

@@ -28,7 +28,7 @@ from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold,
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
 from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
 from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
-from scrubjay.storage.cluster_version import MOVING, STANDING_IN
+from scrubjay.storage.cluster_version import BALANCING, MOVING, STANDING_IN
 from scrubjay.storage.consensus.membership import quorum_of
 from scrubjay.storage.control.placement import COPIES, loads
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote
@@ -53,11 +53,19 @@ def next_move(
     leader: ReplicaFacts,
     copies: Mapping[int, ReplicaFacts],
     lost: Collection[int] = (),
+    given_up: Collection[int] = (),
 ) -> Move:
-    """The next step that brings a partition's copies where they belong. configuration: by which its leader goes. copies: by node number. lost: numbers of nodes that have not answered for too long. Pure."""
-    turned = turned_back(info, configuration, placed, lost)
+    """The next step that brings a partition's copies where they belong. configuration: by which its leader goes. copies: by node number. lost: numbers of nodes that have not answered for too long. given_up: of those whose
+    copy is waited for no longer (`server.filling`). Pure."""
+    turned = turned_back(info, configuration, placed, {*lost, *given_up})
     if turned is not None:
         return Move("its copy stays: the node that was to take it does not", turned)
+    for number in given_up:
+        if number in info.goes or _may_be_back(info, number, copies):
+            continue
+        site = placed.another(info, number)
+        if site is not None and site.up:  # what it has of the copy goes like any, and its place in the group, if it has one yet
+            return Move("another node takes it: the one that was to cannot", msgspec.structs.replace(info, goes=(*info.goes, number)))
     for number in info.goes:
         place = configuration.place(number)
         if (place is None or place.vote is Vote.GONE) and not placed.leaves(number):
@@ -123,11 +131,13 @@ def next_move(
 
 def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layout, lost: Collection[int]) -> PartitionInfo | None:
     """The partition with a copy that was to go staying in the place of one that does not come: its node leaves, or is lost before that copy votes. None: nothing is turned back, or a zone would be lost by it
-    that is not lost anyhow: of a copy that never was a member, or of a node that was removed and nobody can take the place of. Pure."""
+    that is not lost anyhow: of a copy that never voted, or of a node that was removed and nobody can take the place of. A copy that was to come somewhere and does not is none that could stay. Pure."""
     staying = [number for number in placed.storage(info) if number not in info.goes]
     for number in info.goes:
         place = configuration.place(number)
         if placed.leaves(number) or number in info.logs or place is None or place.vote is Vote.GONE:
+            continue
+        if number in placed.declined and place.vote is not Vote.VOTES:
             continue
         for taker in staying:
             there = configuration.place(taker)
@@ -137,11 +147,19 @@ def turned_back(info: PartitionInfo, configuration: Configuration, placed: Layou
             kept = [one for one in staying if one != taker]
             if placed.leaves(taker) and sum(not placed.let_go(info, one) for one in staying) >= COPIES:
                 continue  # another takes its place already
-            nothing_lost = there is None or (placed.removed(taker) and placed.target(info) is None)
+            # Who rests has voted, and a log stands in for it.
+            never_voted = there is None or (there.vote is Vote.LEARNER and not info.logs)
+            nothing_lost = never_voted or (placed.removed(taker) and placed.target(info) is None)
             if nothing_lost or placed.apart([*kept, number]) >= placed.apart(staying):
                 goes = besides(info.goes, number)
                 return msgspec.structs.replace(info, goes=goes if placed.leaves(taker) else (*goes, taker))
     return None
+
+
+def _may_be_back(info: PartitionInfo, number: int, copies: Mapping[int, ReplicaFacts]) -> bool:
+    """The node is away, and may have a copy that is worth something; that it is gone for good a person says."""
+    copy = copies.get(number)
+    return number not in info.fresh and (copy is None or not copy.up)
 
 
 def may_shrink(staying: Collection[int], leaving: Collection[int], placed: Layout) -> bool:
@@ -470,6 +488,7 @@ class Relocating:
             loads([control.system, *metadata.tables.values()]),
             self._room(),
             self._size,
+            frozenset(self.filling.declined),
         )
 
     def _size(self, partition: PartitionId) -> int:
@@ -504,15 +523,22 @@ class Relocating:
         return {control.ports[name].number for name, since_us in self._down_us.items() if long and now_us - since_us >= long}
 
     async def _round(self) -> None:
-        placed, lost = self._placed(), self._lost()
+        lost = self._lost()
         self.short = {}
         full = [node.number for node in self._control.ports.values() if node.status().full]
-        going = {info.partition_id for _, one, info in partitions_of(self._control) if info.goes and one.status in IN_USE}
+        placed = self._placed()
+        going = {
+            info.partition_id
+            for _, one, info in partitions_of(self._control)
+            if one.status in IN_USE and any(placed.let_go(info, number) for number in info.nodes)
+        }
         self.filling.look(going, full, self._env.clock.boot_us())
+        placed = placed._replace(declined=frozenset(self.filling.declined))
         leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
         found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
         # What only evens out takes no lane from what a person asked for, or a lost node needs.
-        moving = [info for _, one, info in partitions_of(self._control) if one.status in IN_USE and not info.goes]
+        moving = [info for _, one, info in partitions_of(self._control) if one.status in IN_USE]
+        moving = [info for info in moving if not info.goes or any(placed.leaves(number) for number in info.nodes)]
         lanes = LANES - sum(len(placed.storage(info)) > COPIES for info in moving)
         open_ = False
         for table_id, one, info in list(partitions_of(self._control)):
@@ -564,22 +590,38 @@ class Relocating:
                     self.short[info.partition_id] = stands_in.left
                 if stands_in.left and stands_in.left != NOBODY:
                     return stands_in
-            given_up = self._given_up(one, info, configuration, leader, copies) if info.goes else set()
-            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost | given_up)
+            given_up = self._given_up(one, info, configuration, placed, leader, copies)
+            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost, given_up=given_up)
         except ScrubjayError as error:
             return Move(str(error))
 
     def _given_up(
-        self, one: TableMeta, info: PartitionInfo, configuration: Configuration, leader: ReplicaFacts, copies: Mapping[int, ReplicaFacts]
-    ) -> set[int]:
-        """Numbers of the nodes whose copy is waited for no longer, as of those that are lost."""
+        self,
+        one: TableMeta,
+        info: PartitionInfo,
+        configuration: Configuration,
+        placed: Layout,
+        leader: ReplicaFacts,
+        copies: Mapping[int, ReplicaFacts],
+    ) -> list[int]:
+        """Numbers of the nodes whose copy is waited for no longer: nobody waits for what evens out, or another node can take it."""
+        besides = {number for number in info.nodes if placed.let_go(info, number)}
+        if not besides:
+            return []
+        if not info.goes:
+            if self._control.store.version.lacks(BALANCING):
+                return []  # older processes do not know of a copy that goes though its node stays
+            besides.update(
+                number for number in placed.storage(info) if _may_be_back(info, number, copies) or placed.another(info, number) is None
+            )
         known = {number: declined.partition for number, declined in self.filling.declined.items()}
-        found = self.filling.given_up(info, configuration, leader=leader, copies=copies, now_us=self._env.clock.boot_us())
+        now_us = self._env.clock.boot_us()
+        found = self.filling.given_up(info, configuration, leader=leader, copies=copies, now_us=now_us, besides=besides)
         for number, why in found.items():
             if known.get(number) != info.partition_id:
                 name = next((name for name, node in self._control.ports.items() if node.number == number), f"node {number}")
                 self._log(f"{one.name}: {name} is not waited for any longer to take a copy of partition {info.partition_id}: {why}")
-        return set(found)
+        return sorted(found)
 
     def _follow_logs(self) -> bool:
         """Every member that is up knows log replicas that follow changes of members."""

@@ -60,10 +60,13 @@ class Hosts(msgspec.Struct, frozen=True):
     fresh: tuple[int, ...] = ()
     logs: tuple[int, ...] = ()
     again: tuple[Member, ...] = ()
+    goes: tuple[int, ...] = ()
 
     def of(self, system: TableMeta) -> TableMeta:
         """The metadata group with its copies where this says that they are."""
-        info = msgspec.structs.replace(system.partitions[0], hosts=self.hosts, fresh=self.fresh, logs=self.logs, again=self.again)
+        info = msgspec.structs.replace(
+            system.partitions[0], hosts=self.hosts, fresh=self.fresh, logs=self.logs, again=self.again, goes=self.goes
+        )
         return msgspec.structs.replace(system, partitions=(info,))
 
 
@@ -307,7 +310,7 @@ class Metadata:
         if table_id == self.system.table_id:
             if self.system.partitions[0] != before:
                 return False
-            hosts = Hosts(info.hosts, info.fresh, info.logs, info.again)
+            hosts = Hosts(info.hosts, info.fresh, info.logs, info.again, info.goes)
             await self._put(HOSTS, msgspec.json.encode(hosts).decode())
             self._founded_at(hosts)
             return True

@@ -28,10 +28,69 @@ _TWO = ("tests/unit/server/test_relocating.py::test_the_next_step",)
 _DRAINS = ("tests/sim/test_relocate.py::test_two_nodes_leave_and_one_that_could_take_their_copies_is_not_enough",)
 _LOGS = (_SIM + "test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_log_makes_the_tree",)
 _FILLS = "server/filling.py"
+_TAKEN_BY_ANOTHER = "tests/unit/server/test_relocating.py::test_a_node_that_cannot_take_the_copy_of_one_that_leaves_has_it_taken_by_another"
+_DRAINS_ON = "tests/sim/test_balance.py::test_a_drain_whose_taker_is_up_and_cannot_take_the_copy_ends_with_another"
 _TAKES = (_SIM + "test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer",)
 _NEARER = ("tests/unit/server/test_filling.py",)
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "drain-waits-for-who-cannot",
+        "server/relocating.py",
+        "        if site is not None and site.up:  # what it has of the copy goes",
+        "        if False:  # what it has of the copy goes",
+        (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant(
+        "drain-gives-up-who-is-away",
+        "server/relocating.py",
+        "        if number in info.goes or _may_be_back(info, number, copies):\n",
+        "        if number in info.goes:\n",
+        (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant(
+        "drain-gives-it-to-who-declined",
+        "server/copy_moves.py",
+        "(*info.goes, number)), besides=self.declined)\n",
+        "(*info.goes, number)), besides=())\n",
+        (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant(
+        "what-was-given-up-stays",
+        "server/relocating.py",
+        "        if number in placed.declined and place.vote is not Vote.VOTES:\n",
+        "        if False:\n",
+        (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant(
+        "who-goes-counts-for-its-zone",
+        "server/copy_moves.py",
+        "in info.nodes and site.member.node not in info.goes]\n",
+        "in info.nodes]\n",
+        (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant("metadata-goes-nowhere", "storage/control/metadata.py", "info.again, info.goes)", "info.again)", (_DRAINS_ON,)),
+    Mutant(
+        "drain-never-given-up",
+        "server/relocating.py",
+        "            given_up = self._given_up(one, info, configuration, placed, leader, copies)\n",
+        "            given_up = self._given_up(one, info, configuration, placed, leader, copies) if info.goes else []\n",
+        (_DRAINS_ON,),
+    ),
+    Mutant(
+        "new-zone-is-waited-for",
+        "server/relocating.py",
+        "there is None or (there.vote is Vote.LEARNER and not info.logs)",
+        "there is None",
+        ("tests/unit/server/test_relocating.py::test_a_copy_goes_though_its_node_stays",),
+    ),
+    Mutant(
+        "who-rests-is-given-up",
+        "server/relocating.py",
+        "there is None or (there.vote is Vote.LEARNER and not info.logs)",
+        "there is None or there.vote is Vote.LEARNER",
+        ("tests/unit/server/test_relocating.py::test_a_copy_goes_though_its_node_stays",),
+    ),
     Mutant(
         "removes-whoever-is-there",
         "storage/consensus/membership.py",
@@ -78,7 +137,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant("stays-beside-a-log", _SHELL, "if len(storage) != COPIES:", "if len(info.nodes) != COPIES:", _LOGS),
     Mutant("a-second-copy-beside-the-log", _MOVES, "            if target in info.logs\n", "            if False\n", _LOGS),
-    Mutant("waited-for-for-ever", _MOVES, "lost=lost | given_up)", "lost=lost)", _TAKES),
+    Mutant("waited-for-for-ever", _MOVES, "placed, {*lost, *given_up})", "placed, lost)", _TAKES),
     Mutant(
         "given-again-at-once", _SHELL, "            if number in self._relocating.filling.declined:\n", "            if False:\n", _TAKES
     ),
@@ -105,7 +164,7 @@ MUTANTS: list[Mutant] = [
     Mutant("balance-to-who-came-just-now", _SHELL, "now_us - seen[1] < self._options.steady_us", "False", _NOTHING),
     Mutant("balance-turned-off", _SHELL, "(lacks or self._waits()) if self._options.copies else OFF", "lacks or self._waits()", _OFF),
     Mutant("turned-back-a-zone-less", _MOVES, "nothing_lost or placed.apart([*kept, number]) >= placed.apart(staying)", "True", _GOES),
-    Mutant("turned-back-for-a-zone-that-is-lost", _MOVES, "nothing_lost = there is None or (", "nothing_lost = False and (", _GOES),
+    Mutant("turned-back-for-a-zone-that-is-lost", _MOVES, "nothing_lost = never_voted or (", "nothing_lost = False and (", _GOES),
     Mutant("turned-back-and-gone-for-ever", _MOVES, "if there is not None and there.vote is Vote.GONE and", "if False and", _GOES),
     Mutant("a-member-without-a-copy-stays", _MOVES, "        if place.vote is Vote.LEARNER and", "        if False and", _GOES),
     Mutant(

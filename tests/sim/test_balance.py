@@ -17,11 +17,11 @@ from scrubjay.server.relocating import LANES
 from scrubjay.server.replacing import members_of
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import PartitionInfo
-from scrubjay.storage.cluster_version import BALANCES
+from scrubjay.storage.cluster_version import BALANCES, BALANCING
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.log.configuration import Vote
 from scrubjay.storage.node.port import RESTS, ChangePlace, Fine, RemoveMember, asked
-from tests.sim.test_relocate import Yard
+from tests.sim.test_relocate import OLD, Yard
 
 STEADY_US = 1_000_000
 FOURTH = NodeName("n4")
@@ -224,6 +224,29 @@ def test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer(what
     grounds.relocating.filling.declined.clear()
     house.until(lambda: grounds.held()[4] == 2)
     house.until(grounds.settled)
+    assert house.rows(grounds.table) == {key_of(one): one for one in range(20)}
+
+
+@pytest.mark.parametrize("what", ["its folder refuses", "its copy cannot be brought"])
+def test_a_drain_whose_taker_is_up_and_cannot_take_the_copy_ends_with_another(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    grounds = Grounds(zones="abcaa", partitions=2, copies=False, leads=False)
+    house, node = grounds.house, grounds.host(FOURTH).process.node
+    monkeypatch.setattr(filling, "WAIT_US", 5_000_000)
+    grounds.fill(0, 20)
+    refused = Unavailable("no room here")
+    engine = node.engine
+    if what == "its folder refuses":
+        monkeypatch.setattr(engine, "create", lambda partition, done: done(refused))
+    else:
+        monkeypatch.setattr(engine, "create", lambda partition, done: done(Corrupt("its tree is gone")))
+        monkeypatch.setattr(engine, "load", lambda partition, path, state, done, **_: done(refused))
+    grounds.join()
+    grounds.join(NodeName("n5"))
+    house.until(lambda: not house.cluster.parts.store.version.lacks(BALANCING))
+    assert grounds.drain()["left"] == 0
+    house.until(lambda: all(info.nodes == (2, 3, 5) and not info.fresh and not info.goes for info in grounds.infos()))
+    house.until(lambda: grounds.copies(FOURTH) == grounds.copies(OLD) == [])
+    assert any("n4 is not waited for any longer" in line for line in grounds.lines)
     assert house.rows(grounds.table) == {key_of(one): one for one in range(20)}
 
 

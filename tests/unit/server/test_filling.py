@@ -40,7 +40,7 @@ def asked(
     if copy is not None:
         copies[4] = copy
     filling.look({GOES.partition_id}, full, now_us)
-    return filling.given_up(GOES, configuration, leader=leader, copies=copies, now_us=now_us)
+    return filling.given_up(GOES, configuration, leader=leader, copies=copies, now_us=now_us, besides=GOES.goes)
 
 
 def test_who_comes_nearer_is_waited_for_and_who_does_not_is_not() -> None:

@@ -248,7 +248,9 @@ BACK = (Member(1, 2),)
         (info(1, 2, 3), LEARNS, placed(), (), {}, RemoveMember(INFO.partition_id, 4, (), 1)),
         # Who was to take it was alone in its zone, and is no member any more, or never was one of the group: no zone is lost that is not lost anyhow.
         (ON, LEARNS, placed("aabc", n4=REMOVED), (), {}, info(1, 2, 3, 4)),
-        (ON, LEARNS, placed("aabc"), (4,), {"n4": None}, None),
+        (ON, LEARNS, placed("aabc"), (4,), {"n4": None}, going(1, 2, 3, 4, goes=(4,))),
+        # One that rests has voted, and a log stands in for it.
+        (msgspec.structs.replace(going(1, 2, 3, 4, 5, goes=(1,)), logs=(5,)), LEARNS, placed("aabcd"), (4,), {"n4": None}, None),
         (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed("aabc"), (4,), {}, going(1, 2, 3, 4, goes=(4,), fresh=(4,))),
         (ON, VOTES, placed("aabcc", n4=REMOVED), (), {}, going(1, 2, 3, 4, 5, goes=(1,), fresh=(5,))),
     ],
@@ -265,6 +267,46 @@ def test_a_copy_goes_though_its_node_stays(
     assert found.left
     asked = found.info if found.info is not None else found.request
     assert asked == expected, found
+
+
+CANNOT = replace(LEARNER, behind=True, state="suspect")
+
+
+@pytest.mark.parametrize(
+    ("here", "configuration", "where", "copies", "expected"),
+    [
+        # Of a node that leaves another takes the copy, where there is one that has not declined one; else it is waited for.
+        (info(1, 2, 3, 4, fresh=(4,)), group(), placed("abcaa", n1=DRAINING), {"n4": None}, going(1, 2, 3, 4, goes=(4,), fresh=(4,))),
+        (info(1, 2, 3, 4), LEARNS, placed("abcaa", n1=DRAINING), {"n4": CANNOT}, going(1, 2, 3, 4, goes=(4,))),
+        (info(1, 2, 3, 4), LEARNS, placed("abca", n1=DRAINING), {"n4": CANNOT}, None),
+        (info(1, 2, 3, 4), LEARNS, placed("abcab", n1=DRAINING), {"n4": CANNOT}, None),
+        (info(1, 2, 3, 4), LEARNS, placed("abcaa", n1=DRAINING)._replace(declined=(4, 5)), {"n4": CANNOT}, None),
+        (info(1, 2, 3, 4), LEARNS, placed("abcaa", up=False, n1=DRAINING), {"n4": CANNOT}, None),
+        # Whoever is away may come back with all that it had.
+        (info(1, 2, 3, 4), LEARNS, placed("abcaa", n1=DRAINING), {"n4": None}, None),
+        # What was begun there goes, and does not stay in the place of the node that leaves.
+        (going(1, 2, 3, 4, goes=(4,), fresh=(4,)), group(), placed("abcaa", n1=DRAINING), {"n4": None}, info(1, 2, 3)),
+        (INFO, group(), placed("abcaa", n1=DRAINING), {}, info(1, 2, 3, 5, fresh=(5,))),
+        (going(1, 2, 3, 4, goes=(4,)), LEARNS, placed("abcaa", n1=DRAINING), {"n4": CANNOT}, going(1, 2, 3, 4, 5, goes=(4,), fresh=(5,))),
+        # The one that takes it then cannot either.
+        (going(1, 2, 3, 4, 5, goes=(4,)), LEARNS, placed("abcaaa", n1=DRAINING), {"n5": CANNOT}, going(1, 2, 3, 4, 5, goes=(4, 5))),
+        # All that could have declined one: one of them is given it all the same.
+        (INFO, group(), placed("abca", n1=DRAINING), {}, info(1, 2, 3, 4, fresh=(4,))),
+        # Where only what evens out moves, and no zone can be lost by turning it back, nobody else is asked.
+        (ON, LEARNS, placed("abcaa"), {"n4": CANNOT}, going(1, 2, 3, 4, goes=(4,))),
+    ],
+)
+def test_a_node_that_cannot_take_the_copy_of_one_that_leaves_has_it_taken_by_another(
+    here: PartitionInfo, configuration: Configuration, where: Layout, copies: dict[str, CopyFacts | None], expected: PartitionInfo | None
+) -> None:
+    if not where.declined:
+        where = where._replace(declined=(4,))
+    found: dict[int, Any] = {number: CopyFacts() for number in here.nodes}
+    found.update({int(name[1:]): copy for name, copy in copies.items()})
+    known = {number: copy for number, copy in found.items() if copy is not None}
+    given_up = [int(name[1:]) for name in copies]
+    leader: Any = CopyFacts()
+    assert next_move(here, configuration, where, leader=leader, copies=known, given_up=given_up).info == expected
 
 
 def test_a_copy_that_came_back_is_as_its_node_is_once_that_is_another_one() -> None:
