@@ -31,7 +31,7 @@ def table_description(
 ) -> Body:
     """The TableDescription. source_arn: of the table this one was restored from. status: instead of the table's own. index_stats: of each global index."""
     result: Body = {
-        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in meta.shown_attributes],
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in sorted(meta.shown_attributes)],
         "TableName": meta.name,
         "KeySchema": key_schema(meta),
         "TableStatus": _status(meta) if status is None else status,
@@ -55,8 +55,7 @@ def table_description(
         if meta.table_class_changed_at is not None:
             class_summary["LastUpdateDateTime"] = seconds(meta.table_class_changed_at)
         result["TableClassSummary"] = class_summary
-    if meta.on_demand is not None:
-        result["OnDemandThroughput"] = on_demand_member(meta.on_demand)
+    result |= on_demand_member(meta.on_demand)
     if meta.restore_of is not None and meta.restore_of.imported is None:
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
     result |= latest_members(meta, arn)
@@ -84,9 +83,7 @@ def _global_index(meta: TableMeta, index: GlobalIndex, stats: TableStats, arn: s
     }
     if index.status == "CREATING" and meta.status != "CREATING":
         shown["Backfilling"] = index.backfilling
-    if index.on_demand is not None:
-        shown["OnDemandThroughput"] = on_demand_member(index.on_demand)
-    return shown
+    return shown | on_demand_member(index.on_demand)
 
 
 def global_index_info(index: GlobalIndex) -> Body:
@@ -101,9 +98,11 @@ def global_index_info(index: GlobalIndex) -> Body:
     }
 
 
-def on_demand_member(ceilings: Throughput) -> Body:
-    """The member OnDemandThroughput."""
-    return {"MaxReadRequestUnits": ceilings.read, "MaxWriteRequestUnits": ceilings.write}
+def on_demand_member(ceilings: Throughput | None) -> Body:
+    """The member OnDemandThroughput, with what has a ceiling; no member where nothing has."""
+    given = () if ceilings is None else (("MaxReadRequestUnits", ceilings.read), ("MaxWriteRequestUnits", ceilings.write))
+    shown = {name: value for name, value in given if value != -1}
+    return {"OnDemandThroughput": shown} if shown else {}
 
 
 def warm_description(billing: str, throughput: Throughput, asked: Throughput | None, *, status: str) -> Body:
@@ -116,7 +115,7 @@ def warm_description(billing: str, throughput: Throughput, asked: Throughput | N
 def _projection(kind: str, attributes: Sequence[str]) -> Body:
     projection: Body = {"ProjectionType": kind}
     if kind == "INCLUDE":
-        projection["NonKeyAttributes"] = list(attributes)
+        projection["NonKeyAttributes"] = sorted(attributes)
     return projection
 
 

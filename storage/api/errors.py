@@ -126,10 +126,9 @@ def no_such_kms_key(key: str) -> ApiError:
 
 
 def conditional_check_failed(item: Any | None = None) -> ApiError:
-    """item: the item as it was, for ReturnValuesOnConditionCheckFailure=ALL_OLD."""
-    return ApiError(
-        _DYNAMO + "ConditionalCheckFailedException", "The conditional request failed", extra=None if item is None else {"Item": item}
-    )
+    """item: the item as it was, for ReturnValuesOnConditionCheckFailure=ALL_OLD; beside it AWS writes `Message`."""
+    name, message = _DYNAMO + "ConditionalCheckFailedException", "The conditional request failed"
+    return ApiError(name, message) if item is None else ApiError(name, message, extra={"Item": item}, message_member="Message")
 
 
 def duplicate_item() -> ApiError:

@@ -266,7 +266,9 @@ def _matched(asked: Sequence[Body], infos: Sequence[Body]) -> list[tuple[Body, i
     free = dict(enumerate(infos))
     found = []
     for one in asked:
-        given = {name: value for name, value in (one.get("Projection") or {}).items() if value}
+        given = {
+            name: sorted(value) if isinstance(value, list) else value for name, value in (one.get("Projection") or {}).items() if value
+        }
         fits = [at for at, info in free.items() if one.get("KeySchema") == info["KeySchema"] and given == info["Projection"]]
         if not fits:
             raise errors.validation(

@@ -62,6 +62,16 @@ def check_updates_shape(updates: Sequence[Body] | None) -> None:
         seen.add(name)
 
 
+def check_warm_of_indexes(updates: Sequence[Body | None] | None) -> None:
+    """What an index is to be warm to says something: told before anything else, whether there is such an index or not. Raises ValidationException."""
+    for update in updates or ():
+        action: Body = (update or {}).get("Update") or {}
+        if action.get("WarmThroughput") == {}:
+            raise errors.validation(
+                f"{_INVALID}WarmThroughput must have at least one of ReadUnitsPerSecond or WriteUnitsPerSecond specified for index: {action['IndexName']}"
+            )
+
+
 def index_updates(data: Body, meta: TableMeta, billing: str, now_us: int) -> IndexUpdates:
     """The updates asked for, held against the table. billing: the table's afterwards. Raises ApiError."""
     asked: list[Body] = data.get("GlobalSecondaryIndexUpdates") or []
@@ -216,12 +226,12 @@ def _changes(asked: Body, meta: TableMeta, billing: str, now_us: int) -> dict[st
         raise errors.resource_in_use(f"{_IN_USE}Index is being {_ENDING[index.status]}. Table: {meta.name} Index: {name}")
     changes: dict[str, object] = {}
     throughput = asked.get("ProvisionedThroughput")
+    if billing == "PAY_PER_REQUEST" and (throughput is not None or not (asked.get("OnDemandThroughput") or asked.get("WarmThroughput"))):
+        raise errors.validation(
+            _INVALID
+            + f"The only Updates for index: {name} when TableThroughputMode is PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
+        )
     if throughput is not None:
-        if billing == "PAY_PER_REQUEST":
-            raise errors.validation(
-                _INVALID
-                + f"The only Updates for index: {name} when TableThroughputMode is PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
-            )
         units = check_capacity(throughput, index=name)
         if units == index.throughput and billing == meta.billing:
             raise errors.validation(
@@ -235,7 +245,7 @@ def _changes(asked: Body, meta: TableMeta, billing: str, now_us: int) -> dict[st
             "throughput_changed_at": changed_at(index.throughput, index.throughput_changed_at, units, now_us),
             "decreases": decreases_after(index.throughput, index.decreases, index.throughput_changed_at, units, now_us),
         }
-    on_demand = on_demand_of(asked.get("OnDemandThroughput"), billing, index=name, may_clear=True)
+    on_demand = on_demand_of(asked.get("OnDemandThroughput"), billing, index=name, now=index.on_demand, may_clear=True)
     if on_demand is not None and on_demand != index.on_demand:
         changes["on_demand"] = on_demand
     warm = warm_of(asked.get("WarmThroughput"), billing, index.throughput, index.warm, index=name, made=False)

@@ -21,23 +21,52 @@ def check_capacity(throughput: Body, *, index: str | None = None) -> Throughput:
     return Throughput(throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"])
 
 
-def on_demand_of(asked: Body | None, billing: str, *, index: str | None = None, may_clear: bool = False) -> Throughput | None:
-    """The on-demand ceilings asked for; -1 is none. index: whose they are, if not the table's. may_clear: -1 may be asked for. Raises ApiError."""
+def on_demand_of(
+    asked: Body | None, billing: str, *, index: str | None = None, now: Throughput | None = None, may_clear: bool = False
+) -> Throughput | None:
+    """The on-demand ceilings asked for; -1 is none. index: whose they are, if not the table's. now: as they were, which what is not asked for stays. may_clear: -1 may be asked for, as of what is
+    there already. Raises ApiError."""
     if asked is None:
         return None
-    whose = "" if index is None else f" for index: {index}"
+    whose = "" if index is None else f" for index{' ' if may_clear else ''}: {index}"
+    when = "the table BillingMode is PROVISIONED" if may_clear else "table BillingMode is PROVISIONED."
     for member in _ON_DEMAND:
         if member in asked and billing != "PAY_PER_REQUEST":
-            raise errors.validation(
-                f"{_INVALID}{member} for OnDemandThroughput{whose} cannot be specified when table BillingMode is PROVISIONED."
-            )
-    result = Throughput(*[asked.get(member, -1) for member in _ON_DEMAND])
+            raise errors.validation(f"{_INVALID}{member} for OnDemandThroughput{whose} cannot be specified when {when}")
+    before = (-1, -1) if now is None else (now.read, now.write)
+    result = Throughput(*[asked.get(member, old) for member, old in zip(_ON_DEMAND, before, strict=True)])
     for member, value in zip(_ON_DEMAND, (result.read, result.write), strict=True):
         if member in asked and value < 1 and not (may_clear and value == -1):
             raise errors.validation(
                 f"{_INVALID}Requested {member} for OnDemandThroughput for {'table' if index is None else f'index : {index}'} is outside of valid range"
             )
     return result
+
+
+def check_quotas(
+    region: str,
+    throughput: Throughput,
+    on_demand: Throughput | None,
+    warm: Throughput | None,
+    *,
+    index: str | None = None,
+) -> None:
+    """No table, and no index, has more than the quota of an account that nobody raised. index: whose it is, if not the table's. Raises LimitExceededException, which the service does after all else."""
+    most = limits.TABLE_CAPACITY_UNITS_MAX
+    whose, of = ("", "table") if index is None else (f" for index {index}", "index")
+    for name, value in (("ReadCapacityUnits", throughput.read), ("WriteCapacityUnits", throughput.write)):
+        if value > most:
+            raise errors.limit_exceeded(
+                f"The requested {name}{whose}, {value}, is above the per {of} maximum for the account in {region}. Per {of} maximum: {most}. "
+                "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+            )
+    for members, asked, kind, colon in ((_ON_DEMAND, on_demand, "OnDemandThroughput", " :"), (_WARM, warm, "WarmThroughput", "")):
+        for name, value, quota in () if asked is None else zip(members, (asked.read, asked.write), ("Read", "Write"), strict=True):
+            if value > most:
+                raise errors.limit_exceeded(
+                    f"Subscriber limit exceeded: Requested {name} for {kind} for {'table' if index is None else f'index{colon} {index}'} "
+                    f"exceeds TableMax{quota}CapacityUnits of the account in region {region}"
+                )
 
 
 def least_warm(billing: str, throughput: Throughput) -> Throughput:

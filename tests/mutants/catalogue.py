@@ -34,6 +34,7 @@ ROOMS = (
     "local_index",
     "item_collections",
     "global_index_api",
+    "apimore",
     "archiver",
     "reading",
     "stores",

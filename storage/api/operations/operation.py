@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from scrubjay.storage.api import errors
+from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.shapes import Struct
 
@@ -31,6 +31,14 @@ def check_constraints(call: Call) -> None:
     call.shape.constrain(call.input, "", found)
     if found:
         raise errors.constraints(found)
+
+
+def check_name_length(name: str, what: str) -> None:
+    """The length of a name where the service words it by hand. what: the kind of name. Raises ValidationException."""
+    if not limits.TABLE_NAME_CHARS_MIN <= len(name) <= limits.TABLE_NAME_CHARS_MAX:
+        raise errors.validation(
+            f"{what} must be at least {limits.TABLE_NAME_CHARS_MIN} characters long and at most {limits.TABLE_NAME_CHARS_MAX} characters long"
+        )
 
 
 def check_not_asked(data: Body, *names: str) -> None:

@@ -17,8 +17,8 @@ from scrubjay.storage.api.operations.statements import PARAMETERS, STATEMENT
 from scrubjay.storage.api.operations.transactions import (
     FAILED,
     MULTIPLE,
-    PAYLOAD_TOO_LARGE,
     cancelled,
+    check_payload,
     digest_of,
     of_token,
     read_again_units,
@@ -39,7 +39,8 @@ from scrubjay.storage.items.expressions.tree import And
 from scrubjay.storage.items.partiql import bind, syntax
 from scrubjay.storage.items.partiql.parse import parse
 from scrubjay.storage.items.partiql.values import read_parameters
-from scrubjay.storage.items.size import item_size
+from scrubjay.storage.items.size import item_size, value_size
+from scrubjay.storage.items.wire import value_from_json
 
 _EXECUTE = Struct(
     "ExecuteTransactionInput",
@@ -149,12 +150,16 @@ async def _read(call: Call, steps: Sequence[_Step]) -> None:
     call.reply(body, [Trace(partition, lsn) for partition, lsn in found.traces])
 
 
+def _size(part: TransactPart, statement: Body) -> int:
+    """Bytes of what a statement brings: the item that it inserts, or the values given to it."""
+    if isinstance(part.command, PutCommand):
+        return item_size(decode_item(part.command.item))
+    return sum([value_size(value_from_json(value)) for value in statement.get("Parameters") or ()])
+
+
 async def _write(call: Call, steps: Sequence[_Step]) -> None:
     parts = [TransactPart(step.meta, step.command) for step in steps if step.command is not None]
-    puts = [part.command.item for part in parts if isinstance(part.command, PutCommand)]
-    # an encoding is never shorter than the size
-    if sum(map(len, puts)) > limits.TRANSACT_BYTES_MAX and sum([item_size(decode_item(item)) for item in puts]) > limits.TRANSACT_BYTES_MAX:
-        raise errors.validation(PAYLOAD_TOO_LARGE)
+    check_payload(call, map(_size, parts, call.raw["TransactStatements"]))
     token = call.input.get("ClientRequestToken")
     try:
         done = await call.api.backend.transact_write(

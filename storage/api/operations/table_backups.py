@@ -9,7 +9,7 @@ from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.describe import backup_arn, global_index_info, index_info, key_schema, on_demand_member, seconds
 from scrubjay.storage.api.operations.backups import TARGET_NAME, backed_up_table, check_settled, check_target, restore_overrides
-from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_name_length, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import (
     BILLING_MODE,
     ENCRYPTION,
@@ -20,16 +20,18 @@ from scrubjay.storage.api.operations.table_shapes import (
     VECTOR_INDEXES,
 )
 from scrubjay.storage.api.operations.tables import check_encryption, describe
-from scrubjay.storage.api.shapes import NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
+from scrubjay.storage.api.shapes import NAME_PATTERN, STRING, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
 from scrubjay.storage.backend import BackupInfo
 from scrubjay.storage.catalogue import GlobalIndex
 
 _ARN = Str(min_chars=limits.BACKUP_ARN_CHARS_MIN, max_chars=limits.BACKUP_ARN_CHARS_MAX)
+_ANY_ARN = Str(max_chars=limits.BACKUP_ARN_CHARS_MAX)
+"""One that is short is told as one that is wrong."""
 _NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 
 _CREATE = Struct("CreateBackupInput", {"TableName": TABLE_NAME_OR_ARN, "BackupName": _NAME}, required=("TableName", "BackupName"))
-_DESCRIBE = Struct("DescribeBackupInput", {"BackupArn": _ARN}, required=("BackupArn",))
-_DELETE = Struct("DeleteBackupInput", {"BackupArn": _ARN}, required=("BackupArn",))
+_DESCRIBE = Struct("DescribeBackupInput", {"BackupArn": _ANY_ARN}, required=("BackupArn",))
+_DELETE = Struct("DeleteBackupInput", {"BackupArn": _ANY_ARN}, required=("BackupArn",))
 _LIST = Struct(
     "ListBackupsInput",
     {
@@ -44,7 +46,7 @@ _LIST = Struct(
 _RESTORE = Struct(
     "RestoreTableFromBackupInput",
     {
-        "TargetTableName": TARGET_NAME,
+        "TargetTableName": STRING,
         "BackupArn": _ARN,
         "BillingModeOverride": BILLING_MODE,
         "GlobalSecondaryIndexOverride": GLOBAL_INDEX_OVERRIDE,
@@ -109,8 +111,7 @@ def _description(call: Call, info: BackupInfo) -> Body:
         "ItemCount": info.rows,
         "BillingMode": table.billing,
     }
-    if table.on_demand is not None:
-        source["OnDemandThroughput"] = on_demand_member(table.on_demand)
+    source |= on_demand_member(table.on_demand)
     features: Body = {}
     if table.local_indexes:
         features["LocalSecondaryIndexes"] = [index_info(table.key, index) for index in table.local_indexes]
@@ -127,8 +128,7 @@ def _global_index(index: GlobalIndex) -> Body:
     """The GlobalSecondaryIndexInfo of an index."""
     units = {"ReadCapacityUnits": index.throughput.read, "WriteCapacityUnits": index.throughput.write}
     info: Body = {**global_index_info(index), "ProvisionedThroughput": units}
-    if index.on_demand is not None:
-        info["OnDemandThroughput"] = on_demand_member(index.on_demand)
+    info |= on_demand_member(index.on_demand)
     return info
 
 
@@ -197,10 +197,20 @@ def _summary(call: Call, info: BackupInfo) -> Body:
     return {"TableName": table.name, "TableId": table.table_id, "TableArn": call.api.table_arn(table.name), **_details(call, info)}
 
 
+def _check_target_name(name: str) -> None:
+    """Raises ValidationException, of its length by the words of this operation alone."""
+    check_name_length(name, "TableName")
+    found: list[str] = []
+    TARGET_NAME.constrain(name, "targetTableName", found)
+    if found:
+        raise errors.constraints(found)
+
+
 async def restore_table_from_backup(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     arn, target = data["BackupArn"], data["TargetTableName"]
+    _check_target_name(target)
     check_not_asked(data, "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
     check_target(call, target)

@@ -25,7 +25,7 @@ _ECHOED = ("S3Bucket", "S3BucketOwner", "S3Prefix", "S3SseAlgorithm", "ExportTyp
 _EXPORT = Struct(
     "ExportTableToPointInTimeInput",
     {
-        "TableArn": TABLE_ARN,
+        "TableArn": Str(max_chars=limits.TABLE_ARN_CHARS_MAX),
         "ExportTime": Timestamp(),
         "ClientToken": TRANSFER_TOKEN,
         "S3Bucket": TRANSFER_BUCKET,
@@ -142,6 +142,8 @@ async def export_table_to_point_in_time(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     spec = _spec(data)
+    if not data["TableArn"]:
+        raise errors.validation("Invalid TableArn: Invalid Table ARN")
     meta = backed_up_table(call, table_of_arn(call, data["TableArn"]), data["TableArn"])
     check_settled(meta)
     if not call.api.backend.continuous_backups(meta).enabled:

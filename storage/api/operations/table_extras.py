@@ -10,7 +10,7 @@ from typing import Any
 
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_name_length, read_input
 from scrubjay.storage.api.operations.tables import find_table, read_of_table
 from scrubjay.storage.api.shapes import BOOLEAN, INDEX_NAME, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Double, Int, ListOf, Str, Struct
 from scrubjay.storage.catalogue import TableMeta
@@ -18,16 +18,16 @@ from scrubjay.storage.catalogue import TableMeta
 _INVALID = "One or more parameter values were invalid: "
 _STREAM_ARN = Str(min_chars=limits.STREAM_ARN_CHARS_MIN, max_chars=limits.STREAM_ARN_CHARS_MAX)
 _KINESIS = Struct("EnableKinesisStreamingConfiguration", {"ApproximateCreationDateTimePrecision": Str(enum=("MILLISECOND", "MICROSECOND"))})
-_INSIGHTS_MODE = Str(enum=("ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"))
+_INSIGHTS_MODE = Str(enum=("THROTTLED_KEYS", "ACCESSED_AND_THROTTLED_KEYS"))
 
 _DESCRIBE_INSIGHTS = Struct(
-    "DescribeContributorInsightsInput", {"TableName": TABLE_NAME_OR_ARN, "IndexName": INDEX_NAME}, required=("TableName",)
+    "DescribeContributorInsightsInput", {"TableName": TABLE_NAME_OR_ARN, "IndexName": STRING}, required=("TableName",)
 )
 _UPDATE_INSIGHTS = Struct(
     "UpdateContributorInsightsInput",
     {
         "TableName": TABLE_NAME_OR_ARN,
-        "IndexName": INDEX_NAME,
+        "IndexName": STRING,
         "ContributorInsightsAction": Str(enum=("ENABLE", "DISABLE")),
         "ContributorInsightsMode": _INSIGHTS_MODE,
     },
@@ -43,8 +43,8 @@ _ENABLE_KINESIS = Struct("EnableKinesisStreamingDestinationInput", _KINESIS_MEMB
 _DISABLE_KINESIS = Struct("DisableKinesisStreamingDestinationInput", _KINESIS_MEMBERS, required=("TableName", "StreamArn"))
 _AUTO_SCALING = Struct("DescribeTableReplicaAutoScalingInput", {"TableName": TABLE_NAME_OR_ARN}, required=("TableName",))
 _LIST_GLOBAL = Struct("ListGlobalTablesInput", {"ExclusiveStartGlobalTableName": TABLE_NAME, "Limit": Int(minimum=1), "RegionName": STRING})
-_DESCRIBE_GLOBAL = Struct("DescribeGlobalTableInput", {"GlobalTableName": TABLE_NAME}, required=("GlobalTableName",))
-_GLOBAL_SETTINGS = Struct("DescribeGlobalTableSettingsInput", {"GlobalTableName": TABLE_NAME}, required=("GlobalTableName",))
+_DESCRIBE_GLOBAL = Struct("DescribeGlobalTableInput", {"GlobalTableName": STRING}, required=("GlobalTableName",))
+_GLOBAL_SETTINGS = Struct("DescribeGlobalTableSettingsInput", {"GlobalTableName": STRING}, required=("GlobalTableName",))
 _CREATE_GLOBAL = Struct(
     "CreateGlobalTableInput",
     {"GlobalTableName": TABLE_NAME, "ReplicationGroup": ListOf(Struct("Replica", {"RegionName": STRING}))},
@@ -187,6 +187,7 @@ def _no_insights(data: Body, meta: TableMeta) -> Body:
     name = data.get("IndexName")
     if name is None:
         return {"TableName": meta.name, "ContributorInsightsStatus": "DISABLED"}
+    check_name_length(name, "IndexName")
     if name not in [index.name for index in meta.global_indexes or ()]:
         raise errors.resource_not_found(f"Requested resource not found: Index: {name} not found for table: {meta.name}")
     return {"TableName": meta.name, "IndexName": name, "ContributorInsightsStatus": "DISABLED"}
@@ -264,6 +265,14 @@ def describe_global_table(call: Call) -> None:
     raise errors.global_table_not_found(f"Global table not found: Global table with name: '{name}' does not exist.")
 
 
+def update_global_table(call: Call) -> None:
+    """An update of nothing is told without any words of its own."""
+    name = _global_name(call)
+    if not all(call.input["ReplicaUpdates"]):
+        raise errors.validation(_INVALID.removesuffix(": "))
+    raise errors.global_table_not_found(f"Global table not found: Global table with name: '{name}' does not exist.")
+
+
 def describe_global_table_settings(call: Call) -> None:
     raise errors.global_table_not_found(f"Global table with name: '{_global_name(call)}' does not exist.")
 
@@ -271,7 +280,9 @@ def describe_global_table_settings(call: Call) -> None:
 def _global_name(call: Call) -> str:
     data = read_input(call)
     check_constraints(call)
-    return str(data["GlobalTableName"])
+    name = str(data["GlobalTableName"])
+    check_name_length(name, "TableName")
+    return name
 
 
 def create_global_table(call: Call) -> None:
@@ -293,7 +304,7 @@ OPERATIONS: dict[str, Any] = {
     "DescribeTableReplicaAutoScaling": Operation(_AUTO_SCALING, describe_replica_auto_scaling),
     "UpdateKinesisStreamingDestination": Operation(_UPDATE_KINESIS, update_kinesis),
     "UpdateTableReplicaAutoScaling": Operation(_SCALE, describe_replica_auto_scaling),
-    "UpdateGlobalTable": Operation(_UPDATE_GLOBAL, describe_global_table),
+    "UpdateGlobalTable": Operation(_UPDATE_GLOBAL, update_global_table),
     "UpdateGlobalTableSettings": Operation(_UPDATE_SETTINGS, describe_global_table_settings),
     "ListGlobalTables": Operation(_LIST_GLOBAL, list_global_tables),
     "DescribeGlobalTable": Operation(_DESCRIBE_GLOBAL, describe_global_table),

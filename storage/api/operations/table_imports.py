@@ -25,7 +25,7 @@ from scrubjay.storage.api.operations.table_shapes import (
     TRANSFER_TOKEN,
     VECTOR_INDEXES,
 )
-from scrubjay.storage.api.operations.tables import table_spec
+from scrubjay.storage.api.operations.tables import check_quotas_of, table_spec
 from scrubjay.storage.api.shapes import Int, ListOf, Str, Struct
 from scrubjay.storage.api.transfer_words import failure_members, named_by, page_token, place_of_token
 from scrubjay.storage.backend import ImportInfo, ImportSpec
@@ -149,6 +149,7 @@ async def import_table(call: Call) -> None:
     data = read_input(call)
     check_constraints(call)
     spec = _spec(data)
+    check_quotas_of(call, spec.table)
     try:
         info = await call.api.backend.table_transfers().start_import(spec)
     except Conflict as error:

@@ -71,8 +71,8 @@ STREAM = Struct(
     {"StreamEnabled": BOOLEAN, "StreamViewType": Str(enum=("OLD_IMAGE", "KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE"))},
     required=("StreamEnabled",),
 )
-ENCRYPTION = Struct("SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING})
-TRANSFER_BUCKET = Str(pattern=r"[a-z0-9A-Z]+[\.\-\w]*[a-z0-9A-Z]+", max_chars=limits.S3_BUCKET_CHARS_MAX)
+ENCRYPTION = Struct("SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": Str(min_chars=1)})
+TRANSFER_BUCKET = Str(pattern=r"^[a-z0-9A-Z]+[\.\-\w]*[a-z0-9A-Z]+$", max_chars=limits.S3_BUCKET_CHARS_MAX)
 TRANSFER_OWNER = Str(pattern="[0-9]{12}")
 TRANSFER_PREFIX = Str(max_chars=limits.S3_PREFIX_CHARS_MAX)
 TRANSFER_TOKEN = Str(pattern=r"[^\$]+")
@@ -114,7 +114,7 @@ _REPLICA_UPDATES = ListOf(
         "ReplicationGroupUpdate",
         {
             "Create": Struct("CreateReplicationGroupMemberAction", _REPLICA),
-            "Update": Struct("UpdateReplicationGroupMemberAction", _REPLICA),
+            "Update": Struct("UpdateReplicationGroupMemberAction", _REPLICA, required=("RegionName",)),
             "Delete": Struct("DeleteReplicationGroupMemberAction", {"RegionName": STRING}),
             "Disassociate": Struct("DisassociateReplicationGroupMemberAction", {"RegionName": STRING, "DisassociationMode": STRING}),
         },

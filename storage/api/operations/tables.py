@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from scrubjay.storage.api.index_updates import (
     check_indexes_settled,
     check_throughput_change,
     check_updates_shape,
+    check_warm_of_indexes,
     index_updates,
 )
 from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
@@ -24,7 +25,7 @@ from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIB
 from scrubjay.storage.api.operations.tags import check_tags
 from scrubjay.storage.api.policy.document import PolicyOwner, read_policy
 from scrubjay.storage.api.shapes import Struct
-from scrubjay.storage.api.throughput import changed_at, check_capacity, decreases_after, on_demand_of, warm_of
+from scrubjay.storage.api.throughput import changed_at, check_capacity, check_quotas, decreases_after, on_demand_of, warm_of
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, ResourcePolicy, TableMeta, TableStats, Throughput, new_stream
 
@@ -222,11 +223,30 @@ async def create_table(call: Call) -> None:
     spec = table_spec(data)
     if "ResourcePolicy" in data:
         spec = msgspec.structs.replace(spec, policy=new_policy(call, data["ResourcePolicy"]))
+    check_quotas_of(call, spec)
     try:
         meta = await call.api.backend.create_table(spec)
     except Conflict:
         raise errors.resource_in_use(f"Table already exists: {name}") from None
-    call.reply({"TableDescription": describe(call, meta, "CREATING")})
+    call.reply({"TableDescription": _just_made(describe(call, meta, "CREATING"), data)})
+
+
+def check_quotas_of(call: Call, spec: TableSpec) -> None:
+    """Raises LimitExceededException: a table that is asked for, or an index of it, would have more than an account may have."""
+    check_quotas(call.api.region, spec.throughput, spec.on_demand, spec.warm or None)
+    for index in spec.global_indexes or ():
+        check_quotas(call.api.region, index.throughput, index.on_demand, index.warm, index=index.name)
+
+
+def _just_made(description: Body, data: Body) -> Body:
+    """CreateTable's answer tells of what a table is warm to only where that was asked for, and not of its indexes."""
+    if "WarmThroughput" in data:
+        description["WarmThroughput"]["Status"] = "UPDATING"
+    else:
+        del description["WarmThroughput"]
+    for index in description.get("GlobalSecondaryIndexes", ()):
+        del index["WarmThroughput"]
+    return description
 
 
 # -- DescribeTable, ListTables, DeleteTable --------------------------------------------------------------------------------------------
@@ -312,6 +332,8 @@ async def delete_table(call: Call) -> None:
 # -- UpdateTable -----------------------------------------------------------------------------------------------------------------------
 
 _CHANGES = tuple(name for name in UPDATE.members if name not in ("TableName", "AttributeDefinitions"))
+_EMPTY_IS_NONE = ("WarmThroughput", "OnDemandThroughput")
+"""Members that are as good as absent when they are empty."""
 _NO_CHANGE = (
     "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, "
     "MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput "
@@ -331,9 +353,26 @@ _BESIDE = {"OnDemandThroughput": frozenset(UPDATE.members) - {"StreamSpecificati
 """What may stand beside one of them all the same."""
 
 
+def _asked(data: Body) -> set[str]:
+    """Which members ask for a change."""
+    return {member for member in _CHANGES if data.get(member) not in (None, []) and (data[member] or member not in _EMPTY_IS_NONE)}
+
+
+def _check_any_change(data: Body) -> None:
+    """Raises ValidationException: nothing is asked for. Of how regions agree nothing is, by itself; nor of witnesses with no region."""
+    witnesses = data.get("GlobalTableWitnessUpdates") or []
+    if _asked(data) - {"MultiRegionConsistency"} - (set() if any(map(_has_region, witnesses)) else {"GlobalTableWitnessUpdates"}):
+        return
+    raise errors.validation(_NO_CHANGE.replace(" MultiRegionConsistency,", "") if "MultiRegionConsistency" in data else _NO_CHANGE)
+
+
+def _has_region(update: Body | None) -> bool:
+    return any((action or {}).get("RegionName") for action in (update or {}).values())
+
+
 def _check_alone(data: Body) -> None:
     """One request changes one thing. Raises ValidationException."""
-    asked = {member for member in _CHANGES if data.get(member) not in (None, [])}
+    asked = _asked(data)
     for member, why in _ALONE.items():
         if member not in asked or not asked - {member} - _BESIDE.get(member, frozenset()):
             continue
@@ -351,8 +390,12 @@ def check_table_class(data: Body) -> None:
 
 
 def _check_replicas(call: Call, data: Body) -> None:
-    """Raises ValidationException: the table's own region is no replica of it."""
+    """Raises ValidationException: an update of nothing, and the table's own region is no replica of it."""
     for update in data.get("ReplicaUpdates") or []:
+        if not update:
+            raise errors.validation("There are no actions specified in the Replica Update Action of the request.")
+        if update.get("Create") == {}:
+            raise errors.validation(_INVALID.removesuffix(": "))
         if any(action.get("RegionName") == call.api.region for action in (update or {}).values()):
             raise errors.validation(
                 "Cannot add or delete the local region through ReplicaUpdates. Use CreateTable, DeleteTable, or UpdateTable as required."
@@ -371,8 +414,8 @@ async def update_table(call: Call) -> None:
     data = read_input(call)
     name = require_table_name(data)
     check_constraints(call)
-    if not any(data.get(member) not in (None, []) for member in _CHANGES):
-        raise errors.validation(_NO_CHANGE)
+    _check_any_change(data)
+    check_warm_of_indexes(data.get("GlobalSecondaryIndexUpdates"))
     check_table_class(data)
     _check_alone(data)
     if data.get("BillingMode") == "PAY_PER_REQUEST" and "ProvisionedThroughput" in data:
@@ -398,6 +441,7 @@ async def update_table(call: Call) -> None:
     indexes = index_updates(data, meta, data.get("BillingMode", meta.billing), now_us)
     check_changeable(meta)
     change = _change_of(data, meta, now_us)
+    _check_update_quotas(call, change, indexes)
     try:
         meta = await _update(call, meta, change, indexes)
     except Missing:
@@ -413,9 +457,27 @@ async def update_table(call: Call) -> None:
                 **description,
                 **throughput_description(before, now_us),
                 **_indexes_before(description, before, indexes, now_us),
+                **_ceilings_asked(description, data),
             }
         }
     )
+
+
+def _ceilings_asked(description: Body, data: Body) -> Body:
+    """The member OnDemandThroughput of an UpdateTable's answer: with the -1 by which one was taken away, which DescribeTable leaves out."""
+    asked = data.get("OnDemandThroughput")
+    return {"OnDemandThroughput": {**description.get("OnDemandThroughput", {}), **asked}} if asked else {}
+
+
+def _check_update_quotas(call: Call, change: Mapping[str, Any], indexes: IndexUpdates) -> None:
+    """Raises LimitExceededException: what is asked for, of the table or an index, is more than an account may have."""
+    check_quotas(call.api.region, change.get("throughput", Throughput()), change.get("on_demand"), change.get("warm") or None)
+    made = indexes.create
+    if made is not None:
+        check_quotas(call.api.region, made.throughput, made.on_demand, made.warm, index=made.name)
+    for name, one in indexes.changes.items():
+        fields: Mapping[str, Any] = one
+        check_quotas(call.api.region, fields.get("throughput", Throughput()), fields.get("on_demand"), fields.get("warm"), index=name)
 
 
 async def _update(call: Call, meta: TableMeta, change: dict[str, object], indexes: IndexUpdates) -> TableMeta:
@@ -469,7 +531,7 @@ def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
         if billing == "PAY_PER_REQUEST":
             raise errors.validation(_NEITHER)
         change |= _throughput_change(meta, check_capacity(asked), now_us, switched=billing != meta.billing)
-    on_demand = on_demand_of(data.get("OnDemandThroughput"), billing, may_clear=True)
+    on_demand = on_demand_of(data.get("OnDemandThroughput"), billing, now=meta.on_demand, may_clear=True)
     warm = warm_of(data.get("WarmThroughput"), billing, meta.throughput, meta.warm or None, made=False)
     if warm != (meta.warm or None):
         change["warm"] = warm or msgspec.UNSET

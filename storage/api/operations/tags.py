@@ -62,6 +62,8 @@ def _name_of_arn(call: Call, data: Body) -> str:
     if not arn.startswith("arn:"):
         raise errors.validation(f"{_INVALID}ARNs must start with 'arn:': {arn}")
     pieces = arn.split(":", 5)
+    if len(pieces) == 6 and pieces[2] != "dynamodb":
+        raise errors.validation(f"{_INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
     if len(pieces) < 6 or "/" not in pieces[5] or pieces[4] != api.account:
         user = f"arn:aws:iam::{api.account}:root"
         raise errors.access_denied(f"User: {user} is not authorized to perform: dynamodb:{call.operation} on resource: {arn or '*'}")
@@ -70,7 +72,7 @@ def _name_of_arn(call: Call, data: Body) -> str:
         raise errors.validation(f"{_INVALID}Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}")
     if kind == "table" and "/backup/" in name:
         raise errors.validation(f"{_INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
-    if pieces[2] != "dynamodb" or kind != "table" or not TABLE_NAME.fits(name):
+    if kind != "table" or not TABLE_NAME.fits(name):
         raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
     return str(name)
 

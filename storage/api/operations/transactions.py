@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from scrubjay.base.errors import Conflict, Corrupt, Invalid, from_code
@@ -57,7 +57,7 @@ _NONE_OF = "Invalid Request: TransactWriteRequest should contain Delete or Put o
 TOO_LARGE = "The aggregate size of the items in the transaction exceeds 4 MB"
 PAYLOAD_TOO_LARGE = "Transaction payload size cannot exceed 4 MB"
 """Of writes: what they bring counts, not what they meet."""
-_EMPTY_KEY = "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty"
+_EMPTY_KEY = "The AttributeValue for a key attribute cannot contain an empty"
 NONE, FAILED, CONFLICT, INVALID = "None", "ConditionalCheckFailed", "TransactionConflict", "ValidationError"
 FULL = "ItemCollectionSizeLimitExceeded"
 """Codes of reasons. There are others of AWS's, which nothing here has for a reason: no throughput is enforced."""
@@ -207,6 +207,11 @@ class _Action:
         self.kind, self.body, self.item, self.named, self.make = kind, body, item, named, make
 
     @property
+    def size(self) -> int:
+        """Bytes of what the action brings: its item or key, and the values of its expressions."""
+        return item_size(self.item) + item_size(item_from_json(self.body.get("ExpressionAttributeValues", {})))
+
+    @property
     def wants_item(self) -> bool:
         return self.body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
 
@@ -266,12 +271,7 @@ async def transact_write_items(call: Call) -> None:
             NamedItems([action.item], action.named, within=call.operation, returns=("ALL_OLD",) if action.wants_item else ()),
         )
     parts = _parts(actions, tables)
-    if (
-        sum(len(part.command.item) for part in parts if isinstance(part.command, PutCommand)) > limits.TRANSACT_BYTES_MAX
-        and sum(item_size(item_from_json(action.body["Item"])) for action in actions if action.kind == "Put") > limits.TRANSACT_BYTES_MAX
-    ):
-        # an encoding is never shorter than the size
-        raise errors.validation(PAYLOAD_TOO_LARGE)
+    check_payload(call, (action.size for action in actions))
     token = data.get("ClientRequestToken")
     try:
         done = await call.api.backend.transact_write(
@@ -284,10 +284,18 @@ async def transact_write_items(call: Call) -> None:
     await _reply(call, actions, parts, done)
 
 
+def check_payload(call: Call, sizes: Iterable[int]) -> None:
+    """What a transaction brings is at most 4 MB, however much the items are that it changes or removes. sizes: of its actions, counted only where it may matter. Raises ValidationException."""
+    if (
+        call.size > limits.TRANSACT_BYTES_MAX and sum(sizes) > limits.TRANSACT_BYTES_MAX
+    ):  # a request's text is never shorter than what it brings
+        raise errors.validation(PAYLOAD_TOO_LARGE)
+
+
 def _invalid(error: ItemError | errors.ApiError) -> Body:
-    """The reason of an action that is nothing of its table. Raises ApiError for an empty key: that is said of the whole request."""
+    """The reason of an action that is nothing of its table. Raises ApiError for an empty key, of the table or of an index: that is said of the whole request."""
     message = error.message or ""
-    if message.startswith(_EMPTY_KEY):
+    if _EMPTY_KEY in message:
         raise errors.validation(message) from None
     return {"Code": INVALID, "Message": message}
 

@@ -696,7 +696,7 @@ def test_throughput_of_an_index_changes_and_the_answer_shows_it_from_before() ->
 
 def test_a_table_that_is_billed_otherwise_takes_its_indexes_along() -> None:
     later = Later(index("by-a", "a:HASH", OnDemandThroughput={"MaxReadRequestUnits": 50}), names=("a",))
-    assert later.described()["GlobalSecondaryIndexes"][0]["OnDemandThroughput"] == {"MaxReadRequestUnits": 50, "MaxWriteRequestUnits": -1}
+    assert later.described()["GlobalSecondaryIndexes"][0]["OnDemandThroughput"] == {"MaxReadRequestUnits": 50}
     paid: dict[str, Any] = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": UNITS}
     assert later.refused(**paid) == (V, INVALID + "ProvisionedThroughput must be specified for index: by-a")
     units_ = {"Update": {"IndexName": "by-a", "ProvisionedThroughput": UNITS}}
