@@ -99,7 +99,7 @@ def next_move(
             return grows(info, number, leader=leader, copy=copy)
         step = next_step(wanted, configuration, leader=leader, copy=copy)
         if step.left:
-            request = None if step.incarnation is None else ChangeMembers(info.partition_id, number, step.incarnation)
+            request = None if step.incarnation is None else ChangeMembers(info.partition_id, number, step.incarnation, wanted.incarnation)
             return Move(step.left, request=request)
     if len(staying) < COPIES:
         site = placed.target(info)

@@ -277,7 +277,7 @@ class Replacing:
         except ScrubjayError as error:
             return str(error)
         if step.incarnation is not None:
-            request: Any = ChangeMembers(partition, member.number, step.incarnation)
+            request: Any = ChangeMembers(partition, member.number, step.incarnation, wanted.incarnation)
             try:
                 await asked(self._env.tasks, self._control.ports[leader.node], request, Fine, timeout_s=TELL_S)
             except Missing:

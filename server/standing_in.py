@@ -120,4 +120,4 @@ def _brought(
         return Move(f"its log lacks {leader.applied - copy.applied} records")
     if out:
         return Move("the lost member rests", request=ChangePlace(partition, out[0].node, RESTS, out[0].incarnation))
-    return Move("its log votes", request=ChangeMembers(partition, number, 0))
+    return Move("its log votes", request=ChangeMembers(partition, number, 0, wanted.incarnation))

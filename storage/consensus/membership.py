@@ -148,9 +148,10 @@ class AddLearner(NamedTuple):
 
 
 class LetVote(NamedTuple):
-    """The learner on that node votes from now on."""
+    """The learner on that node votes from now on. incarnation: as of Rest: what a former life of the node had is not the log of the one that learns there now."""
 
     node: int
+    incarnation: int = 0
 
 
 class Rest(NamedTuple):
@@ -187,7 +188,7 @@ def changed(before: Configuration, change: Change) -> Configuration:
         after = MemberPlace(change.member, change.kind, Vote.LEARNER)
     elif place is None or place.vote is Vote.GONE:
         raise Invalid("there is no member on that node", node=node)
-    elif not isinstance(change, LetVote) and change.incarnation not in (0, place.member.incarnation):
+    elif change.incarnation not in (0, place.member.incarnation):
         # It was asked for while another member was there, and comes late: who came in its place is not meant.
         raise Invalid("another member is on that node by now", node=node, asked=change.incarnation, found=place.member.incarnation)
     elif isinstance(change, LetVote):

@@ -124,11 +124,12 @@ class IndexRange(Range, array_like=True, frozen=True, gc=False, tag=10):
 
 class ChangeMembers(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
     """Propose a CONFIG that changes the place of one node. incarnation: of the member that becomes a learner there, in the place of an older one if there is one; 0: the learner there is let vote.
-    Answer: Fine, when it is proposed; Unavailable: not now (no leader here, a change under way, a learner that does not hold the log yet); Invalid: never."""
+    learner: of the latter: the incarnation of the member that is meant, and nobody else who has come in its place; 0: whoever is there. Answer: Fine, when it is proposed; Unavailable: not now (no leader here, a change under way, a learner that does not hold the log yet); Invalid: never."""
 
     partition: PartitionId
     node: int
     incarnation: int
+    learner: int = 0
 
 
 class RemoveMember(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):

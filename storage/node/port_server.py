@@ -235,7 +235,7 @@ class NodeServer:
         if isinstance(replica, ScrubjayError):
             done(replica)
             return
-        change: Change = LetVote(request.node)
+        change: Change = LetVote(request.node, request.learner)
         if request.incarnation:
             change = AddLearner(Member(request.node, request.incarnation), CopyKind.STORAGE)
         replica.change_members(change)

@@ -29,6 +29,7 @@ _DRAINS = ("tests/sim/test_relocate.py::test_two_nodes_leave_and_one_that_could_
 _LOGS = (_SIM + "test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_log_makes_the_tree",)
 _FILLS = "server/filling.py"
 _TAKEN_BY_ANOTHER = "tests/unit/server/test_relocating.py::test_a_node_that_cannot_take_the_copy_of_one_that_leaves_has_it_taken_by_another"
+_COMES_BACK = "tests/sim/test_balance.py::test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_next_member"
 _DRAINS_ON = "tests/sim/test_balance.py::test_a_drain_whose_taker_is_up_and_cannot_take_the_copy_ends_with_another"
 _TAKES = (_SIM + "test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer",)
 _NEARER = ("tests/unit/server/test_filling.py",)
@@ -68,6 +69,34 @@ MUTANTS: list[Mutant] = [
         "in info.nodes and site.member.node not in info.goes]\n",
         "in info.nodes]\n",
         (_TAKEN_BY_ANOTHER,),
+    ),
+    Mutant(
+        "who-learns-is-whoever-is-there",
+        "storage/consensus/membership.py",
+        "    elif change.incarnation not in (0, place.member.incarnation):\n",
+        "    elif not isinstance(change, LetVote) and change.incarnation not in (0, place.member.incarnation):\n",
+        ("tests/unit/consensus/test_membership.py::test_a_change_that_changes_nothing_or_leaves_nobody_is_refused",),
+    ),
+    Mutant(
+        "learner-meant-by-nobody",
+        "storage/node/port_server.py",
+        "LetVote(request.node, request.learner)",
+        "LetVote(request.node)",
+        (_COMES_BACK,),
+    ),
+    Mutant(
+        "let-vote-names-nobody",
+        "server/relocating.py",
+        "step.incarnation, wanted.incarnation)\n",
+        "step.incarnation)\n",
+        ("tests/unit/server/test_relocating.py::test_the_next_step",),
+    ),
+    Mutant(
+        "log-votes-as-whoever-is-there",
+        "server/standing_in.py",
+        "ChangeMembers(partition, number, 0, wanted.incarnation)",
+        "ChangeMembers(partition, number, 0)",
+        ("tests/unit/server/test_standing_in.py::test_the_next_step",),
     ),
     Mutant("metadata-goes-nowhere", "storage/control/metadata.py", "info.again, info.goes)", "info.again)", (_DRAINS_ON,)),
     Mutant(

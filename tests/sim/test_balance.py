@@ -20,7 +20,7 @@ from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.cluster_version import BALANCES, BALANCING
 from scrubjay.storage.control.placement import COPIES
 from scrubjay.storage.log.configuration import Vote
-from scrubjay.storage.node.port import RESTS, ChangePlace, Fine, RemoveMember, asked
+from scrubjay.storage.node.port import RESTS, ChangeMembers, ChangePlace, Fine, RemoveMember, asked
 from tests.sim.test_relocate import OLD, Yard
 
 STEADY_US = 1_000_000
@@ -286,7 +286,11 @@ def test_who_was_removed_when_it_was_decided_that_it_stays_comes_back_as_the_nex
     # What was asked for while the other member was there, and comes only now, does not mean this one.
     leader = fleet.leader(after.partition_id)
     assert leader is not None
-    for late in (RemoveMember(after.partition_id, 1, (1,), 1), ChangePlace(after.partition_id, 1, RESTS, 1)):
+    for late in (
+        RemoveMember(after.partition_id, 1, (1,), 1),
+        ChangePlace(after.partition_id, 1, RESTS, 1),
+        ChangeMembers(after.partition_id, 1, 0, 1),
+    ):
         if leader.node != "n1" or isinstance(late, RemoveMember):
             with pytest.raises(Invalid, match="another member"):
                 house.run(asked(house.env.tasks, house.cluster.parts.ports[leader.node], late, Fine, timeout_s=5.0))

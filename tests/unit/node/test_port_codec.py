@@ -133,7 +133,7 @@ REQUESTS: dict[str, Request] = {
     "split": port.SplitPartition(P, bytes(range(16)), b"\x80" + bytes(15), P, P, Stamp(1 << 62)),
     "forget_moved": port.Forget(P, 1 << 40),
     "hand_over": port.HandOver((1, 3)),
-    "change_members": port.ChangeMembers(P, 3, 2),
+    "change_members_of": port.ChangeMembers(P, 3, 0, 2),
     "remove_member_of": port.RemoveMember(P, 3, (3, 4), 2),
     "change_place": port.ChangePlace(P, 4, port.LOG_LEARNS, 2),
     "begin_log": port.BeginLog(P, Lsn(40), (Lsn(38), b"places")),
@@ -209,6 +209,8 @@ def test_who_asks_an_older_way_asks_for_everything(golden: Golden) -> None:
     assert decode_request(golden.read("node_port/forget.bin")) == AskedFrame(3, 1_000_000, port.Forget(P)), "in any case"
     older = port.RemoveMember(P, 3, (3, 4))
     assert decode_request(golden.read("node_port/remove_member.bin")) == AskedFrame(3, 1_000_000, older), "whoever is there"
+    learns = port.ChangeMembers(P, 3, 2)
+    assert decode_request(golden.read("node_port/change_members.bin")) == AskedFrame(3, 1_000_000, learns), "whoever learns there"
 
 
 @pytest.mark.parametrize("name", ANSWERS)

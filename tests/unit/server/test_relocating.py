@@ -82,11 +82,11 @@ LEARNER = CopyFacts(vote="learner")
         (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": CopyFacts(up=False)}, None),
         (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {"n4": CopyFacts(incarnation=2)}, None),
         (info(1, 2, 3, 4, fresh=(4,)), group(), DRAINED, {}, info(1, 2, 3, 4)),
-        (info(1, 2, 3, 4), group(), DRAINED, {}, ChangeMembers(INFO.partition_id, 4, 1)),
+        (info(1, 2, 3, 4), group(), DRAINED, {}, ChangeMembers(INFO.partition_id, 4, 1, 1)),
         (info(1, 2, 3, 4), group(), DRAINED, {"n4": None}, None),
         (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": replace(LEARNER, behind=True)}, None),
         (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": replace(LEARNER, applied=Lsn(3999))}, None),
-        (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
+        (info(1, 2, 3, 4), LEARNS, DRAINED, {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0, 1)),
         (info(1, 2, 3, 4), VOTES, DRAINED, {"n4": LEARNER}, None),
         (info(1, 2, 3, 4), VOTES, DRAINED, {"n2": None}, None),
         (info(1, 2, 3, 4), VOTES, DRAINED, {}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
@@ -157,7 +157,7 @@ def test_a_copy_goes_to_who_has_the_room_and_waits_where_nobody_has() -> None:
     assert move(INFO, group(), where._replace(room={4: 199, 5: 199})) == Move("the nodes that could take it have no room for it")
     # What is there already, or on its way, needs no more.
     here = info(1, 2, 3, 4)
-    assert move(here, group(), where._replace(room={4: 0})).request == ChangeMembers(INFO.partition_id, 4, 1)
+    assert move(here, group(), where._replace(room={4: 0})).request == ChangeMembers(INFO.partition_id, 4, 1, 1)
     logged = msgspec.structs.replace(here, logs=(4,))
     alone = placed("abca", n1=DRAINING)._replace(size=lambda _: 100)
     assert (alone._replace(room={4: 200}).grower(logged), alone._replace(room={4: 199}).grower(logged)) == (4, 0)
@@ -199,8 +199,8 @@ BACK = (Member(1, 2),)
     [
         # A copy goes though its node stays, as that of a node that leaves does.
         (going(1, 2, 3, 4, goes=(1,), fresh=(4,)), group(), placed(), (), {}, ON),
-        (ON, group(), placed(), (), {}, ChangeMembers(INFO.partition_id, 4, 1)),
-        (ON, LEARNS, placed(), (), {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0)),
+        (ON, group(), placed(), (), {}, ChangeMembers(INFO.partition_id, 4, 1, 1)),
+        (ON, LEARNS, placed(), (), {"n4": LEARNER}, ChangeMembers(INFO.partition_id, 4, 0, 1)),
         (ON, VOTES, placed(), (), {"n4": LEARNER}, None),
         (ON, VOTES, placed(), (), {}, RemoveMember(INFO.partition_id, 1, (1,), 1)),
         (ON, GONE, placed(), (), {}, info(2, 3, 4)),
@@ -216,7 +216,7 @@ BACK = (Member(1, 2),)
         (ON, GONE, placed(n4=DRAINING), (), {}, info(2, 3, 4)),
         (ON, GONE, placed(n4=REMOVED), (), {"n4": None}, info(2, 3, 4)),
         # And where another takes the place of who leaves already, it goes on: four copies would stay for good, and take a lane from drains.
-        (going(1, 2, 3, 4, 5, goes=(1,)), VOTES, placed("abcac", n3=DRAINING), (), {}, ChangeMembers(INFO.partition_id, 5, 1)),
+        (going(1, 2, 3, 4, 5, goes=(1,)), VOTES, placed("abcac", n3=DRAINING), (), {}, ChangeMembers(INFO.partition_id, 5, 1, 1)),
         # Another leaves meanwhile: this one takes its place if no zone is lost by that, also where it rests just now.
         (ON, VOTES, placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
         (ON, group(n1=Vote.LEARNER, n4=Vote.VOTES), placed("abcd", n3=DRAINING), (), {}, info(1, 2, 3, 4)),
@@ -238,7 +238,7 @@ BACK = (Member(1, 2),)
             placed(n4=DRAINING),
             (),
             {"n1": CopyFacts(incarnation=2)},
-            ChangeMembers(INFO.partition_id, 1, 2),
+            ChangeMembers(INFO.partition_id, 1, 2, 2),
         ),
         # It was decided that it stays while its removal was on its way, and that came true: the next one comes, and nobody waits for who is gone.
         (info(1, 2, 3, 4), GONE, placed(n4=DRAINING), (), {}, going(1, 2, 3, 4, goes=(), fresh=(1,), again=BACK)),

@@ -81,7 +81,7 @@ def step(here: PartitionInfo, configuration: Configuration, where: Layout, lost:
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, behind=True)}, "its log is log, learner"),
         (logged(), LEARNS, placed(), {3}, {"n4": replace(LOG, applied=Lsn(3999))}, "its log lacks 1001 records"),
         (logged(), LEARNS, placed(), {3}, {}, ChangePlace(P, 3, RESTS, 1)),
-        (logged(), RESTED, placed(), {3}, {}, ChangeMembers(P, 4, 0)),
+        (logged(), RESTED, placed(), {3}, {}, ChangeMembers(P, 4, 0, 1)),
         (logged(), STANDS, placed(), {3}, {}, None),
         (logged(), STANDS, placed(), set(), {}, None),
         # The log replica is lost too: another stands in, if one is there, and it rests itself.
@@ -109,7 +109,7 @@ def test_who_is_back_is_let_vote_by_the_ordinary_way_and_a_log_that_stands_by_is
     leader: Any = LeaderFacts()
     copies: dict[int, Any] = {1: CopyFacts(), 2: CopyFacts(), 3: CopyFacts(vote="learner"), 4: LOG}
     asked = next_move(logged(), STANDS, placed(), leader=leader, copies=copies)
-    assert asked.request == ChangeMembers(P, 3, 0)
+    assert asked.request == ChangeMembers(P, 3, 0, 1)
     assert not next_move(logged(), LEARNS, placed(), leader=leader, copies=copies).left
 
 
