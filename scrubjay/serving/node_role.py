@@ -258,6 +258,7 @@ class NodeLife:
         if self._name in nodes.running:
             server = nodes.running[self._name].port.server
             server.guests = lambda: guests_of(net.connected())
+            server.told = False
             peers.serve(server)
             await self._met_by_all(net, nodes)
         store, meter = wrapped(open_store(config.archive_url, settings=settings_of(config), create=False), env)
@@ -285,6 +286,8 @@ class NodeLife:
         self._control = control
         keep_to(self._kept, control.metadata, net)
         await bring_up(env, nodes, control, list(others.values()), start)
+        if self._name in nodes.running:
+            nodes.running[self._name].port.server.told = True
         cluster = self._cluster = Cluster(nodes.running, control, nodes.heard, nodes.sizes, nodes.disks, self._folder, plan.zones)
         if control.following is not None:
             self._closing.append(control.following.stop)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Generic, TypeVar
 
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, Timer
 from scrubjay.base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -39,6 +40,8 @@ REFUSE_US = 3_000_000
 answer: one that hears nothing may give up where one that is refused tries again, elsewhere or later (ADR 0088)."""
 GIVE_UP_US = 10_000_000
 """The same of what the cluster does for itself, and of changes of the catalogue: a CreateTable that was done and refused would find its own table there when it is tried again."""
+ANOTHER_S = 1.0
+"""A copy that may answer an eventual read and has not for so long: another one is asked beside it."""
 _FIRST_PAUSE_S = 0.005
 _PAUSE_MAX_S = 0.1
 
@@ -305,45 +308,78 @@ class _Leader(Generic[A]):
 
 
 class _AnyReplica(Generic[A]):
-    """One read on its way to whichever replica serves, in the order given; starts over until the time is up. floor: applied at least this far."""
+    """One read on its way to whichever replica serves, in the order given; starts over until the time is up. floor: applied at least this far.
 
-    __slots__ = ("_ask", "_deadline", "_done", "_floor", "_last", "_order", "_place", "_tried")
+    Who says nothing for a while is not waited for alone: the next one is asked too, and the first answer counts. A connection that lives and brings no answer, or a node that is held up, holds up no such read."""
+
+    __slots__ = ("_ask", "_asked", "_deadline", "_done", "_floor", "_last", "_order", "_over", "_place", "_timer", "_tried")
 
     def __init__(self, place: Destination, ask: AskAny[A], done: Done[A], patience_us: int, order: list[NodeName], *, floor: Lsn) -> None:
         self._place, self._ask, self._done, self._order, self._floor = place, ask, done, order, floor
         self._deadline = place.router.env.clock.boot_us() + patience_us
-        self._tried = 0
+        self._tried = self._asked = 0
         self._last: ScrubjayError | None = None
+        self._over = False
+        self._timer: Timer | None = None
 
     def attempt(self) -> None:
+        if self._over:
+            return
         name = self._order[self._tried % len(self._order)]
-        self._ask(self._place.router.nodes[name], self._place.partition, self._answered, False, self._floor)
+        self._asked += 1
+        asked = self._asked
+        self._ask(self._place.router.nodes[name], self._place.partition, partial(self._answered, asked), False, self._floor)
+        if not self._over and self._asked == asked and self._tried < asked:
+            self._timer = self._place.router.env.tasks.call_later(ANOTHER_S, partial(self._late, asked, name))
 
-    def _answered(self, answer: A | ScrubjayError) -> None:
+    def _answered(self, asked: int, answer: A | ScrubjayError) -> None:
+        if self._over:
+            return
         if not isinstance(answer, ScrubjayError) or is_dropped(answer):
-            self._done(answer)
+            self._end(answer)
             return
         if isinstance(answer, Corrupt):
             self._floor = max(self._floor, Lsn(int(answer.fields.get("applied", 0))))
+        if asked == self._asked and self._tried < asked:  # else the next one has been asked already
+            self._next(answer)
+
+    def _late(self, asked: int, name: NodeName) -> None:
+        if not self._over and asked == self._asked and self._tried < asked:
+            self._next(Unavailable("this copy does not answer", node=name))
+
+    def _next(self, error: ScrubjayError) -> None:
+        self._stop_timer()
         self._tried += 1
-        self._last = answer
+        self._last = error
         self._go_on()
 
+    def _end(self, answer: A | ScrubjayError) -> None:
+        self._over = True
+        self._stop_timer()
+        self._done(answer)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
     def _go_on(self) -> None:
+        if self._over:
+            return
         place, last = self._place, self._last
         assert last is not None
         try:
             moved = place.moved()
         except (Unavailable, Missing) as elsewhere:
-            self._done(elsewhere)
+            self._end(elsewhere)
             return
         if place.router.env.clock.boot_us() >= self._deadline:
-            self._done(Unavailable("no replica could answer in time", partition=place.partition, last=str(last)))
+            self._end(Unavailable("no replica could answer in time", partition=place.partition, last=str(last)))
         elif moved or self._tried % len(self._order):
             self.attempt()
         elif was_split(last):
             if not place.wait(self._deadline, self._go_on):
-                self._done(last)
+                self._end(last)
         else:
             place.router.env.tasks.call_later(_PAUSE_MAX_S, self.attempt)
 

@@ -513,7 +513,8 @@ class _Carried:
         return final
 
     def without_log(self) -> dict[PartitionId, tuple[int, ...]]:
-        """Of each child the numbers of those on which it has no log yet: nobody can have counted on them."""
+        """Of each child the numbers of those on which it has no log yet, as far as they say: nobody can have counted on them. One that says nothing is among them, as with a table that is made: what it lacks it could never
+        begin otherwise; what it has it keeps, and `_settle` takes it off. A node that lost the log of one partition alone, and says so to nobody, there is not: its WAL is one for all, and tells a lost end by itself."""
         known = self._info()
         if known is None:
             return {}

@@ -51,6 +51,9 @@ class NodeServer:
         self.node = node
         self.can = NEWEST
         self.guests: Callable[[], dict[str, int]] = dict
+        self.told = True
+        """The process of this node has had it host, and forget, what the catalogue says in this life. Until then nobody elsewhere has it begin anything: what was forgotten here is not remembered over a start, and their word
+        may be old."""
         self.telling = MovedFacts(node)
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
             port.AskStatus: lambda _, done: done(self.status()),
@@ -121,6 +124,8 @@ class NodeServer:
             if isinstance(request, port.IndexRange):
                 rows = replace(rows, index=request.index, fetch=request.fetch)
             requests.read_range(request.partition, rows, min_lsn=request.min_lsn, done=data_answered)
+        elif isinstance(request, port.Host) and not self.told:
+            answered(Unavailable("this node has not been told yet what the catalogue says", node=self.node.name))
         else:
             self.ask(request, answered)
 

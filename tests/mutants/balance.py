@@ -98,6 +98,15 @@ MUTANTS: list[Mutant] = [
         "ChangeMembers(partition, number, 0)",
         ("tests/unit/server/test_standing_in.py::test_the_next_step",),
     ),
+    Mutant(
+        "begins-before-it-is-told",
+        "storage/node/port_server.py",
+        "        elif isinstance(request, port.Host) and not self.told:\n",
+        "        elif False:\n",
+        (
+            "tests/unit/control/test_relocated.py::test_a_word_from_elsewhere_begins_nothing_before_the_nodes_own_process_has_read_the_catalogue",
+        ),
+    ),
     Mutant("metadata-goes-nowhere", "storage/control/metadata.py", "info.again, info.goes)", "info.again)", (_DRAINS_ON,)),
     Mutant(
         "drain-never-given-up",

@@ -9,6 +9,8 @@ _DROP = "tests/unit/control/test_drop.py"
 _LOADED = "tests/unit/control/test_loaded_copies.py"
 _KEPT = "tests/unit/control/test_findings_kept.py"
 _LOST = "tests/unit/control/test_lost_answers.py"
+_SAYS_NOTHING = "tests/unit/control/test_router.py::test_an_eventual_read_does_not_wait_for_a_copy_that_says_nothing"
+_FIRST_OF_TWO = "tests/unit/control/test_router.py::test_the_first_of_two_copies_that_are_asked_answers_an_eventual_read"
 _REFUSED_SOON = "tests/unit/control/test_router.py::test_without_a_quorum_clients_are_refused_in_seconds_and_eventual_reads_go_on"
 
 MUTANTS: list[Mutant] = [
@@ -340,6 +342,34 @@ MUTANTS: list[Mutant] = [
         "        self._place, self._ask, self._done = place, ask, done\n",
         "        self._place, self._ask, self._done = place, ask, lambda answer: (self, done(answer))[1]\n",
         ("tests/unit/control/test_garbage.py::test_what_requests_leave_does_not_grow_with_their_number",),
+    ),
+    Mutant(
+        "eventual-read-waits-for-one",
+        "storage/control/router.py",
+        "        if not self._over and asked == self._asked and self._tried < asked:\n",
+        "        if False:\n",
+        (_SAYS_NOTHING,),
+    ),
+    Mutant(
+        "eventual-read-answered-twice",
+        "storage/control/router.py",
+        "    def _answered(self, asked: int, answer: A | ScrubjayError) -> None:\n        if self._over:\n            return\n",
+        "    def _answered(self, asked: int, answer: A | ScrubjayError) -> None:\n",
+        (_SAYS_NOTHING,),
+    ),
+    Mutant(
+        "first-copy-no-longer-heard",
+        "storage/control/router.py",
+        "        if not isinstance(answer, ScrubjayError) or is_dropped(answer):\n            self._end(answer)\n",
+        "        if asked == self._asked and (not isinstance(answer, ScrubjayError) or is_dropped(answer)):\n            self._end(answer)\n",
+        (_FIRST_OF_TWO,),
+    ),
+    Mutant(
+        "asks-on-once-it-is-answered",
+        "storage/control/router.py",
+        "        timer, self._timer = self._timer, None\n        if timer is not None:\n            timer.cancel()\n",
+        "        self._timer, self._over = None, False\n",
+        (_FIRST_OF_TWO,),
     ),
     Mutant(
         "write-waits-like-the-cluster",

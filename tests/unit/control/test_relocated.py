@@ -10,7 +10,9 @@ from scrubjay.storage.catalogue import PartitionInfo, TableMeta, with_partition
 from scrubjay.storage.consensus import messages as consensus
 from scrubjay.storage.consensus.ready import Envelope
 from scrubjay.storage.node import Node
-from scrubjay.storage.node.port import NodePort
+from scrubjay.storage.node.port import Forget, Host, HostedHere, NodePort
+from scrubjay.storage.node.port_codec import decode_said, encode_request
+from scrubjay.storage.node.port_server import NodeServer
 from scrubjay.storage.replica import AMNESIAC
 from tests.unit.control.house import House
 
@@ -80,6 +82,26 @@ def test_a_word_to_make_a_copy_that_comes_after_the_one_to_remove_it_begins_noth
     port = house.cluster.parts.ports[NodeName("n4")]
     house.run(house.cluster.parts.fleet.forget(STRANGE, port))
     told(house, 4, msgspec.structs.replace(coming, version=9))
+    assert not node.hosting.known(STRANGE)
+
+
+def test_a_word_from_elsewhere_begins_nothing_before_the_nodes_own_process_has_read_the_catalogue() -> None:
+    """What was forgotten here is remembered for one life; an old word that comes in the next one would begin a log under the id of a member that had one."""
+    house = House(spares=1)
+    before = a_table(house, hosts=(1, 2, 3))
+    (info,) = before.partitions
+    coming = msgspec.structs.replace(before, version=6, partitions=(msgspec.structs.replace(info, hosts=(1, 2, 3, 4), fresh=(4,)),))
+    node = house.cluster.nodes()[3]
+    server = NodeServer(node)
+    server.told = False
+    said: list[bytes] = []
+    server.frame(encode_request(1, 1_000_000, Host(coming, coming.partitions[0])), node.env.clock, said.append)
+    assert "not been told yet" in str(decode_said(said.pop()).answer)
+    assert not node.hosting.known(STRANGE)
+    server.ask(Forget(STRANGE, 7), lambda answer: None)  # as its own process reads it
+    server.told = True
+    server.frame(encode_request(2, 1_000_000, Host(coming, coming.partitions[0])), node.env.clock, said.append)
+    assert decode_said(said.pop()).answer == HostedHere(here=False)
     assert not node.hosting.known(STRANGE)
 
 

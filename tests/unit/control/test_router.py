@@ -155,6 +155,74 @@ def test_without_a_quorum_clients_are_refused_in_seconds_and_eventual_reads_go_o
     house.put(table, 1, 6)
 
 
+class Held:
+    """A node that takes requests and answers none of them before it is told to; `answers`: how, then."""
+
+    def __init__(self, node: Any, order: list[Held]) -> None:
+        self._node, self._order, self.held = node, order, list[Any]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    def read(self, *arguments: Any, done: Any, **named: Any) -> None:
+        self.held.append(partial(self._node.read, *arguments, done=done, **named))
+        self._order.append(self)
+
+
+def held(house: House, count: int) -> tuple[list[Held], list[Held]]:
+    """So many nodes, and those that were asked, in that order."""
+    nodes, order = house.cluster.router.nodes, list[Held]()
+    found = [Held(nodes[name], order) for name in list(nodes)[:count]]
+    nodes.update({one.name: one for one in found})
+    return found, order
+
+
+def test_an_eventual_read_does_not_wait_for_a_copy_that_says_nothing() -> None:
+    """Its connection lives, and it answers other things: so it is not passed over."""
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    house.pass_time(1)
+    silent, _ = held(house, 2)
+    worst = 0
+    for _ in range(6):
+        answers: list[Any] = []
+        began = house.world.now
+        house.cluster.store.read(table, key_of(1), consistent=False, done=answers.append)
+        house.until(lambda answers=answers: bool(answers))  # type: ignore[misc]
+        worst = max(worst, house.world.now - began)
+        assert isinstance(answers[0], ReadAnswer)
+        for one in silent:  # what it says then is not said twice
+            while one.held:
+                one.held.pop()()
+        house.pass_time(0.1)
+        assert len(answers) == 1
+    assert SECOND < worst < 2.2 * SECOND, "two of them said nothing, one after the other"
+
+
+def test_the_first_of_two_copies_that_are_asked_answers_an_eventual_read() -> None:
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    house.pass_time(1)
+    silent, order = held(house, 3)
+    answers: list[Any] = []
+    house.cluster.store.read(table, key_of(1), consistent=False, done=answers.append)
+    house.pass_time(1.5)
+    assert sum(len(one.held) for one in silent) == 2
+    order[0].held.pop()()
+    house.until(lambda: bool(answers), seconds=0.2)
+    assert isinstance(answers[0], ReadAnswer)
+    house.pass_time(5)
+    assert sum(len(one.held) for one in silent) == 1, "nobody else is asked any more"
+    answers.clear()
+    house.cluster.store.read(table, key_of(1), consistent=False, done=answers.append)
+    began = house.world.now
+    house.until(lambda: bool(answers))
+    assert isinstance(answers[0], Unavailable)
+    assert house.world.now - began < REFUSE_US + SECOND, "and nobody waits for ever"
+
+
 def test_a_node_that_holds_no_copy_is_not_asked_while_another_answers() -> None:
     house = House(spares=1)
     table = house.create("orders")
