@@ -55,8 +55,9 @@ test: install-dev
 	@tools/promtool.sh || echo "promtool is not available: its tests will be skipped" >&2
 	$(PYTEST) tests
 
+# The tests as compiled once are kept, whatever the environment says: to compile them costs each worker 20 s of a processor. No server, so no spare worker; the tests of the documents are of `make check`.
 test-fast: install-dev
-	$(PYTEST) tests -m "not slow and not s3 and not containers and not process"
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder tests --ignore tests/docs -m "not slow and not s3 and not containers and not process"
 
 SEEDS ?= 1:51
 PROFILE ?= whole

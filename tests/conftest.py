@@ -8,6 +8,7 @@ A test whose server cannot be had is skipped with the reason, or fails if SCRUBJ
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator
 
 import pytest
@@ -47,9 +48,14 @@ _MARKS = {
     "module_server": "process",
     "process": "process",
     "container_engine": "containers",
+    "promtool": "slow",
 }
-# Long ones first, so that no worker is left alone with them at the end.
+# Long ones first, so that no worker is left alone with them at the end; of one kind, those that may take the longest.
 _FIRST = ("containers", "process", "s3", "slow")
+FAST_CPU_S = 240.0
+"""What a run without the slow ones may cost of processors, so that two of them are done in two minutes. One that costs more names its dearest: they belong to the slow ones (a third
+of a second and more, but for a few that tell more than all others). A word and no failure: machines differ."""
+_DEAREST = 15
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,9 +89,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
+    def rank(item: pytest.Item) -> tuple[int, float]:
         names = [mark.name for mark in item.iter_markers()]
-        return next((place for place, kind in enumerate(_FIRST) if kind in names), len(_FIRST))
+        limit = item.get_closest_marker("timeout")
+        return next((place for place, kind in enumerate(_FIRST) if kind in names), len(_FIRST)), -limit.args[
+            0
+        ] if limit and limit.args else 0
 
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
@@ -102,3 +111,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for server in item.stash.get(ScrubjayServer.STARTED, []):
             report.sections.append((f"log of {server.url or server.data}", server.log_tail()))
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    before = time.process_time()
+    yield
+    item.user_properties.append(("cpu_s", round(time.process_time() - before, 3)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if "not slow" not in config.getoption("markexpr"):
+        return
+    dear = sorted(
+        ((dict(report.user_properties).get("cpu_s", 0.0), report.nodeid) for report in terminalreporter.stats.get("passed", [])),
+        reverse=True,
+    )
+    if sum(cpu_s for cpu_s, _ in dear) > FAST_CPU_S:
+        for cpu_s, name in dear[:_DEAREST]:
+            terminalreporter.write_line(f"{cpu_s:.1f} s of processor: mark it slow, or make it cheaper: {name}")

@@ -110,6 +110,7 @@ def test_the_files_say_keys_and_endpoint(false: FalseS3, home: Path, monkeypatch
     assert used(false) == [("of-default" if where == "default" else "of-lab", "")] * 2
 
 
+@pytest.mark.slow
 def test_the_service_variable_wins_and_may_be_ignored(false: FalseS3, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "credentials").write_text(credentials("a"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -131,6 +132,7 @@ def test_the_endpoint_of_the_configuration_wins_over_the_environments(
     assert used(false) == [("ours", "")] * 2
 
 
+@pytest.mark.slow
 def test_keys_of_the_configuration_take_nothing_from_somebodys_login(false: FalseS3, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "of the login"}.items():
         monkeypatch.setenv(name, value)
@@ -198,6 +200,7 @@ async def eventually(check: Callable[[], Awaitable[bool]], *, seconds: float) ->
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_renewed_file_is_taken_without_a_restart(false: FalseS3, home: Path) -> None:
     file = home / "credentials"
     file.write_text(credentials("first", "t1"))
@@ -218,6 +221,7 @@ def test_a_renewed_file_is_taken_without_a_restart(false: FalseS3, home: Path) -
     with_store(main, {"endpoint": false.url})
 
 
+@pytest.mark.slow
 def test_credentials_that_appear_later_are_taken(false: FalseS3, home: Path) -> None:
     async def main(store: S3Store) -> None:
         with pytest.raises(Unavailable):
@@ -237,6 +241,7 @@ def test_credentials_that_appear_later_are_taken(false: FalseS3, home: Path) -> 
     with_store(main, {"endpoint": false.url})
 
 
+@pytest.mark.slow
 def test_container_credentials_are_fetched_again_when_refused_or_expired(
     false: FalseS3, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +290,7 @@ def test_a_bundle_that_is_not_there_does_not_stop_a_client_without_tls(false: Fa
     assert len(used(false)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["variable", "file", "setting"])
 def test_both_clients_trust_the_bundle(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     (home / "credentials").write_text(credentials("a"))
@@ -299,6 +305,7 @@ def test_both_clients_trust_the_bundle(home: Path, monkeypatch: pytest.MonkeyPat
         assert len(used(false)) == 2
 
 
+@pytest.mark.slow
 def test_without_the_bundle_nothing_is_trusted_and_a_bad_bundle_is_named(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def code_of(found: Any) -> str:
     return str(found.fields.get("error_code", found.code))
 
 
+@pytest.mark.slow
 def test_a_page_of_something_on_the_way_says_nothing_about_objects(false: FalseS3) -> None:
     statuses = (200, 400, 403, 404, 409, 412)
     for status, found in zip(statuses, outcomes(false, [page(status) for status in statuses]), strict=True):
@@ -91,6 +92,7 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_refusal_has_a_name_and_says_what_to_do(false: FalseS3) -> None:
     told = outcomes(false, [refusal(status, code) for status, code, _ in REFUSALS])
     for (status, code, expected), found in zip(REFUSALS, told, strict=True):
@@ -101,6 +103,7 @@ def test_a_refusal_has_a_name_and_says_what_to_do(false: FalseS3) -> None:
     assert len(false.seen) == len(VERBS) * len(REFUSALS)  # nothing here retries or follows
 
 
+@pytest.mark.slow
 def test_the_right_region_is_named(false: FalseS3) -> None:
     (found,) = outcomes(false, [refusal(400, "AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>")])
     for error in found.values():
@@ -121,6 +124,7 @@ def test_a_redirect_to_a_page_is_no_answer(false: FalseS3) -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_missing_taken_full_and_refused_content(false: FalseS3) -> None:
     cases = [refusal(404, "NoSuchKey"), refusal(412, "PreconditionFailed"), refusal(507, "InsufficientStorage")]
     cases += [refusal(400, "BadDigest"), refusal(501, "NotImplemented"), Answer(304)]
@@ -168,6 +172,7 @@ NO_LISTINGS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_200_that_is_no_listing_is_no_listing(false: FalseS3) -> None:
     found = outcomes(false, [Answer(200, body, (("Content-Type", "application/xml"),)) for body in NO_LISTINGS], "list")
     for body, told in zip(NO_LISTINGS, found, strict=True):

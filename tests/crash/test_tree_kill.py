@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scrubjay.storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
 from tests.crash.tree_node import P, changes
 
@@ -18,6 +20,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "tests.crash.tree_node", str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_checkpoints_goes_on_where_it_was(tmp_path: Path) -> None:
     rand = random.Random(1)
     acknowledged = 0
@@ -46,6 +49,7 @@ def test_a_node_killed_in_checkpoints_goes_on_where_it_was(tmp_path: Path) -> No
     environment.close()
 
 
+@pytest.mark.slow
 def test_the_worker_dies_with_a_killed_node(tmp_path: Path) -> None:
     node = start(tmp_path)
     assert node.stdout is not None

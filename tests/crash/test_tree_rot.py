@@ -167,6 +167,7 @@ def test_no_flip_gives_a_wrong_answer(tree: tuple[bytes, dict[int, dict[bytes, R
     assert counts["killed"] < 0.02 * counts.total(), counts
 
 
+@pytest.mark.slow
 def test_lost_and_swapped_and_stale_pages_give_no_wrong_answer(tree: tuple[bytes, dict[int, dict[bytes, Row]]]) -> None:
     data, states = tree
     images = []
@@ -182,6 +183,7 @@ def test_lost_and_swapped_and_stale_pages_give_no_wrong_answer(tree: tuple[bytes
     assert counts["refused"] > 10, counts
 
 
+@pytest.mark.slow
 def test_negative_control_without_row_hashes_flips_come_out(
     tree: tuple[bytes, dict[int, dict[bytes, Row]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ def test_negative_control_without_row_hashes_flips_come_out(
     assert counts["WRONG"] > 5, counts
 
 
+@pytest.mark.slow
 def test_negative_control_without_fences_absences_are_wrong(
     tree: tuple[bytes, dict[int, dict[bytes, Row]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

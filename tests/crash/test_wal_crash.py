@@ -103,6 +103,7 @@ class Life:
         return p
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recycled", [False, True])
 def test_every_prefix_of_the_torn_batch(recycled: bool) -> None:
     life = Life(recycled=recycled)
@@ -180,6 +181,7 @@ def flips(life: Life, *, step: int) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_every_bit_flip_is_found_or_harmless() -> None:
     counts = flips(Life(), step=5)
     assert set(counts) == {"same", "named"}, counts

@@ -16,6 +16,7 @@ REQUESTS = 4_000
 SECONDS = 6.0
 
 
+@pytest.mark.slow
 def test_a_short_run_finds_nothing() -> None:
     stats = fuzz(seed=20260601, seconds=SECONDS, requests=REQUESTS)
     assert stats.findings == []
@@ -38,6 +39,7 @@ def test_what_was_found_once_stays_fixed(path: Path) -> None:
         assert server.unexpected == []
 
 
+@pytest.mark.slow
 def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(call: Call) -> None:
         raise RuntimeError("planted")

@@ -82,6 +82,7 @@ class Grounds(Yard):
         raise AssertionError(f"it does not come to rest: {balance_report(self.house.cluster.parts)}, {self.held()}, {self.led()}")
 
 
+@pytest.mark.slow
 def test_who_joins_is_given_copies_and_leads_and_all_comes_to_rest() -> None:
     grounds = Grounds()
     house = grounds.house
@@ -112,6 +113,7 @@ def test_who_joins_is_given_copies_and_leads_and_all_comes_to_rest() -> None:
     assert house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_who_took_copies_is_drained_and_they_come_back_where_they_were_as_other_members() -> None:
     """No member comes back under its id; a node that stays has none but the one. And what is lost afterwards is replaced above all of them."""
     grounds = Grounds(partitions=4)
@@ -143,6 +145,7 @@ def test_who_took_copies_is_drained_and_they_come_back_where_they_were_as_other_
     assert house.rows(grounds.table) == {key_of(one): one for one in range(55)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_whoever_dies_on_the_way_it_comes_to_rest_and_nothing_is_lost(seed: int) -> None:
     grounds = Grounds(seed=300 + seed, partitions=4, stand_in_us=2_500_000)
@@ -168,6 +171,7 @@ def test_whoever_dies_on_the_way_it_comes_to_rest_and_nothing_is_lost(seed: int)
     assert house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_before_it_has_the_copy_does_not_hold_it_up() -> None:
     grounds = Grounds(partitions=4, stand_in_us=2_500_000, leads=False)
     house = grounds.house
@@ -187,6 +191,7 @@ def test_a_node_that_is_lost_before_it_has_the_copy_does_not_hold_it_up() -> Non
     assert house.rows(grounds.table) == {key_of(one): one for one in range(30)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["its folder refuses", "its copy cannot be brought", "its log is full"])
 def test_a_node_that_is_up_and_cannot_take_the_copy_is_waited_for_no_longer(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     grounds = Grounds(partitions=4, leads=False)
@@ -329,6 +334,7 @@ def test_turned_off_nothing_moves_and_it_says_so() -> None:
     assert balance_report(grounds.house.cluster.parts)["moving"] == []
 
 
+@pytest.mark.slow
 def test_a_node_that_leads_nothing_after_a_restart_leads_again() -> None:
     grounds = Grounds(zones="abca", copies=False, partitions=6)
     house = grounds.house
@@ -349,6 +355,7 @@ def test_a_node_that_leads_nothing_after_a_restart_leads_again() -> None:
     assert house.rows(grounds.table) == {key_of(one): one for one in range(20)}
 
 
+@pytest.mark.slow
 def test_who_does_not_take_a_lead_is_not_asked_again_and_again() -> None:
     """It is about to stop, or its clock is behind: all that is known of its copies says that they could lead."""
     grounds = Grounds(zones="abc", copies=False, partitions=6)
@@ -385,6 +392,7 @@ def test_who_is_about_to_stop_is_given_no_lead() -> None:
     assert not any("n3 leads partition" in line for line in grounds.lines[said:])
 
 
+@pytest.mark.slow
 def test_what_is_on_its_way_to_a_node_has_its_room_there(monkeypatch: pytest.MonkeyPatch) -> None:
     grounds = Grounds(partitions=4, leads=False)
     house = grounds.house
@@ -401,6 +409,7 @@ def test_what_is_on_its_way_to_a_node_has_its_room_there(monkeypatch: pytest.Mon
     assert place.free == 10_000 - need
 
 
+@pytest.mark.slow
 def test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_log_makes_the_tree() -> None:
     """After an outage logs stand by for good: what they belong to would never be evened out again."""
     grounds = Grounds(partitions=4, stand_in_us=2_500_000)
@@ -428,6 +437,7 @@ def test_a_partition_beside_which_a_log_stands_by_is_moved_too_and_who_has_the_l
     assert house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_what_is_not_well_or_not_there_long_enough_is_given_nothing() -> None:
     grounds = Grounds(partitions=3, stand_in_us=2_500_000)
     house = grounds.house
@@ -469,6 +479,7 @@ def test_what_is_not_well_or_not_there_long_enough_is_given_nothing() -> None:
     assert grounds.balancing.counts["copies"] == before
 
 
+@pytest.mark.slow
 def test_a_copy_on_its_way_is_none_of_those_that_count() -> None:
     """It is no fault that it is not whole, and nothing to be compared: at each moment those that count are whole, or two and not less."""
     grounds = Grounds(partitions=2, leads=False)

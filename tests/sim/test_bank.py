@@ -52,6 +52,7 @@ def test_one_that_some_order_explains_is_none(name: str) -> None:
     assert check_serializable(GOOD[name]) == []
 
 
+@pytest.mark.slow
 def test_a_bank_opens_though_nobody_is_told_of_its_first_transaction() -> None:
     """Seed 9039: its answer was lost, and every further one found the accounts there already."""
     bank = Bank(1, seconds=0, calm=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.archiver.format.layout import SegmentKey, parse
 from scrubjay.base.times import utc_text
@@ -41,6 +43,7 @@ def _segments(edge: Edge, table_id: str) -> list[SegmentKey]:
     return [key for key in keys if key.table == table_id and not key.manifest]
 
 
+@pytest.mark.slow
 def test_what_was_packed_is_scrubbed_verified_and_restored() -> None:
     edge = Edge(31)
 
@@ -80,6 +83,7 @@ def test_what_was_packed_is_scrubbed_verified_and_restored() -> None:
     assert edge.bugs == []
 
 
+@pytest.mark.slow
 def test_readers_go_on_while_segments_are_packed_under_them() -> None:
     """A verify, a scrub, a history and a restore, each begun before, while and after the segments that they read become packs."""
     edge = Edge(32)

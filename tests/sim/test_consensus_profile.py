@@ -24,6 +24,7 @@ def test_a_seed_holds(seed: int) -> None:
     assert result.chosen > 0
 
 
+@pytest.mark.slow
 def test_the_seeds_are_not_idle() -> None:
     """Progress and faults: a cluster that never chooses anything would pass everything else."""
     results = [ConsensusRun(seed, seconds=8).run() for seed in range(1, 6)]
@@ -44,6 +45,7 @@ def _run(seed: int, hash_seed: str) -> dict[str, object]:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 8])
 def test_a_seed_is_the_same_in_another_process_with_another_hash_seed(seed: int) -> None:
     one, other = _run(seed, "1"), _run(seed, "4242")
@@ -51,6 +53,7 @@ def test_a_seed_is_the_same_in_another_process_with_another_hash_seed(seed: int)
     assert one["digest"] != _run(seed + 1, "1")["digest"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", CONSENSUS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_noticed(mutant: object) -> None:
     from scrubjay.sim.mutants import Mutant

@@ -191,6 +191,7 @@ def test_evidence_that_an_open_finding_names_is_not_old(monkeypatch: pytest.Monk
     assert edge.bugs == []
 
 
+@pytest.mark.slow
 def test_a_leap_between_two_runs_is_noted_for_whoever_comes_after_a_restart() -> None:
     edge = Edge(13)
 

@@ -53,6 +53,7 @@ def test_another_leads_after_a_lease_and_an_election_whichever_way_the_leader_is
         tell(story, seed=seed)
 
 
+@pytest.mark.slow
 def test_no_campaign_overtakes_another_where_a_sync_takes_a_second() -> None:
     async def story(told: Story) -> None:
         await told.begin()

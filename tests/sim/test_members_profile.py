@@ -37,6 +37,7 @@ def _quiet() -> tuple[MembersRun, PartitionId, GroupReplica]:
     return run, partition, led
 
 
+@pytest.mark.slow
 def test_a_seed_holds_and_its_members_change() -> None:
     result = MembersRun(4, seconds=8).run()
     assert not result.violation, f"{result.violation}\npython -m scrubjay.sim run --profile members --seed 4 --seconds 8 --trace"

@@ -271,6 +271,7 @@ def test_a_log_that_finds_room_for_a_part_goes_on_in_order(monkeypatch: pytest.M
 # ------------------------------------------------------------------ a tree that takes no checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_is_bounded(
     everywhere: bool, monkeypatch: pytest.MonkeyPatch

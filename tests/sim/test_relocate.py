@@ -89,6 +89,7 @@ class Yard:
         return self.house.cluster.metadata.nodes[name].state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_log", [True, False])
 def test_a_node_is_drained_and_removed_and_another_has_its_copies(keep_log: bool) -> None:
     yard = Yard(keep_log=keep_log)
@@ -124,6 +125,7 @@ def test_a_node_is_drained_and_removed_and_another_has_its_copies(keep_log: bool
     assert any("healed from the archive" in line for line in yard.lines) is not keep_log
 
 
+@pytest.mark.slow
 def test_who_was_removed_stays_out_and_joins_again_with_an_empty_folder() -> None:
     yard = Yard()
     yard.fill(0, 20)
@@ -245,6 +247,7 @@ def test_a_dead_node_is_removed_and_the_next_that_joins_takes_its_place() -> Non
     assert yard.house.rows(yard.table) == {key_of(key): key for key in range(35)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_whoever_dies_on_the_way_the_drain_ends_and_nothing_is_lost(seed: int) -> None:
     yard = Yard(seed=100 + seed, keep_log=seed % 2 == 0)

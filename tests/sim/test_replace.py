@@ -157,6 +157,7 @@ def test_who_is_a_member_or_has_something_in_its_folder_is_not_replaced() -> Non
     assert yard.replica().member == Member(3, 3)
 
 
+@pytest.mark.slow
 def test_a_tree_that_cannot_be_read_says_nothing_of_members_and_its_copy_leads_nobody_until_it_is_healed() -> None:
     """n1 went by CONFIGs that its log let go of. With its tree they are gone too: it takes nobody for a member rather than the founding ones, of whom one never votes again."""
     yard = Yard(keep_log=False)

@@ -393,6 +393,7 @@ def test_what_an_earlier_life_made_of_a_child_goes_when_its_log_begins_behind() 
     tell(scene)
 
 
+@pytest.mark.slow
 def test_a_half_that_is_not_hosted_is_told_to_nobody() -> None:
     async def scene(story: Story) -> None:
         await story.begin()

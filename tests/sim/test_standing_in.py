@@ -51,6 +51,7 @@ class Ward(Yard):
         return all(fleet.leader(info.partition_id) is not None and sorted(self.voters(info)) == sorted(numbers) for info in self.infos())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_log", [True, False])
 def test_a_log_replica_stands_in_within_seconds_and_rests_when_the_node_is_back(keep_log: bool) -> None:
     ward = Ward(keep_log=keep_log)
@@ -83,6 +84,7 @@ def test_a_log_replica_stands_in_within_seconds_and_rests_when_the_node_is_back(
     assert house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_a_partition_beside_which_a_log_stands_by_is_split_and_its_halves_have_the_log_too() -> None:
     ward = Ward()
     house = ward.house

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.env import Env
@@ -73,6 +75,7 @@ class Outage:
             await env.tasks.sleep(min(20.0, (end_us - self.world.now) / SECOND + 0.001))
 
 
+@pytest.mark.slow
 def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over() -> None:
     outage = Outage()
     assert outage.asked > 200

@@ -157,6 +157,7 @@ def test_a_decision_that_was_not_noted_as_done_is_noted_once_its_token_may_be_fo
     tell(story, seconds=200)
 
 
+@pytest.mark.slow
 def test_a_flood_of_transactions_leaves_room_for_a_seal_by_size() -> None:
     """None is left pending for long, and there is none at hardly any moment."""
 

@@ -268,6 +268,7 @@ def test_the_leader_goes_by_its_own_clock_too(monkeypatch: pytest.MonkeyPatch) -
     assert edge.bugs == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 def test_who_finds_the_last_walk_noted_long_ago_waits() -> None:
     """The machine was off, or came up with another clock: nobody can tell."""

@@ -97,6 +97,7 @@ class Pair:
         self.run(self.first.env, self.of(self.first).schedule.set("scrub", OFTEN))
 
 
+@pytest.mark.slow
 def test_one_works_and_the_other_says_so_and_waits() -> None:
     pair = Pair()
     pair.often()
@@ -109,6 +110,7 @@ def test_one_works_and_the_other_says_so_and_waits() -> None:
     assert pair.health(pair.other)["durability"] == WAITS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 7))
 def test_the_other_takes_over_after_a_kill_at_any_step_and_the_work_goes_on(seed: int) -> None:
     """The first is killed at a drawn moment of a scrub: sealing, pinning, reading, noting, or behind it. Back again, it waits."""
@@ -131,6 +133,7 @@ def test_the_other_takes_over_after_a_kill_at_any_step_and_the_work_goes_on(seed
     assert pair.begins(pair.other) > others
 
 
+@pytest.mark.slow
 def test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_it_alone() -> None:
     pair = Pair()
     first = pair.of(pair.first)
@@ -145,6 +148,7 @@ def test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_
     assert len(pair.said("restore of twice to back")) == 1
 
 
+@pytest.mark.slow
 def test_who_waits_carries_on_nothing_that_the_first_is_at() -> None:
     """It starts while a restore of the first is under way, and reads of it in the metadata: that is the first one's, for as long as it lives."""
     pair = Pair()
@@ -168,6 +172,7 @@ def test_who_waits_carries_on_nothing_that_the_first_is_at() -> None:
     assert not pair.said("other: restore"), "it has carried on with it too"
 
 
+@pytest.mark.slow
 def test_who_was_paused_takes_nobody_for_a_stranger_and_claims_anew_when_it_works_again() -> None:
     """It would be told of its successor's claim by the archive, before it has read in the metadata whose that is; and two of one cluster would write under one epoch."""
     pair = Pair()
@@ -193,6 +198,7 @@ def test_a_planned_stop_hands_over_at_once() -> None:
     pair.until(lambda: pair.state(pair.other) == WORKS, seconds=2 * BEAT_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_what_one_packed_half_the_other_packs_on_and_two_at_once_make_the_same(seed: int) -> None:
     """The first is killed at a drawn moment of a run of compaction, the other goes on; then both do it at once, as one that was stalled and does not know."""

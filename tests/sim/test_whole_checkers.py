@@ -107,6 +107,7 @@ class Forged(WholeRun):
 FORGERIES = {"lost write": _lost, "stale read": _stale, "extra key": _extra, "resurrected delete": _resurrected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FORGERIES))
 def test_every_checker_notices_a_forged_end(name: str) -> None:
     run = Forged(2, FORGERIES[name])
@@ -116,6 +117,7 @@ def test_every_checker_notices_a_forged_end(name: str) -> None:
         assert checker in violation, f"{checker} is blind: {violation}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FORGERIES))
 def test_a_forged_restore_is_noticed(name: str) -> None:
     run = Forged(2, FORGERIES[name], table=RESTORED)
@@ -143,10 +145,12 @@ class Spoilt(WholeRun):
         node.requests.read_range = forged  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 def test_a_copy_that_lacks_a_row_is_noticed() -> None:
     assert Spoilt(2, seconds=8, calm=True).run().violation.startswith("the copy on n2")
 
 
+@pytest.mark.slow
 def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
     run = Forged(2, lambda run, key: KEEP)
     assert run.run().violation == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.env import Env
 from scrubjay.sim.whole.churn import spec_of
@@ -18,6 +20,7 @@ SLOW_US = 400_000
 """Of a request to the store, there and back: a look of an agent spans the next claim."""
 
 
+@pytest.mark.slow
 def test_a_node_that_looks_while_the_control_part_claims_again_is_fenced_by_nobody() -> None:
     """The nodes once shared the claim of whichever control part lived: a look that the one before had begun asked the dead one's notes."""
     world = World(1)

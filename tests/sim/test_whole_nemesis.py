@@ -74,6 +74,7 @@ class Staged:
         return self.run.result.faults.get("amnesia", 0), self.run.result.faults.get("losses put off", 0)
 
 
+@pytest.mark.slow
 def test_no_log_is_taken_while_another_copy_is_left_behind() -> None:
     staged = Staged()
     cluster, nemesis = staged.cluster, staged.nemesis

@@ -18,6 +18,7 @@ from scrubjay.storage.replica.term import Term
 SEED = 8000
 
 
+@pytest.mark.slow
 def test_a_share_of_the_seeds_has_a_follower_and_what_it_heard_is_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of it out of the archive. Seeds that something was found with stay what they were."""
     assert not any(draw_streamed(seed, stream(seed, "streamed")) for seed in range(STREAMED_FROM))
@@ -49,6 +50,7 @@ async def _read_as_planted(self: ChangeReader, *place: Any, position: int = 0, p
 _READ = ChangeReader.read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "noticed"),
     [
@@ -75,6 +77,7 @@ TURNED, TALKATIVE = 14_007, 14_012
 """Seeds whose streams are turned off and on, with splits in between: one in which machines die, one with long pages."""
 
 
+@pytest.mark.slow
 def test_streams_that_are_turned_off_and_on_are_followed_by_lineage_over_splits_and_fail_overs() -> None:
     assert draw_turns(TURNED_FROM - 1, stream(1, "turns")) is None, "seeds that something was found with stay what they were"
     result = WholeRun(TURNED, seconds=6).run()

@@ -122,6 +122,7 @@ def test_what_is_read_after_a_failed_sync_and_built_on_survives_the_next_power_l
     assert run.acknowledged > 2000
 
 
+@pytest.mark.slow
 def test_negative_control_a_recovery_that_only_syncs_what_it_reads_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recover, "_write_again", lambda result, files, newest: None)
     found = 0
@@ -136,6 +137,7 @@ def test_negative_control_a_recovery_that_only_syncs_what_it_reads_loses_it(monk
     assert found
 
 
+@pytest.mark.slow
 def test_negative_control_a_recovery_that_takes_a_torn_tail_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan.Files, "synced", 1 << 60)
     found = torn = 0

@@ -293,6 +293,7 @@ def test_lives_end_once() -> None:
     assert ran == [1]
 
 
+@pytest.mark.slow
 def test_a_task_that_the_end_of_its_world_keeps_from_starting_is_nobodys_fault() -> None:
     async def nap(host: WorldHost) -> None:
         await host.env.tasks.sleep(1)
@@ -311,6 +312,7 @@ def test_a_task_that_the_end_of_its_world_keeps_from_starting_is_nobodys_fault()
     assert [str(one.message) for one in seen if "nap" in str(one.message)] == []
 
 
+@pytest.mark.slow
 def test_a_task_that_never_began_is_nobodys_fault_in_whatever_order_its_circle_ends() -> None:
     """A collection ends a circle's objects in its own order: here the coroutine lies in the older generation, its world in the younger."""
 

@@ -18,6 +18,7 @@ def asked(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(TOOL), *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_what_held_is_noted_with_its_counts(tmp_path: Path) -> None:
     ledger = tmp_path / "seeds.jsonl"
     ledger.write_text('{"ran": 7}\n')

@@ -138,6 +138,7 @@ def test_what_no_table_has_is_answered_as_to_an_account_without_it(server: ApiSe
     assert server.ok("ListGlobalTables", {"RegionName": "us-east-1", "Limit": 1}) == {"GlobalTables": []}
 
 
+@pytest.mark.slow
 def test_a_period_is_forgotten_when_recovery_is_turned_off(server: ApiServer) -> None:
     server.make_table("periods")
 

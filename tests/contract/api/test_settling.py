@@ -30,6 +30,7 @@ def status(server: ApiServer, name: str) -> str:
     return server.ok("DescribeTable", {"TableName": name})["Table"]["TableStatus"]
 
 
+@pytest.mark.slow
 def test_default_waiters_need_one_poll(slow: ApiServer) -> None:
     client = slow.client()
     began = time.monotonic()
@@ -45,6 +46,7 @@ def test_default_waiters_need_one_poll(slow: ApiServer) -> None:
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_the_first_look_sees_the_end(slow: ApiServer) -> None:
     slow.ok("CreateTable", {"TableName": "seen", **KEYS})
     assert status(slow, "seen") == "ACTIVE"

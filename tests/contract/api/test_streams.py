@@ -175,6 +175,7 @@ def iterator_at(server: ApiServer, arn: str, part: str, kind: str = "TRIM_HORIZO
     return found
 
 
+@pytest.mark.slow
 def test_a_reader_goes_from_a_shard_that_was_split_to_its_children_and_hears_each_change_once(server: ApiServer) -> None:
     """By lineage: a shard that has ended is read to its end, also by who was in the middle of it, and then what it became, and what one of these became."""
     server.make_table("lineage", **on())
@@ -241,6 +242,7 @@ def test_a_reader_goes_from_a_shard_that_was_split_to_its_children_and_hears_eac
     assert said[0] == "ValidationException", "it is the parent's"
 
 
+@pytest.mark.slow
 def test_iterators_begin_where_they_are_told_and_pages_go_on(server: ApiServer) -> None:
     server.make_table("iterators", **on("KEYS_ONLY"))
     arn = arn_of(server, "iterators")
@@ -353,6 +355,7 @@ def aged(server: ApiServer, name: str, *, records_too: bool) -> None:
     server.backend._tables[name] = msgspec.structs.replace(meta, streams=(stream,))
 
 
+@pytest.mark.slow
 def test_an_answer_has_its_bounds_and_the_next_one_goes_on(server: ApiServer) -> None:
     """A thousand changes; a MiB of keys and items; and what can be shown before something that cannot."""
     server.make_table("many", **on("KEYS_ONLY"))

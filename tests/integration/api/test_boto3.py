@@ -412,6 +412,7 @@ def test_batches(client: Any) -> None:
     assert client.scan(TableName=one)["Count"] == 0
 
 
+@pytest.mark.slow
 def test_a_batch_read_ends_at_sixteen_megabytes(client: Any) -> None:
     name = make(client, "batch-large", sort=None)
     keys = [{"pk": {"S": f"k{index}"}} for index in range(45)]
@@ -442,6 +443,7 @@ def test_the_resource_with_its_own_expressions(server: ApiCaller, client: Any) -
     assert table.item_count == 60
 
 
+@pytest.mark.slow
 def test_point_in_time_recovery(client: Any, server: ApiCaller) -> None:
     name = make(client, "recovery", sort=None)
     written = server.post("PutItem", {"TableName": name, "Item": {"pk": {"S": "kept"}}})

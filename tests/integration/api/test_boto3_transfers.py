@@ -39,6 +39,7 @@ def described(client: Any, arn: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_exports(client: Any, server: ApiServer) -> None:
     name = make(client, "sent", sort=None)
     for number in range(3):
@@ -143,6 +144,7 @@ def test_a_page_holds_ten_unless_asked_otherwise(client: Any, server: ApiServer)
     server.backend.transfers.running_max = 4
 
 
+@pytest.mark.slow
 def test_imports(client: Any, server: ApiServer) -> None:
     name = make(client, "origin", sort=None)
     table_arn = client.describe_table(TableName=name)["Table"]["TableArn"]

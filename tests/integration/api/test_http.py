@@ -429,6 +429,7 @@ def test_known_checksums_of_fixed_answers(either: ApiCaller) -> None:
 # -- time and numbers ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_slow_headers_and_slow_bodies_are_ended(impatient: ApiServer) -> None:
     for part in (message()[:30], message(length=100)):
         with closing(Peer(impatient)) as peer:
@@ -439,6 +440,7 @@ def test_slow_headers_and_slow_bodies_are_ended(impatient: ApiServer) -> None:
             assert time.monotonic() - started < TOO_LONG_S
 
 
+@pytest.mark.slow
 def test_a_trickle_of_headers_is_ended_all_the_same(impatient: ApiServer) -> None:
     with closing(Peer(impatient)) as peer:
         started = time.monotonic()
@@ -454,6 +456,7 @@ def test_a_trickle_of_headers_is_ended_all_the_same(impatient: ApiServer) -> Non
         assert time.monotonic() - started < TOO_LONG_S
 
 
+@pytest.mark.slow
 def test_idle_connections_are_closed(impatient: ApiServer) -> None:
     with closing(Peer(impatient)) as peer:
         peer.send(message())

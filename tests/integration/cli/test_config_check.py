@@ -82,6 +82,7 @@ def test_an_archive_of_somebody_else(tmp_path: Path) -> None:
     assert cluster in failed(check(tmp_path / "data", "--archive", (tmp_path / "archive").as_uri()), "store")
 
 
+@pytest.mark.slow
 def test_limits_of_the_process(tmp_path: Path) -> None:
     def files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))

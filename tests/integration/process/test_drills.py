@@ -24,7 +24,7 @@ from tests.integration.process.load import rfc3339
 
 Make = Callable[..., ScrubjayServer]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
 def running_below(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from tests.fixtures.networks import Networks
 from tests.nemesis.faults import OF_THE_NETWORK, OF_THE_PROCESS
 from tests.nemesis.run import run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(900)]
 
 SECONDS = 170.0
 

@@ -93,6 +93,7 @@ def test_a_thousand_sequences() -> None:
     assert failure is None, failure and failure.text
 
 
+@pytest.mark.slow
 def test_five_hundred_sequences_with_statements() -> None:
     """What can be said in PartiQL is, half of the time, among requests on the same table."""
     failure = compare(range(3_000_000, 3_000_500), stated=STATED)
@@ -182,6 +183,7 @@ FINDERS = (2_005_413, 2_002_826)
 """Seeds that find what few others do."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found_and_cut_down(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[fault](monkeypatch)

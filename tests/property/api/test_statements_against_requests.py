@@ -182,6 +182,7 @@ def test_reads(data: st.DataObject) -> None:
         request["ExclusiveStartKey"] = other["LastEvaluatedKey"]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_writes(data: st.DataObject) -> None:
@@ -283,6 +284,7 @@ def one_row() -> Both:
     return Both([{"pk": {"S": "p"}, "sk": {"N": "1"}, "a": {"S": "x"}}])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     from_lark(Lark(GRAMMAR.replace("%ignore SPACE\n%ignore COMMENT\n", "")), start="start", explicit=TERMINALS),

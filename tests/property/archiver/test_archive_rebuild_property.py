@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ def test_one_damaged_object_never_gives_a_wrong_result(rng: random.Random) -> No
     assert rows(disk) == sample.state
 
 
+@pytest.mark.slow
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None)
 def test_every_moment_of_a_proven_window_can_be_restored(rng: random.Random) -> None:

@@ -23,6 +23,7 @@ def read(fields: object) -> KeyFilter:
     return KeyFilter.read(Fields(fields, what="manifest", where="k"))
 
 
+@pytest.mark.slow
 @given(keys)
 def test_no_key_of_the_records_is_ever_said_to_be_absent(some: set[bytes]) -> None:
     made = key_filter(some)

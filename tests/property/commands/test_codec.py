@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def test_a_decoded_command_is_the_command_and_decides_the_same(command: WriteCom
     assert decode_answer(encode_answer(answer)) == answer
 
 
+@pytest.mark.slow
 @given(answers)
 @settings(max_examples=200)
 def test_a_decoded_answer_is_the_answer(answer: Said) -> None:
@@ -66,18 +68,21 @@ def understood_or_corrupt(data: bytes, old: bytes | None) -> None:
     encode_answer(answer)
 
 
+@pytest.mark.slow
 @given(st.one_of(commands.map(encode_command), answers.map(encode_answer)), mutations, olds)
 @settings(max_examples=500)
 def test_damaged_bytes_are_refused_by_name_or_understood(data: bytes, changes: list[tuple[int, bytes, int]], old: bytes | None) -> None:
     understood_or_corrupt(mutated(data, changes), old)
 
 
+@pytest.mark.slow
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda data: b"\x01" + data)), olds)
 @settings(max_examples=300)
 def test_any_bytes_are_refused_by_name_or_understood(data: bytes, old: bytes | None) -> None:
     understood_or_corrupt(data, old)
 
 
+@pytest.mark.slow
 @given(commands)
 @settings(max_examples=50)
 def test_damage_is_mostly_noticed(command: WriteCommand) -> None:

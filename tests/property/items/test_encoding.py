@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def test_value_round_trip(value: Value) -> None:
     assert value_from_json(plain_json(value)) == value
 
 
+@pytest.mark.slow
 @given(items, st.randoms(use_true_random=False))
 def test_order_of_insertion_does_not_matter(item: Item, random: Any) -> None:
     def shuffled(obj: Any) -> Any:
@@ -58,17 +60,20 @@ def test_order_of_insertion_does_not_matter(item: Item, random: Any) -> None:
     assert encode_item(item_from_json(sent)) == encode_item(item)
 
 
+@pytest.mark.slow
 @given(items, items)
 def test_equal_items_and_only_they_have_equal_bytes(one: Item, two: Item) -> None:
     assert (encode_item(one) == encode_item(two)) == (one == two)
 
 
+@pytest.mark.slow
 @given(items)
 def test_names_lie_sorted_by_their_utf8_bytes(item: Item) -> None:
     found = list(msgspec.msgpack.decode(encode_item(item)[1:]))
     assert [name.encode() for name in found] == sorted(name.encode() for name in item)
 
 
+@pytest.mark.slow
 @given(items)
 def test_json_from_bytes_is_the_json_of_the_item(item: Item) -> None:
     shown = msgspec.json.decode(msgspec.json.encode(item_bytes_to_json(encode_item(item))))
@@ -86,6 +91,7 @@ def test_foreign_bytes_are_corrupt_or_an_item(data: bytes) -> None:
         assert decode_item(encode_item(item)) == item
 
 
+@pytest.mark.slow
 @given(items.filter(bool), st.data())
 def test_a_changed_byte_is_corrupt_or_another_item(item: Item, data: st.DataObject) -> None:
     encoded = bytearray(encode_item(item))
@@ -125,6 +131,7 @@ def naive_number(text: str) -> int:
     return 1 + (sides[0] + 1) // 2 + (sides[1] + 1) // 2 + text.startswith("-")
 
 
+@pytest.mark.slow
 @given(items)
 def test_size(item: Item) -> None:
     assert item_size(item) == sum(len(name.encode()) + naive_size(value) for name, value in item.items())

@@ -214,6 +214,7 @@ conditions = st.recursive(
 ALL_VALUES = SMALL | {f":type{kind}": ("S", kind) for kind in ("S", "N", "M", "L", "NS")}
 
 
+@pytest.mark.slow
 @given(conditions, small_items)
 @settings(max_examples=300)
 def test_conditions_against_the_naive_evaluator(condition: tuple[str, Evaluator], item: Item) -> None:
@@ -352,6 +353,7 @@ def naive_update(item: dict[str, Any], actions: list[tuple[str, str, str]]) -> d
     return dict(new)
 
 
+@pytest.mark.slow
 @given(updates(), small_items)
 @settings(max_examples=300)
 def test_updates_against_the_naive_one(update: tuple[str, list[tuple[str, str, str]]], item: Item) -> None:
@@ -476,6 +478,7 @@ mutated = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.lists(st.sampled_from(TOKENS), max_size=14).map(" ".join),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def moved(one: HeldPartition, move: CopyMove) -> HeldPartition:
     return one._replace(nodes=tuple(sorted([*[number for number in one.nodes if number != move.source], move.target])))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(clusters(), st.integers(1, 3))
 def test_copies_come_to_rest_and_never_go_back(cluster: tuple[list[NodePlace], list[HeldPartition]], most: int) -> None:
@@ -85,6 +87,7 @@ def test_copies_come_to_rest_and_never_go_back(cluster: tuple[list[NodePlace], l
                     assert 2 * one.weight > apart or apart < mean / SHARE
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(clusters())
 def test_leads_come_to_rest_and_never_go_back(cluster: tuple[list[NodePlace], list[HeldPartition]]) -> None:

@@ -30,6 +30,7 @@ def test_every_parameter_of_the_service_is_known_to_the_code(operation: str) -> 
     assert sorted(model.members) == sorted(ALL[operation].shape.members)
 
 
+@pytest.mark.slow
 def test_every_operation_of_the_service_is_on_the_page() -> None:
     assert set(service_model("dynamodbstreams").operation_names) == set(STREAM_OPERATIONS)
     absent = set(service_model().operation_names) - set(OPERATIONS)

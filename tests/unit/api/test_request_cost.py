@@ -63,6 +63,7 @@ def items(count: int, values: int) -> list[dict[str, Any]]:
     return [{"pk": {"S": f"key {index}"}, "v": {"L": [{"N": "1e125"}] * values}} for index in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [False, True])
 def test_a_long_batch_lets_others_have_their_turn(bad: bool) -> None:
     """Between two of its items the loop goes round: heartbeats and other clients do not wait for all of it."""
@@ -139,6 +140,7 @@ def report() -> None:
     sys.stdout.write(json.dumps(left))
 
 
+@pytest.mark.slow
 def test_a_request_leaves_nothing_to_the_collector() -> None:
     """What only the collector finds has to be walked, and while it walks nobody is served: 50,000 objects took a tenth of a second."""
     code = "from tests.unit.api.test_request_cost import report; report()"

@@ -103,6 +103,7 @@ def test_forgotten_refutations_give_their_place_up() -> None:
     assert made.bad(KEPT_MAX + 1) == {1: "bad"}
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded() -> None:
     made = Attestations()
     for last in range(1, KEPT_MAX + 10):

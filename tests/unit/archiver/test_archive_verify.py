@@ -79,6 +79,7 @@ def test_a_good_archive_is_found_good(level: str, jobs: bool) -> None:
     assert check(archive).end_checked is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS, ids=short)
 def test_a_flipped_bit_anywhere_is_found_and_named(key: str) -> None:
     archive = SmallArchive()

@@ -117,6 +117,7 @@ def test_nothing_is_packed_of_two_histories_under_a_marker_or_in_a_store_that_lo
     assert world.store.objects == before
 
 
+@pytest.mark.slow
 def test_an_idle_trickle_costs_few_objects_a_day() -> None:
     """A segment every ten minutes: 288 objects a day, and two of them afterwards."""
     world = CompactWorld()
@@ -138,6 +139,7 @@ def test_an_idle_trickle_costs_few_objects_a_day() -> None:
     assert len(gone) == 144 - 1, "the ledger hears of every one"
 
 
+@pytest.mark.slow
 def test_retention_and_packs_go_together() -> None:
     world = CompactWorld()
     world.keep_us = 3 * DAY_US
@@ -234,6 +236,7 @@ def test_a_fenced_run_writes_no_manifest() -> None:
 # --- in a store that locks ---
 
 
+@pytest.mark.slow
 def test_in_a_store_that_locks_parts_go_when_their_lock_ends() -> None:
     """Locked for 8 days and kept for 35: packs are made each day; what they took the place of is not locked for longer, not tried before, and goes."""
     world = CompactWorld()

@@ -13,6 +13,7 @@ from tests.unit.archiver.test_archive_verify import Remembered
 from tests.unit.archiver.test_expire_kill import DyingStore, Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_coverage_is_the_same_wherever_it_is_killed(after: bool) -> None:
     world = CompactWorld()

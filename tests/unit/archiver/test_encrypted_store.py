@@ -304,6 +304,7 @@ def test_what_stands_over_a_sealed_object_has_its_true_name() -> None:
     assert check(archive).findings == []
 
 
+@pytest.mark.slow
 def test_a_page_costs_one_request_and_all_pages_together_are_everything() -> None:
     bare = LoneStore()
     store = sealed(bare)

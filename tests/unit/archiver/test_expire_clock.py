@@ -128,6 +128,7 @@ def test_whoever_confirms_vouches_for_the_clock(off: int) -> None:
     check(world)
 
 
+@pytest.mark.slow
 def test_after_a_while_off_everything_goes_on_by_itself() -> None:
     world = ExpireWorld()
     world.keep_us = 5 * DAY_US

@@ -44,6 +44,7 @@ def prepared(*, dropped: bool) -> ExpireWorld:
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("dropped", [False, True], ids=["live", "dropped"])
 def test_killed_at_every_request(dropped: bool, after: bool) -> None:

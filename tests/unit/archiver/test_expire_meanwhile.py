@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from scrubjay.archiver.expire.plan import ARCHIVE, CHANGED, DAY_US, RESTORE, Need, PartPlan, Wanted
 from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
 from scrubjay.archiver.expire.run import Expirer
@@ -110,6 +112,7 @@ def test_a_clock_that_leaps_takes_no_closed_object_of_the_window() -> None:
     assert set(young) <= set(world.keys("closed"))
 
 
+@pytest.mark.slow
 def test_a_need_that_ends_while_it_is_said_what_goes_is_no_fault_of_the_archive() -> None:
     world = ExpireWorld()
     world.days(18, base_every=4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.ids import Lsn
@@ -45,6 +47,7 @@ def needs(world: CompactWorld, oldest_us: int) -> int:
     return rows_of(world.state_at(oldest_us)) + sum(len(world.store.objects[key]) for key in since)
 
 
+@pytest.mark.slow
 def test_400_days() -> None:
     world = CompactWorld(seed=11, keys=30)
     world.keep_us = KEEP_DAYS * DAY_US

@@ -118,6 +118,7 @@ def test_what_is_restorable_ends_with_the_parent_while_a_child_proves_nothing() 
     assert joined(nothing, [left, left]) == left
 
 
+@pytest.mark.slow
 @given(st.sets(st.sampled_from((2, 5, 9))), st.sets(st.sampled_from((2, 5, 9))))
 def test_a_child_inherits_exactly_what_its_parent_can_be_rebuilt_to(lost: set[int], bases: set[int]) -> None:
     parent = parent_line()

@@ -37,6 +37,7 @@ def foreseen(report: ExpireReport) -> list[int]:
     return [held.until_us or 0 for one in report.outcomes for held in one.plan.held if held.by == LOCK]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base_every", [1, 5, 20])
 def test_100_days_of_a_window_of_eight_in_a_store_that_locks(base_every: int) -> None:
     """As many windows as 400 days are of 35. Nights without one refusal: what is needed is locked, what goes is not, and no more is stored than the lock asks for."""
@@ -77,6 +78,7 @@ def test_100_days_of_a_window_of_eight_in_a_store_that_locks(base_every: int) ->
     assert spent.retain <= {1: 400, 5: 600, 20: 800}[base_every]
 
 
+@pytest.mark.slow
 def test_what_lies_below_the_window_stays_locked_and_is_asked_about_once_in_a_lock() -> None:
     world = ExpireWorld()
     world.lock(8)
@@ -107,6 +109,7 @@ def test_what_lies_below_the_window_stays_locked_and_is_asked_about_once_in_a_lo
     assert report.outcomes[0].deleted > 0, "it goes when the plan said"
 
 
+@pytest.mark.slow
 def test_what_a_backup_needs_stays_locked_until_the_backup_is_deleted() -> None:
     world = ExpireWorld()
     world.lock(13)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scrubjay.archiver.write.meeting import AHEAD, meet
 from scrubjay.archiver.write.placing import Placer
 from scrubjay.base.ids import PartitionId
@@ -24,6 +26,7 @@ def met(world: CompactWorld, archived: int) -> str | None:
     return found
 
 
+@pytest.mark.slow
 def test_a_log_meets_an_archive_of_packs() -> None:
     world = compacted()
     segments = world.sample.segments

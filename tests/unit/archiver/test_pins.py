@@ -32,6 +32,7 @@ def pinned(world: ExpireWorld, at_us: int, *, table: str | None = None, number: 
     return where
 
 
+@pytest.mark.slow
 def test_what_a_pin_needs_is_there_after_400_days_and_goes_once_it_is_deleted() -> None:
     world = ExpireWorld()
     world.days(13, base_every=4)

@@ -107,6 +107,7 @@ class SplitExpireWorld(ExpireWorld):
         return [name for name in self.store.objects if f"p={sample.partition}/" in name and "/expired/" not in name]
 
 
+@pytest.mark.slow
 def test_a_parent_goes_when_both_children_stand_alone_and_not_before() -> None:
     world = SplitExpireWorld()
     world.live(14, base_every=(2, 0))
@@ -136,6 +137,7 @@ def test_a_parent_goes_when_both_children_stand_alone_and_not_before() -> None:
     assert [one for one in world.verify("replayed", offline=True).findings if one.partition is not None] == []
 
 
+@pytest.mark.slow
 def test_a_parent_of_which_moments_are_needed_stays() -> None:
     """By age, or by a pin; a pin of a moment behind its end holds the children alone, and through them what they rest on."""
     world = SplitExpireWorld()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import tracemalloc
 
+import pytest
+
 from scrubjay.archiver.format.day import IndexObject, day_of
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build
 from scrubjay.archiver.read.days import Days
@@ -46,6 +48,7 @@ def test_each_name_once_in_order_and_as_often_as_asked() -> None:
         assert len(list(some)) == len(set(some)), "each once"
 
 
+@pytest.mark.slow
 def test_a_name_takes_32_bytes() -> None:
     """At a million objects that is 32 MB, where the names themselves were 150; and nothing more is made of it to look through it."""
     count = 30_000

@@ -212,6 +212,7 @@ def test_a_tree_that_nobody_closed_is_closed_before_it_is_set_aside_or_removed(b
     assert bench.run(engine.create, P).state == EMPTY
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_checkpoint_is_replaced_and_the_checkpoint_repeated(bench: Bench) -> None:
     tree = bench.run(bench.engine.create, P)
     rand = random.Random(3)
@@ -571,6 +572,7 @@ def let_go(pid: int) -> int:
     return int(next(line for line in lines if line.startswith("voluntary_ctxt_switches")).split()[1])
 
 
+@pytest.mark.slow
 def test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_is_to_serve_do_not(bench: Bench) -> None:
     assert isinstance(bench.engine, LmdbEngine)
     tree = bench.run(bench.engine.create, P)
@@ -588,6 +590,7 @@ def test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_
     assert rested[False] > rested[True] + 5, rested
 
 
+@pytest.mark.slow
 def test_a_scan_that_waits_for_its_rate_is_not_looked_at(bench: Bench) -> None:
     """Each look is a turn of a core that somebody else wants: a wait of 0.4 s was a hundred of them."""
     assert isinstance(bench.engine, LmdbEngine)

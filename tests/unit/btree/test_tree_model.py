@@ -57,6 +57,7 @@ KEYS = st.binary(min_size=1, max_size=3)
 STEPS = st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=20), max_size=80), max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.lists(KEYS, min_size=2, max_size=6))
 def test_any_checkpoints_against_a_dict(steps: list[dict[bytes, bytes | None]], probes: list[bytes]) -> None:

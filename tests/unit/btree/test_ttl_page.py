@@ -84,6 +84,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
+@pytest.mark.slow
 def test_the_worker_of_a_real_tree_finds_the_same(bench: Bench) -> None:
     tree: Tree = bench.run(bench.engine.create, P)
     rows = [(storage_key(SCHEMA, one), encode_item(one)) for one in ITEMS]

@@ -349,6 +349,7 @@ def test_an_error_fits_too() -> None:
 SCRUBJAY = [sys.executable, "-m", "scrubjay"]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colour_and_a_pipe_does_not() -> None:
     command = [*SCRUBJAY, "archive", "status", "--endpoint", NOWHERE]
     code, shown = in_terminal(command)
@@ -367,12 +368,14 @@ def test_verdicts_have_their_colours() -> None:
     assert text.coloured("unverified: t, a matchbox") == "\x1b[33munverified\x1b[0m: t, a matchbox"
 
 
+@pytest.mark.slow
 def test_help_in_a_terminal_fits() -> None:
     for words in ([], ["serve"], ["restore", "run"]):
         code, shown = in_terminal([*SCRUBJAY, *words, "-h"])
         assert (code, too_wide(shown)) == (0, [])
 
 
+@pytest.mark.slow
 def test_log_lines_are_for_people_on_a_terminal_and_json_elsewhere() -> None:
     program = "from scrubjay.base.real import log_lines; import structlog; log_lines.setup('INFO'); structlog.get_logger(part='serve').warning('state', node='n1')"
     code, shown = in_terminal([sys.executable, "-c", program])

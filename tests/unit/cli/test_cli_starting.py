@@ -278,6 +278,7 @@ def test_a_verb_with_streams_closed_or_full_keeps_its_exit_code(how: str) -> Non
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_ascii_terminal_gets_escapes_and_json_stays_utf8() -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     words = ("restore", "status", "größe", "--endpoint", "http://127.0.0.1:9")
@@ -289,6 +290,7 @@ def test_an_ascii_terminal_gets_escapes_and_json_stays_utf8() -> None:
     assert (error["code"], "to=gr%C3%B6%C3%9Fe" in error["asked"]) == ("Unreachable", True)
 
 
+@pytest.mark.slow
 def test_paths_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
     """A config file and a data folder with letters that ASCII lacks, as bytes on the command line and as text in the file."""
     blocked = tmp_path / "dätä ключ"
@@ -304,6 +306,7 @@ def test_paths_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
         assert "dätä ключ" in error["asked"]
 
 
+@pytest.mark.slow
 def test_too_few_nodes_are_named_with_their_reasons_and_the_page_that_helps(tmp_path: Path) -> None:
     """Nothing is wrong with the object store then, and nobody is sent there."""
     (tmp_path / "data" / "nodes").mkdir(parents=True)

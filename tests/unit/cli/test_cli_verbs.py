@@ -131,6 +131,7 @@ def test_each_verb_has_help_with_example_and_exit_codes(verb: Verb, capsys: pyte
     assert "example:" in json.loads(capsys.readouterr().out)["help"]
 
 
+@pytest.mark.slow
 def test_the_page_of_the_command_line_is_current() -> None:
     assert (ROOT / "docs" / "CLI.md").read_text(encoding="utf-8") == cli_page(), "run: python -m scrubjay.reference_pages docs"
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[3] / "tools" / "cluster.sh"
 PROGRAM = """#!/bin/bash
 case $1 in
@@ -16,6 +18,7 @@ esac
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_died_is_started_again_also_while_nobody_has_taken_note_of_it(tmp_path: Path) -> None:
     """Else the cluster is said to serve, with exit 0, and one of its processes is not there."""
     program = tmp_path / "bin" / "scrubjay"

@@ -126,6 +126,7 @@ def test_with_a_server_everything_is_there(tmp_path: Path, answers: Answers, cap
     assert {path.name for path in folder.iterdir()} == beside, "a reader leaves nothing in the folder, not even SQLite's files"
 
 
+@pytest.mark.slow
 def test_the_folder_of_the_server_that_answers_is_taken_and_no_other_of_its_name(
     tmp_path: Path, answers: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +139,7 @@ def test_the_folder_of_the_server_that_answers_is_taken_and_no_other_of_its_name
     assert run_verb(capsys, "c.tar.gz", "--endpoint", answers.url, "--data", str(its))[1]["folder"] == str(its)
 
 
+@pytest.mark.slow
 def test_with_the_server_down_what_lies_here_is_there_and_the_rest_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_folder(tmp_path / "scrubjay-data")
     endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"

@@ -21,6 +21,7 @@ from scrubjay.output import VerbFailure
 PARIS = City(2988507, "FR", "Paris", 2138551, "48.85341", "2.3488", "Europe/Paris", "11", ("Lutetia", "Paris"))
 
 
+@pytest.mark.slow
 def test_the_largest_set_is_whole_and_its_keys_are_unique() -> None:
     available, cities = load_cities()
     assert len(cities) == available > 200_000

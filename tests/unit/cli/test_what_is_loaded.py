@@ -58,6 +58,7 @@ def loaded(program: str) -> set[str]:
     return set(done.stdout.rpartition("\nloaded ")[2].split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "without"),
     [

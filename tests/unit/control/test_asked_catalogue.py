@@ -167,6 +167,7 @@ def test_what_is_changed_of_a_table_shows_through_every_router() -> None:
     assert routers.two.ok("ListTables")["TableNames"] == []
 
 
+@pytest.mark.slow
 def test_what_is_not_there_costs_the_metadata_group_the_same_however_often_it_is_asked_for() -> None:
     routers = Routers(known=True)
     asked = of_metadata(routers.pair, routers.pair.two)

@@ -62,6 +62,7 @@ class Grown:
         return keeps_whole(self.house.cluster.parts.fleet, table, table.partitions[0], lacks=lacks, now_us=now_us)
 
 
+@pytest.mark.slow
 def test_what_has_grown_too_large_is_split_and_its_halves_not_before_a_while_if_they_grow_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_size, "APART_US", 20_000_000)
     grown = Grown()

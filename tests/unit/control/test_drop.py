@@ -35,6 +35,7 @@ def restore(house: House, source: TableMeta, to: str, asked: RestoreTarget) -> d
     return rows
 
 
+@pytest.mark.slow
 def test_the_last_acknowledged_writes_of_a_dropped_table_are_restored() -> None:
     house = House(partitions=3)
     table = house.create("orders")
@@ -79,6 +80,7 @@ def test_a_write_that_races_the_drop_is_in_the_sealed_log_or_refused() -> None:
     assert restore(house, house.known(table.table_id), "back", RestoreTarget(latest=True)) == {key_of(key): key for key in taken}
 
 
+@pytest.mark.slow
 def test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once() -> None:
     house = House(partitions=2)
     table = house.create("orders")

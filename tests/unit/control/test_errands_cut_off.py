@@ -94,6 +94,7 @@ def test_a_copy_removed_while_its_tree_is_made_leaves_no_tree() -> None:
     assert not house.cluster.broken
 
 
+@pytest.mark.slow
 def test_a_hold_of_the_log_ends_with_its_owner_and_not_before() -> None:
     house = House()
     _, partition, _ = begin(house)
@@ -112,6 +113,7 @@ def test_a_hold_of_the_log_ends_with_its_owner_and_not_before() -> None:
     assert [sorted(one.checkpoints._holds) for one in replicas] == [[]] * 3
 
 
+@pytest.mark.slow
 def test_a_hold_lives_from_its_last_renewal() -> None:
     house = House()
     _, partition, _ = begin(house)
@@ -271,6 +273,7 @@ def pinned(house: House, partition: str) -> tuple[Lsn, Any]:
     return seal.lsn, house.run(house.service.pin(PartitionId(partition), NodeName(VICTIM), seal.lsn, timeout_s=20.0))
 
 
+@pytest.mark.slow
 def test_a_pin_lives_as_long_as_it_is_read_and_ends_with_its_reader() -> None:
     house = House()
     _, partition, _ = begin(house)
@@ -288,6 +291,7 @@ def test_a_pin_lives_as_long_as_it_is_read_and_ends_with_its_reader() -> None:
     assert pins_of(house, partition) == []
 
 
+@pytest.mark.slow
 def test_a_pin_has_a_longest_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "PIN_LIFE_US", 2 * STORAGE.pin_timeout_us)
     house = House()

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import pytest
+
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.node.port_server import NodeServer
 from tests.unit.control.house import House
@@ -56,6 +58,7 @@ def report() -> None:
     sys.stdout.write(json.dumps(left))
 
 
+@pytest.mark.slow
 def test_what_requests_leave_does_not_grow_with_their_number() -> None:
     code = "from tests.unit.control.test_garbage import report; report()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True)

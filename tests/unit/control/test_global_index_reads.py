@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import pytest
+
 from tests.fixtures.api_calls import ApiCalls
 from tests.fixtures.global_index_model import GlobalIndexModel, create
 from tests.unit.control.house import House
 
 
+@pytest.mark.slow
 def test_answers_are_in_the_end_those_of_a_plain_model() -> None:
     house = House(11, partitions=2)
     calls = ApiCalls(house.cluster.store, house.env, wait=house.until)

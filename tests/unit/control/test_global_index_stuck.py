@@ -50,6 +50,7 @@ def rot_segments(house: House, partition: PartitionId) -> None:
         house.cluster.archive.flip_bit(key)
 
 
+@pytest.mark.slow
 def test_an_index_whose_log_is_rotten_in_the_archive_is_late_and_then_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "INDEX_LATE_US", 30 * SECOND)
     house = House(51)
@@ -72,6 +73,7 @@ def test_an_index_whose_log_is_rotten_in_the_archive_is_late_and_then_built_anew
     assert keeper.rebuilds == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_for_a_while_costs_an_index_nothing_and_the_next_time_has_its_own_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -132,6 +134,7 @@ def test_log_that_is_rotten_in_the_archive_is_read_of_a_copy_that_has_it(monkeyp
         house.run(changes.records(info, Lsn(2)))
 
 
+@pytest.mark.slow
 def test_how_late_an_index_is_does_not_begin_with_the_process_that_feeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "CHANGES", 5)
     house = House(57)
@@ -182,6 +185,7 @@ def test_an_index_that_is_not_whole_and_has_a_bad_copy_begins_anew_though_nobody
     house.until(lambda: len(indexed.table.global_indexes or ()) == 1)
 
 
+@pytest.mark.slow
 def test_an_index_that_is_built_beside_another_and_has_no_leader_for_its_copies_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "BAD_US", 1_000_000)
     monkeypatch.setattr(keeping, "AGAIN_US", 2_000_000)
@@ -234,6 +238,7 @@ def test_all_partitions_of_a_table_look_at_each_row_of_an_index_once(partitions:
     assert sorted(looked) == sorted(indexed.rows("by-number"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["lacking", "different", "extra"])
 def test_a_wrong_row_is_found_by_a_scrub_of_the_table_whichever_partition_has_its_item(fault: str) -> None:
     house = House(65, partitions=3)

@@ -172,6 +172,7 @@ def test_hundreds_of_feeds_together_look_no_more_often_than_a_few_would() -> Non
         feeds._running = kept
 
 
+@pytest.mark.slow
 def test_an_index_with_copies_that_go_bad_again_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "BAD_US", 1_000_000)
     house = House(43)

@@ -111,6 +111,7 @@ def hosted(house: House) -> set[str]:
     return {partition for node in house.cluster.nodes() for partition in node.members}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_rows_are_those_of_the_items_and_nobody_else_sees_the_tables_they_lie_in(partitions: int) -> None:
     house = House(3, partitions=partitions)
@@ -278,6 +279,7 @@ def record_shows_old(house: House, indexed: Indexed) -> list[bool]:
     return [leader.stated.old_items]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renamed", [None, "by-colour", "else"])
 def test_a_restore_builds_the_indexes_that_the_new_table_has(renamed: str | None) -> None:
     """In tables of their own, also where a request names those of the source: the first to be dropped takes nothing of the other's."""
@@ -422,6 +424,7 @@ def test_a_scrub_is_no_match_while_an_index_cannot_be_compared_and_writes_are_no
     assert house.scrub().verdict is Verdict.MATCH
 
 
+@pytest.mark.slow
 def test_what_a_transaction_writes_over_partitions_comes_to_the_index_too() -> None:
     house = House(31, partitions=2)
     indexed = Indexed(house, BY_COLOUR)

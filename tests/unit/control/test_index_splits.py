@@ -100,6 +100,7 @@ class Split:
         self.house.until(lambda: self.inner(name).former is msgspec.UNSET and not self.indexed.table.gone)
 
 
+@pytest.mark.slow
 def test_an_index_is_what_its_table_says_through_splits_of_both_and_its_past_goes() -> None:
     split = Split(BY_COLOUR, BY_NUMBER)
     house, indexed = split.house, split.indexed
@@ -227,6 +228,7 @@ def test_a_page_of_an_old_feed_is_refused_as_its_changes_are_also_one_read_just_
     )
 
 
+@pytest.mark.slow
 def test_a_backfill_goes_on_where_it_was_when_its_index_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "PAGE_ROWS", 4)
     split = Split()
@@ -352,6 +354,7 @@ def test_an_older_release_beside_it_keeps_an_index_whole() -> None:
     assert refused.value.fields["why"] == "to split a partition of a global index needs version 8 of the cluster, it has 1"
 
 
+@pytest.mark.slow
 def test_an_index_that_grows_is_split_by_itself_and_the_table_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_size, "APART_US", 5_000_000)
     split = Split(BY_NUMBER, split_size=1_500)
@@ -364,6 +367,7 @@ def test_an_index_that_grows_is_split_by_itself_and_the_table_beside_it(monkeypa
     house.until(lambda: house.scrub().verdict.value == "match")
 
 
+@pytest.mark.slow
 def test_what_was_split_is_known_until_all_are_told_how_far_it_was_fed_and_its_log_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     split = Split(BY_COLOUR)
     house, indexed = split.house, split.indexed
@@ -401,6 +405,7 @@ def test_what_was_split_is_known_until_all_are_told_how_far_it_was_fed_and_its_l
     house.until(lambda: before.partition_id not in hosted(house))
 
 
+@pytest.mark.slow
 def test_a_node_that_was_away_meanwhile_has_good_copies_of_the_halves_in_the_end() -> None:
     split = Split(BY_COLOUR)
     house, indexed = split.house, split.indexed
@@ -562,6 +567,7 @@ def test_a_node_that_is_told_to_forget_a_half_while_it_commits_it_goes_on(monkey
     indexed.agrees(seconds=200)
 
 
+@pytest.mark.slow
 def test_what_a_parent_left_unfed_comes_to_both_halves_though_the_feed_of_its_child_began_with_one_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

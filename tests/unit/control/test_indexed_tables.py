@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.recover.choose import Chooser
 from scrubjay.pitr.recover.parent import Parent
@@ -91,6 +93,7 @@ def test_an_item_whose_time_is_over_goes_from_every_index() -> None:
     agree(house, items)
 
 
+@pytest.mark.slow
 def test_a_recovery_of_everything_has_all_indexes_again() -> None:
     house = House(93, partitions=2)
     items = filled(house)

@@ -104,6 +104,7 @@ class ShortNights:
         return max((proof.at_us for proof in proofs if proof.depth == READ), default=None)
 
 
+@pytest.mark.slow
 def test_everything_in_the_archive_is_read_again_within_the_window_by_nights_that_are_too_short() -> None:
     nights = ShortNights()
 
@@ -131,6 +132,7 @@ def test_everything_in_the_archive_is_read_again_within_the_window_by_nights_tha
     assert nights.days.wall_us() - read_us < WINDOW * DAY_US, "and that is known"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_in_what_no_table_needs_any_more_has_something_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its round would be through, and the next one would begin anew, and never come to what the catalogue does not know any more."""
     nights, seen = ShortNights(), False
@@ -146,6 +148,7 @@ def test_a_run_that_is_cut_in_what_no_table_needs_any_more_has_something_left(mo
     assert (report["reason"], report["left"]) == ("budget_spent", 1)
 
 
+@pytest.mark.slow
 def test_nights_that_never_come_to_the_end_are_known_for_that() -> None:
     nights = ShortNights()
     for _ in range(3):

@@ -209,6 +209,7 @@ def test_between_two_drops_one_is_there() -> None:
     assert first.name not in names
 
 
+@pytest.mark.slow
 def test_of_chosen_tables(lost: Lost) -> None:
     choice = lost.choose(lost.at, "orders")
     assert [table.name for table in choice.tables] == ["orders"]
@@ -482,6 +483,7 @@ def test_killed_and_run_again(lost: Lost, seed: int) -> None:
     assert lost.house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_killed_after_every_step() -> None:
     """A life ends as soon as it has left anything behind that no life before it had: a note, a row file, a table, what a copy loaded. The last has everything, once."""
     lost = Lost(partitions=1)
@@ -730,6 +732,7 @@ def test_a_row_file_that_is_no_good_is_made_anew_from_the_parent(lost: Lost, gon
     assert lost.house.scrub().verdict == "match"
 
 
+@pytest.mark.slow
 def test_what_keeps_a_base_from_the_archive_is_seen_and_tried_again(lost: Lost) -> None:
     """Neither rot nor the store: a job that fails for any other reason keeps nobody else waiting, and is no verdict for ever."""
     lost.house.run(lost.recovery(lost.choose(lost.at)).run())

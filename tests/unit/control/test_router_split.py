@@ -154,6 +154,7 @@ def test_while_requests_wait_the_parent_is_left_alone() -> None:
     assert parted.house.world.now - began < SECOND // 4, "the map wakes them, not a clock"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consistent", [True, False])
 def test_a_read_finds_the_child_too(consistent: bool) -> None:
     parted = Parted()

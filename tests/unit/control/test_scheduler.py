@@ -124,6 +124,7 @@ def test_a_run_whose_process_dies_is_taken_up_once_by_its_next_life(nights: Nigh
     nights.until(lambda: nights.ran == ["a", "b", "c"], seconds=65)
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_works_and_the_other_says_so_waits_and_takes_over_when_it_dies(nights: Nights) -> None:
     nights.busy_s = 40.0
     first, second = nights.process("a"), nights.process("b")
@@ -297,6 +298,7 @@ def test_a_note_that_is_malformed_stops_nothing_else(nights: Nights, note: dict[
     nights.until(lambda: nights.ran == ["a"])
 
 
+@pytest.mark.slow
 def test_what_the_store_kept_from_its_work_is_tried_again_the_same_night(nights: Nights) -> None:
     begun: list[tuple[int, bool]] = []
 

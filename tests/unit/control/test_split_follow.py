@@ -56,6 +56,7 @@ def shown(house: House, table: TableMeta, shard: StreamShard, label: str) -> lis
     return found
 
 
+@pytest.mark.slow
 def test_a_stream_shows_each_key_in_order_through_two_splits() -> None:
     house = House(31)
     house.create("t")
@@ -96,6 +97,7 @@ def test_a_stream_shows_each_key_in_order_through_two_splits() -> None:
     assert ["EndingSequenceNumber" in one["SequenceNumberRange"] for one in shards] == [True, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_an_index_is_fed_to_the_end_of_the_parent_and_then_from_both_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody feeds while the partition is split; what is left of its log is fed then, and a row that it took away is away. At the second split the feeds go on."""
     house = House(33)

@@ -203,6 +203,7 @@ def test_a_copy_that_died_before_its_log_knew_of_its_tree_is_made_anew_though_it
     assert house.scrub().verdict.value == "match"
 
 
+@pytest.mark.slow
 def test_a_copy_that_waits_for_its_tree_is_no_new_fault_however_often_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 14013: its first start behind a power loss knew that a heal was due, and noted that the tree was suspect; the second one told a fault of a tree that was never there."""
     writing = Writing()
@@ -294,6 +295,7 @@ def test_a_half_that_lacks_one_of_two_trees_is_healed_by_its_parents_archive(
     writing.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["its log begins with it", "it was let go of"])
 def test_who_keeps_the_log_alone_archives_what_a_child_says_of_its_beginning(again: bool) -> None:
     """Its manifests said that no split had made the partition: they, or all others of that log, were called forged."""

@@ -304,6 +304,7 @@ def test_a_leader_that_ends_its_log_and_is_heard_no_more_is_not_waited_for() -> 
     assert told.house.world.now - began_us < 3 * SECOND
 
 
+@pytest.mark.slow
 def test_a_member_without_a_copy_is_healed_when_the_others_serve() -> None:
     told = Told()
     told.script.lacks = {NodeName(next(iter(told.house.cluster.parts.fleet.ports)))}

@@ -60,6 +60,7 @@ def test_what_another_removed_is_gone_for_who_lost_the_race() -> None:
     assert house.cluster.metadata.jobs == {}
 
 
+@pytest.mark.slow
 def test_a_table_becomes_active_though_the_catalogue_takes_no_write_for_a_while() -> None:
     house, wire = losing()
     house.run(house.cluster.store.create_table(SPEC))

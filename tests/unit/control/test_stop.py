@@ -79,6 +79,7 @@ def test_at_once_after_the_start_it_waits_for_the_claim() -> None:
     assert seconds <= 5.0
 
 
+@pytest.mark.slow
 def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archived() -> None:
     house = House(partitions=3)
     table = house.create("orders")
@@ -100,6 +101,7 @@ def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archive
     assert set(load.acknowledged()) == {key for key in load.asked if key_of(key) in rows}
 
 
+@pytest.mark.slow
 def test_a_leader_that_dies_in_the_middle_of_the_stop_leaves_nothing_behind() -> None:
     house = House(seed=5, partitions=2)
     table = house.create("orders")
@@ -344,6 +346,7 @@ def leaving(house: House, *, number: int = 0, seconds: float = 30.0) -> tuple[in
     ) / SECOND
 
 
+@pytest.mark.slow
 def test_a_node_that_stops_waits_for_what_its_log_holds_and_not_for_what_comes_later() -> None:
     house = House(partitions=3)
     load = Load(house, house.create("orders"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.sim.whole.commands import key_of, value_of
@@ -60,6 +61,7 @@ def check(writing: Writing, stream: TableStream, *, asked: int) -> int:
     return len(found)
 
 
+@pytest.mark.slow
 def test_a_partition_becomes_two_while_a_stream_is_turned_on_and_off(monkeypatch: Any) -> None:
     """What the logs say is asked of partitions that are others by the time that the catalogue takes it down."""
     writing = Writing()

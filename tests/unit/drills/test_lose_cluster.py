@@ -61,6 +61,7 @@ class Process:
         return answer_of(outcome, [], self._error)
 
 
+@pytest.mark.slow
 def test_everything_is_compared_and_nothing_of_it_stays(house: DrillHouse) -> None:
     process = Process(house)
     report = house.drill(house.lose_cluster(process), 1, "lose-cluster")

@@ -61,6 +61,7 @@ def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse
         check({name: value for name, value in one.items() if name != "exit"})
 
 
+@pytest.mark.slow
 def test_a_table_with_local_indexes_is_rehearsed_row_by_row(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its copies hold index rows among the items; a worker that did not know of them would call each of them extra."""
     model = filled(house, name="indexed", writes=40)
@@ -248,6 +249,7 @@ def test_by_the_schedule_it_runs_where_there_is_something_to_rehearse_it_on(hous
     check_settings(job.default)
 
 
+@pytest.mark.slow
 def test_a_table_without_items_is_no_alarm_on_sundays() -> None:
     house = DrillHouse(rows=0)
     drills = house.drills()
@@ -257,6 +259,7 @@ def test_a_table_without_items_is_no_alarm_on_sundays() -> None:
     assert house.drill(drills, 1)["verdict"] == "unverified", "who asked is told that nothing was proven"
 
 
+@pytest.mark.slow
 def test_where_the_table_was_empty_a_later_moment_is_drawn() -> None:
     """A table that got its first item a moment ago: most moments of its window prove nothing."""
     house = DrillHouse(rows=0)

@@ -26,6 +26,7 @@ def restored(house: DrillHouse) -> None:
     house.pass_time(20)
 
 
+@pytest.mark.slow
 def test_every_kind_is_found_in_a_copy_and_the_archive_is_as_it_was(house: DrillHouse) -> None:
     restored(house)
     house.stop_agents()

@@ -115,6 +115,7 @@ MISMATCH = "One or more parameter values were invalid: Condition parameter type 
 EMPTY = "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "text", "values", "message"),
     [

@@ -187,6 +187,7 @@ WORDS = sorted({word for word in GRAMMAR.split() if word.isupper() and word.isal
 SIGNS = ["a", "pk", '"q"', "'s'", "1", "1e5", *".,()[]{}=<-+*?:;", "<<", ">>", "<>", "--", "/*", "'", '"', "inner", "set_add", "string"]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(WORDS + SIGNS), max_size=40).map(" ".join) | st.text(max_size=60))
 @example("(" * 8192)

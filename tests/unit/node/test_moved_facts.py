@@ -65,6 +65,7 @@ def test_who_asks_first_is_told_all_and_then_what_has_moved() -> None:
     assert not moved & {told.of["crows"], told.of["gulls"]}
 
 
+@pytest.mark.slow
 def test_each_asker_hears_what_moved_since_it_heard_last() -> None:
     told = Told()
     before = told.upto

@@ -88,6 +88,7 @@ def comes_back(importing: Importing, data: bytes, total: Total) -> dict[str, Any
     return report
 
 
+@pytest.mark.slow
 def test_by_its_own_import_and_export(importing: Importing, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # moto's reader of JSON loses lines with an escaped quote in them; by writes they are all there.
     monkeypatch.setattr(test_export_files, "PAD", "p\u00e4d\u2028, ")

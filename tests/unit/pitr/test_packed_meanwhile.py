@@ -144,6 +144,7 @@ def of_changes(one: Meanwhile) -> Any:
 READERS = [of_history, of_undo, of_export, of_changes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS, ids=lambda one: one.__name__)
 def test_what_is_packed_in_front_of_any_request_is_read_all_the_same(reader: Callable[[Meanwhile], Any]) -> None:
     quiet = Meanwhile(packs, 0)
@@ -157,6 +158,7 @@ def test_what_is_packed_in_front_of_any_request_is_read_all_the_same(reader: Cal
         assert not one.world.found, f"packed in front of request {at}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [of_undo, of_export], ids=lambda one: one.__name__)
 def test_what_retention_takes_away_in_front_of_any_request_is_not_what_is_read(reader: Callable[[Meanwhile], Any]) -> None:
     """A name that was learnt before the delete: a moment that is asked for is needed from the first request on."""

@@ -139,6 +139,7 @@ def test_the_window_ends_with_the_parent_until_both_children_prove_more_and_a_ho
         world.run(world.service.plan(world.source, "new", RestoreTarget(at_us=ends[0])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_diff_history_and_undo_go_across_splits(seed: int) -> None:
     world, ends = split_world(seed)

@@ -139,6 +139,7 @@ def child(folder: Path, job: str) -> None:
     sys.stdout.write(json.dumps(peaks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["export dynamodb-json", "export parquet", "sort dynamodb-json", "sort parquet", "merge", "load"])
 def test_ten_times_the_table_takes_no_more_memory(tmp_path: Path, job: str) -> None:
     for count in (SMALL, LARGE):

@@ -87,6 +87,7 @@ def test_other_pools_say_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     run(work)
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_does_not_keep_the_process() -> None:
     code = (
         "import socket, concurrent.futures as f\n"

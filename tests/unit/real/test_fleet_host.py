@@ -67,6 +67,7 @@ def begin(host: FleetHost, task: fleet_wire.FleetTask) -> tuple[asyncio.Task[fle
     return asyncio.ensure_future(host.run(task, worker="w", tell=said.put_nowait)), said
 
 
+@pytest.mark.slow
 def test_two_runs_asked_for_the_same_names_have_files_of_their_own(tmp_path: Path) -> None:
     root, until = tmp_path / "root", tmp_path / "go"
 

@@ -97,6 +97,7 @@ def test_a_large_frame_travels_whole(tmp_path: Path) -> None:
     assert pooled(tmp_path, body)
 
 
+@pytest.mark.slow
 def test_a_large_argument_travels_in_parts_between_which_others_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment on its way to the archive is 8 MiB, and every request waits for what is copied at once."""
     data = os.urandom((8 << 20) + 5)
@@ -178,6 +179,7 @@ def test_errors_keep_class_and_fields_and_the_worker(tmp_path: Path) -> None:
     assert before == after
 
 
+@pytest.mark.slow
 def test_an_answer_too_large_to_travel_is_an_error_not_a_hang(tmp_path: Path) -> None:
     async def body(pool: WorkerJobs, tasks: AsyncTasks) -> None:
         with pytest.raises(errors.Invalid, match="too large"):
@@ -305,6 +307,7 @@ def test_a_slot_handed_over_to_a_cancelled_waiter_is_passed_on(tmp_path: Path) -
     assert pooled(tmp_path, body)["n"] == 1
 
 
+@pytest.mark.slow
 def test_jobs_that_read_the_archive_give_way_and_no_others(tmp_path: Path) -> None:
     async def main(tasks: AsyncTasks) -> None:
         pool = WorkerJobs(tmp_path, workers=1, give_way=[f"{SAMPLES}:says_how_nice"])
@@ -325,6 +328,7 @@ def test_jobs_that_read_the_archive_give_way_and_no_others(tmp_path: Path) -> No
     run(main)
 
 
+@pytest.mark.slow
 def test_a_job_that_nobody_waits_for_rests_while_others_are_served_and_no_other_job_does(tmp_path: Path) -> None:
     """How often it let go of the processor is counted: how long it took would be the machine's business."""
 

@@ -59,6 +59,7 @@ def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> 
     assert "chmod 600" in caught.value.fields["next"]
 
 
+@pytest.mark.slow
 def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     for source in (f"file:{tmp_path}/none", f"file:{tmp_path}", "env:NO_SUCH_KEY", "command:/no/such/program"):
@@ -97,6 +98,7 @@ def test_a_command_that_fails_is_tried_again_and_then_told_of_with_what_it_said(
     assert runs.read_text() == "x" * COMMAND_TRIES
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     source = script(tmp_path, f"import subprocess; subprocess.run(['sh', '-c', 'sleep 30; touch {alive}'])")
@@ -122,6 +124,7 @@ def test_a_command_that_only_complains_is_told_of_by_the_end_of_it(tmp_path: Pat
     assert caught.value.fields["found"].endswith("x locked")
 
 
+@pytest.mark.slow
 def test_what_a_command_left_behind_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path) -> None:
     """It holds the output open, and no signal to the command's group reaches it."""
     pid = tmp_path / "pid"

@@ -177,6 +177,7 @@ def test_blocking_runs_off_the_loop() -> None:
     assert run(main)
 
 
+@pytest.mark.slow
 def test_a_running_task_is_never_collected() -> None:
     import gc
 

@@ -131,6 +131,7 @@ def test_two_honest_segments_say_the_same_and_two_claims_never_do() -> None:
     assert not alike(build(EpochKey(CLUSTER, 1)), *claims)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", ["", "k=env:THE_KEY"])
 def test_one_that_is_away_is_done_without_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
     monkeypatch.setenv("THE_KEY", "11" * 32)

@@ -309,6 +309,7 @@ async def test_who_closes_in_the_middle_of_the_handshake_leaves_nothing(tasks: A
         assert b.net.links() == []
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_strangers_are_few_and_go_by_themselves_and_a_peer_gets_in_after_them(tasks: AsyncTasks) -> None:
     with pytest.MonkeyPatch.context() as patched:
@@ -387,6 +388,7 @@ class Deaf:
             taken.close()
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_a_peer_that_never_reads_costs_a_bounded_queue_and_nobody_else_anything(tasks: AsyncTasks) -> None:
     async with processes(tasks, "a", "b") as (a, b):
@@ -418,6 +420,7 @@ async def test_a_peer_that_never_reads_costs_a_bounded_queue_and_nobody_else_any
         deaf.close()
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_a_peer_that_takes_nothing_is_let_go_though_it_says_that_it_lives(tasks: AsyncTasks) -> None:
     with pytest.MonkeyPatch.context() as patched:
@@ -433,6 +436,7 @@ async def test_a_peer_that_takes_nothing_is_let_go_though_it_says_that_it_lives(
             deaf.close()
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_a_silent_peer_is_found_and_let_go_and_dialled_again(tasks: AsyncTasks) -> None:
     """As one that is stopped, or behind a cut that answers nothing."""
@@ -452,6 +456,7 @@ async def test_a_silent_peer_is_found_and_let_go_and_dialled_again(tasks: AsyncT
             deaf.close()
 
 
+@pytest.mark.slow
 @on_a_loop
 async def test_answers_that_nobody_reads_stop_the_reading_of_requests_and_nothing_else(tasks: AsyncTasks) -> None:
     async with processes(tasks, "a", "b") as (a, b):

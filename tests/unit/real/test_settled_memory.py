@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 OBJECT_S = 2e-6
 """What the collector takes for one that lives, at most."""
 SAYS = """
@@ -19,6 +21,7 @@ print(json.dumps([gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() / th
 """
 
 
+@pytest.mark.slow
 def test_what_a_server_waits_for_its_collector_is_bounded_and_what_was_there_is_never_walked() -> None:
     done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, timeout=60, check=True)
     enabled, (young, middle, full), frozen, walked = json.loads(done.stdout)

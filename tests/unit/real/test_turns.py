@@ -19,6 +19,7 @@ def said(program: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @kept
 def test_the_thread_that_serves_asks_for_short_turns_and_what_it_starts_does_not() -> None:
     program = """

@@ -318,6 +318,7 @@ def test_what_retention_took_is_not_missed_after_a_lost_ledger(one: Told) -> Non
     assert not [name for name in one.house.run(one.ledger.known("")) if name in segments]
 
 
+@pytest.mark.slow
 def test_a_rebuild_for_which_the_archive_did_not_answer_is_tried_again_in_the_same_life(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_keeping, "TRIES", 3)
     one.verify()

@@ -157,6 +157,7 @@ def test_what_a_run_by_hand_found_is_kept_at_once_where_a_match_was(one: Kept) -
     assert found in house.run(anew.partitions())
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_and_a_note_that_is_malformed_keep_nobody(one: Kept) -> None:
     house = one.house
     house.run(one.keeping(one.ledger).keep())

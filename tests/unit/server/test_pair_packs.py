@@ -122,6 +122,7 @@ def test_packs_lie_in_both_and_what_they_hold_in_neither() -> None:
     assert world.alone() == before
 
 
+@pytest.mark.slow
 def test_each_alone_is_whole_wherever_it_is_killed() -> None:
     world = PairWorld()
     start, before = world.held(), world.alone()

@@ -56,6 +56,7 @@ def test_the_largest_partition_is_split_at_half_and_a_key_names_where_the_next_o
     assert all(one["lineage"] is None for one in cluster_report(house.cluster.parts, {})["partitions"] if one["table"] != "orders")
 
 
+@pytest.mark.slow
 def test_a_partition_of_an_index_is_split_by_hand() -> None:
     house = House()
     house.run(house.cluster.parts.metadata.put_version(VersionNote(SPLITS_INDEXES)))

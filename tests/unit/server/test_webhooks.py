@@ -125,6 +125,7 @@ def test_what_a_500_did_not_take_is_told_in_order_once_it_does() -> None:
         assert "token" not in lines[0], "a URL may be a secret"
 
 
+@pytest.mark.slow
 def test_one_that_hangs_keeps_no_other_from_being_told() -> None:
     with Receiver() as hangs, Receiver() as takes:
         hangs.status = 0
@@ -151,6 +152,7 @@ def test_one_that_is_not_there_is_told_when_it_comes() -> None:
     with_hooks([f"http://127.0.0.1:{port}/hook"], work)
 
 
+@pytest.mark.slow
 def test_a_name_that_nobody_answers_for_holds_up_neither_the_others_nor_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     over, asked, gave_up = threading.Event(), list[str](), list[str]()
     sound = socket.getaddrinfo

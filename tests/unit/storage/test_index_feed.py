@@ -86,6 +86,7 @@ def test_a_page_is_taken_once_and_only_as_of_where_the_feed_has_not_passed() -> 
     assert (target.rows, target.fed) == ({b"q": b"2"}, Fed(Lsn(6), None))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_however_it_is_sent_the_rows_are_those_of_the_log(data: st.DataObject) -> None:

@@ -68,6 +68,7 @@ def test_nothing_backs_off_without_a_bound_above_the_age() -> None:
     assert max(stream.gaps()) <= 2
 
 
+@pytest.mark.slow
 def test_a_trickle_that_becomes_a_stream_is_sealed_at_its_age_again() -> None:
     stream = Stream(60 * SECOND)
     stream.write(20, every_s=0.5)
@@ -77,6 +78,7 @@ def test_a_trickle_that_becomes_a_stream_is_sealed_at_its_age_again() -> None:
     assert max(stream.gaps()[-2:]) <= 2, "a segment that is no longer tiny waited as if it were"
 
 
+@pytest.mark.slow
 def test_the_window_goes_on_while_the_age_is_backed_off() -> None:
     """Closed timestamps move the window of a partition that rests: what was archived last reaches up to them, whatever age the next segment will have."""
     stream = Stream(60 * SECOND)

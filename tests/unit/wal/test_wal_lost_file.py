@@ -123,6 +123,7 @@ def test_the_newest_file_lost_is_amnesia_at_every_point_of_a_life(loss: Loss, re
     assert len(entered) > 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [True, False])
 def test_what_a_crash_leaves_is_no_lost_file(busy: bool) -> None:
     """Killed, or without power, at every write of a file's entering: renamed or not, named or not, the first batch there or not."""

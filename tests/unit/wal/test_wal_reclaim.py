@@ -260,16 +260,19 @@ def lives(disk: MemoryDisk | RealDisk, count: int, seed: int, *, torn: bool = Fa
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("torn", "pinned"), [(False, 0), (True, 0), (False, 100_000), (True, 100_000)])
 def test_the_number_of_files_is_bounded_over_hundreds_of_short_lives(torn: bool, pinned: int) -> None:
     assert lives(MemoryDisk(), 300, 1, torn=torn, pinned=pinned) <= 12
 
 
+@pytest.mark.slow
 def test_the_number_of_files_is_bounded_on_a_real_disk(tmp_path: Path) -> None:
     assert lives(RealDisk(tmp_path), 40, 2, pinned=100_000) <= 8
     assert len(list((tmp_path / "wal").iterdir())) <= 8
 
 
+@pytest.mark.slow
 def test_negative_control_without_copying_what_is_mostly_empty_files_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wal_module, "COPY_WHEN_USED_BELOW", 0.0)
     assert lives(MemoryDisk(), 120, 1, torn=True, pinned=100_000) > 12
