@@ -126,10 +126,10 @@ class Writer(threading.Thread):
             time.sleep(0.01)
 
 
-def client(port: int, *, patient: bool = True) -> boto3.client:  # type: ignore[valid-type,unused-ignore]
+def client(port: int, *, patient: bool = True, service: str = "dynamodb") -> boto3.client:  # type: ignore[valid-type,unused-ignore]
     """patient: of default retries; else it never tries again."""
     return boto3.client(
-        "dynamodb",
+        service,
         endpoint_url=f"http://127.0.0.1:{port}",
         region_name="us-east-1",
         aws_access_key_id="local",

@@ -4,6 +4,7 @@
 
 Writers and readers with boto3 clients of default retries go on all the while, behind an address in front of all nodes. A process is stopped with SIGTERM and started again as the other release, then the next: the
 nodes first, the durability process last, on the way back too. Half way, at each end, a table is made through every node, of whichever release it is, and used through every other one, and a scrub must match.
+Beside it go tables with everything (`bench.upgrade_tables`): an index, a stream, a time to live, transactions; a partition of theirs is split by hand before the first exchange, half way and at each end.
 
 The cluster's version (ADR 0081): while one process of the release before runs it is not raised; it is held before the last one is exchanged, stays as it was then, and every process is taken back; the last time up it is held no more, and raised within RAISED_S. A process of the release before
 that is started then does not become ready. At the end every process is exchanged for a release after this one (the same source, which can one more); once the version was raised to that, a process of this release ends with 4, by what its folder says and, where that is gone, by what the others say.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bench.bench_failover import TABLE, Front, Writer, client, lost, wait_for_all
+from bench.upgrade_tables import COINS, FINCHES, SETTINGS, Tables
 from scrubjay.server.raising import FILE
 from tests.fixtures.cluster import DURABILITY, NODES, ClusterOfProcesses
 from tests.fixtures.releases import PREVIOUS, NoSuchRelease, lay_out
@@ -72,15 +75,16 @@ class Reader(threading.Thread):
 
 
 class Upgrade:
-    """The cluster, and what goes wrong with it. wrong: differences; refused: exit codes of processes."""
+    """The cluster, and what goes wrong with it. wrong: differences; refused: exit codes of processes. settle_s: between two exchanges, once all is well."""
 
-    def __init__(self, cluster: ClusterOfProcesses, *, kill: bool) -> None:
-        self.cluster, self._kill = cluster, kill
+    def __init__(self, cluster: ClusterOfProcesses, *, kill: bool, settle_s: float = SETTLE_S) -> None:
+        self.cluster, self._kill, self._settle_s = cluster, kill, settle_s
         self.wrong: list[str] = []
         self.refused: list[str] = []
         self._tables = 0
 
-    def replace(self, names: tuple[str, ...], release: Path) -> None:
+    def replace(self, names: tuple[str, ...], release: Path | None) -> None:
+        """One by one. release: None: the source that this process runs."""
         for name in names:
             if self._kill:
                 self.cluster.kill(name)
@@ -88,12 +92,12 @@ class Upgrade:
                 self.refused.append(f"{name} ended with {code}")
             self.begin(name, release)
 
-    def begin(self, name: str, release: Path) -> None:
+    def begin(self, name: str, release: Path | None) -> None:
         """Of a process that does not run."""
         self.cluster.spawn(name, release=release)
         self.cluster.ready(name, timeout=240)
         wait_for(lambda: self.cluster.cli("cluster", "status", at=NODES[0])[0] == 0, timeout=90)
-        time.sleep(SETTLE_S)
+        time.sleep(self._settle_s)
 
     def look(self, when: str) -> None:
         """Tables made by every node are used by every other, and a scrub matches."""
@@ -114,7 +118,7 @@ class Upgrade:
                 found = self.cluster.client(name).scan(TableName=table, ConsistentRead=True)["Items"]
                 if sorted(item["k"]["S"] for item in found) != sorted(NODES):
                     self.wrong.append(f"{when}: {name} reads {found} of {table}")
-        self._proven(when, "scrub", "run")
+        self.proven(when, "scrub", "run")
 
     def version(self, *asked: str) -> dict[str, Any]:
         """As a node of this release knows it: the first is the first that is exchanged."""
@@ -145,19 +149,22 @@ class Upgrade:
         print(f"{when}: the version was raised to {found['version']} within {time.monotonic() - began:.1f} s", flush=True)
 
     def keeps_out(self, name: str, release: Path) -> None:
-        """A process of the release before is not let in any more, and the one that ran there before is."""
+        """A process of the release before is not let in any more, and the one that ran there before is. It ends with 4 by what its folder says; one that knows nothing of the number (before 6) the others keep out, and say so."""
         if (code := self.cluster.stop(name)) != 0:
             self.refused.append(f"{name} ended with {code}")
         self.cluster.spawn(name, release=release)
         time.sleep(KEPT_OUT_S)
         if self.cluster.out(name).read_bytes():
             self.wrong.append(f"{name} of the release before became ready after the version was raised")
-        told = [
-            line for line in self.cluster.log(NODES[0]).read_text().splitlines() if "older than what this cluster was raised to" in line
-        ]
-        print(f"{name} of the release before is not ready after {KEPT_OUT_S:g} s; {NODES[0]} says so {len(told)} times", flush=True)
-        if not told:
-            self.wrong.append(f"{NODES[0]} does not say that {name} is too old")
+        told = self.cluster.log(NODES[0]).read_text().count("older than what this cluster was raised to")
+        ended = self.cluster.processes[name].poll()
+        own = self.cluster.log(name).read_text().count("this release is too old")
+        print(
+            f"{name} of the release before is not ready after {KEPT_OUT_S:g} s: it ended with {ended}, and says why {own} times; {NODES[0]} says so {told} times",
+            flush=True,
+        )
+        if not told and not (ended == 4 and own):
+            self.wrong.append(f"neither {name} nor {NODES[0]} says that {name} is too old")
         self.cluster.kill(name)
 
     def ends(self, name: str, release: Path) -> None:
@@ -178,9 +185,10 @@ class Upgrade:
         note.write_bytes(kept)
 
     def verify(self) -> None:
-        self._proven("at the end", "verify", "--level", "records")
+        self.proven("at the end", "verify", "--level", "records")
 
-    def _proven(self, when: str, *verb: str) -> None:
+    def proven(self, when: str, *verb: str) -> None:
+        """A verb of the durability service says that all matches."""
         found: list[dict[str, Any]] = []
 
         def looked() -> bool:
@@ -198,8 +206,8 @@ def one_after(release: Path, folder: Path) -> Path:
     shutil.copytree(release, folder, symlinks=True)  # its packages are links (ADR 0025)
     page = folder / "storage" / "cluster_version.py"
     text = page.read_text()
-    changed = text.replace("\nNEWEST = NUMBERED\n", "\nNEWEST = NUMBERED + 1\n")
-    if text == changed:
+    changed, lines = re.subn(r"^NEWEST = (\w+)$", r"NEWEST = \1 + 1", text, flags=re.MULTILINE)
+    if lines != 1:
         raise NoSuchRelease("this release says otherwise than by one line which number it can")
     page.write_text(changed)
     return folder
@@ -227,7 +235,7 @@ def main() -> int:
         except NoSuchRelease as error:
             print(error, file=sys.stderr)
             return 4
-        cluster = stack.enter_context(ClusterOfProcesses(folder))
+        cluster = stack.enter_context(ClusterOfProcesses(folder, settings=SETTINGS))
         for name in EVERY:
             cluster.spawn(name, release=old)
         wait_for_all(cluster)
@@ -236,25 +244,32 @@ def main() -> int:
         time.sleep(0.3)
         writers = [Writer(number, client(front.port, patient=not asked.control), stop) for number in range(WRITERS)]
         readers = [Reader(number, client(front.port, patient=not asked.control), stop) for number in range(READERS)]
-        for thread in (*writers, *readers):
+        tables = Tables(cluster, lambda service: client(front.port, patient=not asked.control, service=service), stop)
+        for thread in (*writers, *readers, *tables.threads):
             thread.start()
         upgrade = Upgrade(cluster, kill=asked.control)
         began = time.monotonic()
         ways = ["up"] if asked.control else asked.ways.split(",") * asked.rounds
+        time.sleep(SETTLE_S)  # a partition is split between two keys
+        upgrade.wrong += tables.split(FINCHES) + tables.note()
         for at, way in enumerate(ways):
             release = new if way == "up" else old
             upgrade.replace(NODES[:2], release)
             upgrade.look(f"half way {way}")
+            upgrade.wrong += tables.split(FINCHES) + tables.note()
             if way == "up":
                 upgrade.stays("half way up")
                 upgrade.version("--hold")
             upgrade.replace((NODES[2], DURABILITY), release)
             upgrade.look(way)
+            upgrade.wrong += tables.split(COINS) + tables.note()
             if way == "up":
                 upgrade.stays("held")
+                upgrade.wrong += tables.split_index(goes=False)
                 if at == len(ways) - 1:
                     upgrade.version("--release")
                     upgrade.raised("up and released")
+                    upgrade.wrong += tables.split_index(goes=True)
                     if not asked.control:
                         upgrade.keeps_out(NODES[2], old)
                         upgrade.begin(NODES[2], new)
@@ -264,15 +279,17 @@ def main() -> int:
                         upgrade.ends(NODES[1], new)
                         upgrade.begin(NODES[1], later)
         stop.set()
-        for thread in (*writers, *readers):
+        for thread in (*writers, *readers, *tables.threads):
             thread.join(60)
+        upgrade.wrong += tables.wrong() + tables.restored()
         upgrade.verify()
         missing = lost(cluster, writers)
-        errors = [error for one in (*writers, *readers) for error in one.errors]
+        errors = [error for one in (*writers, *readers, *tables.threads) for error in one.errors]
         backwards = [one for reader in readers for one in reader.backwards]
         print(
             f"{' and '.join(ways)} from {asked.commit[:8]} in {time.monotonic() - began:.0f} s: {sum(one.count for one in writers)} writes acknowledged, {missing} lost or wrong, "
-            f"{sum(one.count for one in readers)} reads, {len(backwards)} back in time, {len(errors)} errors of clients {errors[:3]}; processes: {upgrade.refused or 'all ended with 0'}"
+            f"{sum(one.count for one in readers)} reads, {len(backwards)} back in time, {tables.keeper.count} changes of items with an index, a stream and a time to live, {tables.splits} splits, "
+            f"{sum(one.count for one in tables.bankers)} transactions, {sum(one.looked for one in tables.bankers)} sums of all accounts; {len(errors)} errors of clients {errors[:3]}; processes: {upgrade.refused or 'all ended with 0'}"
         )
         for line in upgrade.wrong:
             print(line)

@@ -35,6 +35,7 @@ from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.service import Report, RestoreService
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, TableStats, as_of, definition_anew
+from scrubjay.storage.cluster_version import DETAILED_BACKUPS, Feature
 from scrubjay.storage.log.chain import START as CHAIN_START
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import ServicePort
@@ -78,7 +79,7 @@ class BackupsFound(NamedTuple):
 
 class BackupService:
     """hurry: have the archive moved on soon. restorer: restores to a new table, and says between which moments a backup may lie. given_up: is told of each object
-    that nobody misses any more."""
+    that nobody misses any more. lacks: why the cluster must not write something yet (`ClusterVersion.lacks`)."""
 
     def __init__(
         self,
@@ -91,11 +92,12 @@ class BackupService:
         options: RestoreOptions,
         *,
         hurry: Callable[[], None],
+        lacks: Callable[[Feature], str],
         given_up: Callable[[str], None] = lambda _key: None,
     ) -> None:
         self._env, self._port, self._archive, self._store = env, port, archive, store
         self._writer, self._restorer, self._options, self._hurry = writer, restorer, options, hurry
-        self._given_up = given_up
+        self._given_up, self._lacks = given_up, lacks
         self._reader = PinReader(env.tasks, store, writer.cluster)
         self._held: dict[str, Need] = {}
         """What the backups that this process made need, by id, from before their pin is put: a run of retention that listed the pins before sees it all the same.
@@ -152,10 +154,12 @@ class BackupService:
             if asked is not None or table.dropped_at is not None:
                 stats = await self._stats_at(table, at_us, stats)
             ends = await self._ends(table, at_us)
+            # A release before could not read the pin, and would hold everything for it: the way back is open while the version is low.
+            known = asked is None and table.dropped_at is None and not self._lacks(DETAILED_BACKUPS)
             who = self._writer.attached
             pin = BackupPin(
                 cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
-                epoch=who.epoch, owner=who.owner, ends=ends, **_features(table if asked is None and table.dropped_at is None else None),
+                epoch=who.epoch, owner=who.owner, ends=ends, **_features(table if known else None),
             )  # fmt: skip
             self._held[id_] = pin_need(pin)
             await self._writer.assure(self._store)
@@ -381,7 +385,7 @@ def _other_history(pin: BackupPin, seen: TableArchive) -> Corrupt | None:
 
 
 def _features(table: TableMeta | None) -> dict[str, str]:
-    """What a pin says beside the table's definition. None: nobody knows what it was at that moment. Pure."""
+    """What a pin says beside the table's definition. None: nobody knows what it was at that moment, or a release before would have to read it. Pure."""
     if table is None:
         return {}
     return {"stream": "" if table.stream is None else table.stream.view, "ttl": table.ttl_attribute or ""}

@@ -220,8 +220,9 @@ def open_durability(
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()
     backups = BackupService(
-        env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents), given_up=index.suspects.drop
-    )
+        env, control.service, source, store, writer, restore, options.restore,
+        hurry=lambda: hurry(agents), given_up=index.suspects.drop, lacks=control.store.version.lacks,
+    )  # fmt: skip
     named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.proven)
     exports = Exports(
         env, control.service, source, jobs, options.restore, restore.preparing, timeline, archive_url=options.archive_url, arn=table_arn,

@@ -18,6 +18,7 @@ from scrubjay.storage.catalogue import FormerPartition, GlobalIndex, PartitionIn
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.by_size import FIND_S, find_cut
 from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.control.splits import split_of
 from scrubjay.storage.items import global_index
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.keys import check_key_sizes, hash_prefix
@@ -36,7 +37,8 @@ class TableSplits:
 
     async def split(self, asked: TableMeta, at: Any, progress: ProgressSink, *, index: str = "") -> Report:
         """Split the partition that has the partition key of `at` (DynamoDB JSON; the key and what lies above it goes right), or where `at` is None the largest one at half of its bytes; wait until
-        its children serve. It goes on whether anybody waits or not. index: of which of the table's global indexes, "": of the table itself. Raises Invalid, Conflict, Unavailable."""
+        its children serve. It goes on whether anybody waits or not. index: of which of the table's global indexes, "": of the table itself. Raises Invalid, Conflict, Unavailable; Unsafe: the cluster's version lets nobody
+        split it."""
         splits = self._control.splits
         if splits is None or not self._works():
             raise Unavailable(
@@ -49,6 +51,8 @@ class TableSplits:
         began_us = self._env.clock.boot_us()
         found = _index(owner, index) if index else None
         table = owner if found is None else index_table(owner, found)
+        # Whoever asks again alone is told the same: a process has to be exchanged first (ADR 0081).
+        self._control.store.version.allow(split_of(table), table=owner.name)
         if at is None:
             info, cut = await self._half(table)
         else:

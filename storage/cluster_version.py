@@ -19,7 +19,9 @@ BALANCES = 7
 """It knows copies that go though their node stays, and copies that come back to a node."""
 SPLITS_INDEXES = 8
 """It keeps in a table's entry that a partition of an index is split. One of before would write the entry without it."""
-NEWEST = SPLITS_INDEXES
+DETAILS_BACKUPS = 9
+"""It reads a backup that says which stream and time to live its table had. One of before takes its pin for damaged, and holds everything for it."""
+NEWEST = DETAILS_BACKUPS
 """Of this release."""
 
 
@@ -44,6 +46,8 @@ POLICIES = Feature("a resource policy", STANDS_IN)
 POLICIES_OF_ATTRIBUTES = Feature("a resource policy with dynamodb:Attributes, dynamodb:FullTableScan or Bool", NUMBERED)
 """A release before would take a condition on what it does not know for one on what no request has, and so hold an Allow that is narrowed by it for one that is not."""
 SPLITTING_INDEXES = Feature("to split a partition of a global index", SPLITS_INDEXES)
+DETAILED_BACKUPS = Feature("a backup that says which stream and time to live its table had", DETAILS_BACKUPS)
+"""Below it a backup is made without them: nobody is refused one."""
 
 
 class Flags(Protocol):

@@ -2,7 +2,7 @@
 
 Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
 containers `containers`. They run first, the tests of one file on one worker (`tests/fixtures/schedule.py`).
-A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go, python, promtool) names it.
+A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go, python, promtool, history) names it.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ VERB = Verb(
     exits={
         0: "both halves serve",
         1: "not now, and why; what was begun goes on",
+        4: "the cluster's version is too low for it, and which process is to be exchanged",
         64: "there is no such table or index, or nowhere to cut it",
     },
     template={

@@ -101,6 +101,10 @@ SPLIT_LOGS_FROM = 17_000
 """From this seed on a node may keep the log alone of partitions that are split; seeds below are what they were found for."""
 
 
+SPOILT_SPLITS_FROM = 18_000
+"""From this seed on the store may spoil uploads while partitions are split: copies of what was split are kept until the archive's were read back. Seeds below are what they were found for."""
+
+
 DURABLE_LOSSES = ("rot", "wal-rot", "amnesia", "empty-disk")
 """Faults that take from a node what was durable."""
 
@@ -234,8 +238,8 @@ class WholeRun:
         self._broken = ""
         self.world.after_event = self._step
         spoils = draw_spoiler(seed, self.world.stream("spoils"))
-        # What a partition was split from is in the archive alone: what is spoilt there no node can put back.
-        self.spoiler = None if calm or spoils is None or splits is not None else Spoiler(self.cluster.archive, spoils, self._count)
+        spoilt = not calm and spoils is not None and (splits is None or seed >= SPOILT_SPLITS_FROM)
+        self.spoiler = Spoiler(self.cluster.archive, spoils, self._count) if spoilt and spoils is not None else None
         packs = draw_packing(seed, self.world.stream("packs"))
         self.packing = None if calm or packs is None else Packing(self.world, self.cluster, packs, self._count)
         streamed = draw_streamed(seed, self.world.stream("streamed"))

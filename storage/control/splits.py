@@ -34,7 +34,7 @@ from scrubjay.storage.catalogue import (
     leaving,
     with_children,
 )
-from scrubjay.storage.cluster_version import SPLITTING, SPLITTING_INDEXES
+from scrubjay.storage.cluster_version import SPLITTING, SPLITTING_INDEXES, Feature
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.feature_gate import ClusterVersion
 from scrubjay.storage.control.fleet import Fleet
@@ -102,9 +102,14 @@ def keeps_from(table: TableMeta, info: PartitionInfo, leader: ReplicaFacts | Non
     return ""
 
 
+def split_of(table: TableMeta) -> Feature:
+    """What a split of a partition of the table is, or of the index whose internal table it is. Pure."""
+    return SPLITTING_INDEXES if table.index_of else SPLITTING
+
+
 def lacks_of(version: ClusterVersion, table: TableMeta) -> str:
     """What of the cluster's version keeps a partition of the table, or of the index whose internal table it is, from being split, "": nothing does."""
-    return version.lacks(SPLITTING_INDEXES if table.index_of else SPLITTING)
+    return version.lacks(split_of(table))
 
 
 def voters_of(info: PartitionInfo, leader: ReplicaFacts | None) -> int:

@@ -8,8 +8,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "backup-of-an-earlier-moment-has-what-is-there-now",
         "pitr/backups.py",
-        "_features(table if asked is None and table.dropped_at is None else None)",
-        "_features(table)",
+        "known = asked is None and table.dropped_at is None and not",
+        "known = not",
         (
             "tests/unit/pitr/test_backups.py::test_one_of_now_says_what_the_table_had_beside_its_definition_and_one_of_an_earlier_moment_does_not",
         ),
@@ -188,6 +188,13 @@ MUTANTS: list[Mutant] = [
         "    if [end.partition for end in ends] != ",
         "    if False and [end.partition for end in ends] != ",
         ("tests/unit/archiver/test_archive_golden.py::test_pin",),
+    ),
+    Mutant(
+        "backup-that-a-release-before-cannot-read",
+        "pitr/backups.py",
+        " and not self._lacks(DETAILED_BACKUPS)",
+        "",
+        ("tests/unit/pitr/test_backups.py::test_while_a_release_before_may_come_back_a_backup_says_only_what_that_one_can_read",),
     ),
     Mutant(
         "an-empty-backup-is-of-another-history",

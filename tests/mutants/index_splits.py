@@ -145,8 +145,8 @@ MUTANTS = [
     Mutant(
         "index-split-by-any-release",
         "storage/control/splits.py",
-        "version.lacks(SPLITTING_INDEXES if table.index_of else SPLITTING)",
-        "version.lacks(SPLITTING)",
+        "    return SPLITTING_INDEXES if table.index_of else SPLITTING\n",
+        "    return SPLITTING\n",
         _OLDER,
     ),
     Mutant(

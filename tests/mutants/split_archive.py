@@ -323,4 +323,11 @@ MUTANTS = [
         "    return piece.table.created_at\n",
         ("tests/unit/pitr/test_recover_moment.py::test_a_child_of_a_split_stands_in_nobodys_way_before_it_was_there",),
     ),
+    Mutant(
+        "parent-forgotten-while-its-end-is-spoilt",
+        "storage/control/splits.py",
+        "            elif self._fleet.archived(former.info.partition_id) >= former.final.lsn:\n",
+        "            elif True:\n",
+        ("tests/sim/test_whole_spoilt.py::test_what_was_split_is_written_anew_too",),
+    ),
 ]

@@ -227,4 +227,13 @@ MUTANTS = [
         '"version-held": Rule("upgrade.md")',
         _HEALTH,
     ),
+    Mutant(
+        "split-by-hand-below-its-version-is-to-be-asked-again",
+        "server/table_splits.py",
+        "        self._control.store.version.allow(split_of(table), table=owner.name)\n",
+        "",
+        (
+            "tests/unit/server/test_table_splits.py::test_below_the_version_that_it_needs_an_index_is_not_split_and_asking_again_is_not_advised",
+        ),
+    ),
 ]

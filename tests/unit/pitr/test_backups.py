@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from scrubjay.pitr.plan import BaseFacts
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneStore
 from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput, TimeToLive, new_stream
+from scrubjay.storage.cluster_version import DETAILED_BACKUPS, Feature
 from scrubjay.storage.log.chain import START as CHAIN_START
 from tests.unit.archiver.sample import CLUSTER, OWNER
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, total_of
@@ -58,6 +60,7 @@ class BackupWorld(RestoreWorld):
         self.writer = Writer(CLUSTER, Attached(CLUSTER, 1, OWNER))
         self.hurried = 0
         self.given_up: list[str] = []
+        self.lacks: dict[Feature, str] = {}
         super().__init__(partitions, seed)
         self.write(random.Random(seed), 40)
         self.seal_all()
@@ -72,8 +75,9 @@ class BackupWorld(RestoreWorld):
         world: Any = self
         options = RestoreOptions(archive_wait_s=5.0, lanes=2)
         self.backups = BackupService(
-            self.env, world, world, self.store, self.writer, self.service, options, hurry=hurry, given_up=self.given_up.append
-        )
+            self.env, world, world, self.store, self.writer, self.service, options, hurry=hurry, given_up=self.given_up.append,
+            lacks=lambda feature: self.lacks.get(feature, ""),
+        )  # fmt: skip
         return self.backups
 
     def create(self, name: str = "quarter", asked: RestoreTarget | None = None) -> Any:
@@ -137,6 +141,17 @@ def test_one_of_now_says_what_the_table_had_beside_its_definition_and_one_of_an_
     world.arrive()
     earlier = world.create(asked=RestoreTarget(at_us=world.window()[0]))
     assert (earlier.stream, earlier.ttl) == ("", "")
+
+
+def test_while_a_release_before_may_come_back_a_backup_says_only_what_that_one_can_read() -> None:
+    world = BackupWorld()
+    world.source = msgspec.structs.replace(world.source, streams=(new_stream("KEYS_ONLY", 1),), ttl=TimeToLive(True, "until", 1))
+    world.metas[world.source.table_id] = world.source
+    world.lacks = {DETAILED_BACKUPS: "it has 6"}
+    before = world.create()
+    assert json.loads(world.store.objects[build(before.key())])["version"] == 2
+    world.lacks = {}
+    assert json.loads(world.store.objects[build(world.create().key())])["version"] == 3
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

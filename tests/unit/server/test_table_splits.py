@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.base.errors import Invalid, Unavailable, Unsafe
 from scrubjay.server.cluster_status import cluster_report
 from scrubjay.server.table_splits import TableSplits
 from scrubjay.sim.whole.commands import key_of
@@ -54,6 +54,15 @@ def test_the_largest_partition_is_split_at_half_and_a_key_names_where_the_next_o
         second["right"]: {name: split_again[name] for name in ("partition", "lsn", "until")},
     }
     assert all(one["lineage"] is None for one in cluster_report(house.cluster.parts, {})["partitions"] if one["table"] != "orders")
+
+
+def test_below_the_version_that_it_needs_an_index_is_not_split_and_asking_again_is_not_advised() -> None:
+    house = House()
+    indexed = Indexed(house, BY_COLOUR)
+    splitting = TableSplits(house.env, house.cluster.parts, works=lambda: True)
+    with pytest.raises(Unsafe, match="needs version 8 of the cluster") as refused:
+        house.run(splitting.split(indexed.table, None, lambda _: None, index="by-colour"))
+    assert "bring every process to this release" in str(refused.value.fields["next"])
 
 
 @pytest.mark.slow
