@@ -8,7 +8,7 @@ from typing import Final
 POLL_S = 0.1
 TRIES_MAX = 20
 TRY_AGAIN_S = 0.5
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 """So long after a first try was in vain none is begun any more."""
 ARCHIVE_LAGS: Final = "ArchiveLags"
 """Code of the error when all that lacks is the archive's arrival: nothing is wrong, and nothing is proven."""

@@ -127,7 +127,8 @@ class Restore:
             return
         if self.job.state == PUBLISHED:
             self._archive.discard(folder_of(self.job.target_id))
-            await self._learn()
+            if not any(part.lacking for part in self.job.partitions):  # else most of the time went into waiting for a node
+                await self._learn()
 
     async def _phase(self, phase: str, following: str, work: Callable[[], Awaitable[None]]) -> None:
         if self.job.phase != phase:

@@ -158,9 +158,9 @@ def same_fault(one: Finding, other: Finding) -> bool:
 
 
 def subject_of(one: Finding) -> tuple[object, ...]:
-    """What it tells of, whoever found it: one item of a copy, or one place in it."""
+    """What it tells of, whoever found it: one item of a copy, or one place in it. An object of the archive is the same one, though a half of a split partition met it, which rests on it."""
     place = (one.storage_key,) if one.storage_key is not None else (one.kind, one.object, one.lsn)
-    return one.copy, one.partition, *place
+    return one.copy, one.partition if one.object is None else None, *place
 
 
 def merge_findings(outside: Sequence[ScrubFound], own: Sequence[ScrubFound]) -> list[ScrubFound]:

@@ -150,4 +150,18 @@ MUTANTS: list[Mutant] = [
         '[1] == "mismatch" for at in ids)',
         _TOLD,
     ),
+    Mutant(
+        "former-object-told-twice",
+        "scrubber/report.py",
+        "one.partition if one.object is None else None, *place",
+        "one.partition, *place",
+        ("tests/unit/scrubber/test_scrub_run.py::test_an_object_is_told_of_once_though_a_half_of_what_was_split_met_it_again",),
+    ),
+    Mutant(
+        "downrestore-learns-from-waiting",
+        "pitr/restore.py",
+        "if not any(part.lacking for part in self.job.partitions):",
+        "if True:",
+        _QUORUM,
+    ),
 ]

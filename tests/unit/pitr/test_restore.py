@@ -290,6 +290,7 @@ def test_as_many_copies_as_are_a_quorum_make_the_table_and_fewer_do_not() -> Non
     world.run(world.service.resume("new"))
     world.finish()
     assert world.published == [report["to_id"]]
+    assert rates_of(cast(Any, world)).samples == 0, "nothing is learnt from how long a node was waited for"
     noted = world.notes[f"restore/{report['to_id']}"]["partitions"]
     assert [(sorted(part["copies"]), list(part["lacking"])) for part in noted] == [(["n1", "n2"], ["n3"])] * len(noted)
 

@@ -17,7 +17,7 @@ from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.ledger import MATCHED, SCRUB
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.plan import choose, order
-from scrubjay.scrubber.report import ScrubReport
+from scrubjay.scrubber.report import ScrubFound, ScrubReport, merge_findings
 from scrubjay.scrubber.run import scrub
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.scrubber.verdict import Verdict
@@ -628,3 +628,13 @@ def test_a_partition_whose_table_is_dropped_meanwhile_says_so() -> None:
     told = {table.table_id: (table.partitions[0].verdict, table.partitions[0].reason) for table in report.tables}
     assert told == {gone.table_id: (Verdict.UNVERIFIED, "table_dropped"), here.table_id: (Verdict.MATCH, None)}
     assert report.exit_code == 3
+
+
+def test_an_object_is_told_of_once_though_a_half_of_what_was_split_met_it_again() -> None:
+    """It rests on the log of what it came of, in which a verify found it first. The same place in a copy of each is two places."""
+    met = Finding("unreadable", "archive", "parent", None, None, "parent/log/1.seg", 1, None, "verify", "none", "rot", 7)
+    again = met._replace(partition="half", found_by="scrub", at_us=8)
+    (found,) = merge_findings([ScrubFound(met)], [ScrubFound(again)])
+    assert found.finding.found_by == "verify"
+    of_copies = [ScrubFound(one._replace(copy="n1", object=None, storage_key=b"k")) for one in (met, again)]
+    assert len(merge_findings(of_copies[:1], of_copies[1:])) == 2
