@@ -130,9 +130,7 @@ class Preparing:
             name=to,
             status="CREATING",
             partitions=tuple(
-                PartitionInfo(
-                    PartitionId(rand.uuid()), info.lo, info.hi, members, tuple([one for one in info.logs if one in _numbers(members)])
-                )
+                PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, members, _logs(info, members))
                 for info, members in zip(source.partitions, self._port.placed(len(source.partitions)), strict=True)
             ),
             created_at=now_us,
@@ -170,5 +168,10 @@ class Preparing:
         )
 
 
+def _logs(info: PartitionInfo, members: Sequence[Member]) -> tuple[int, ...]:
+    """Who keeps the log alone of the new partition: who founded the source's as such, where it is a member here too. Not who stands in there for a node that is lost: the new one would have two copies for good."""
+    return tuple([one for one in info.logs if one in _numbers(info.members) and one in _numbers(members)])
+
+
 def _numbers(members: Sequence[Member]) -> list[int]:
-    return [member.node for member in members]
+    return [member[0] for member in members]

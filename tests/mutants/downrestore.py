@@ -164,4 +164,13 @@ MUTANTS: list[Mutant] = [
         "if True:",
         _QUORUM,
     ),
+    Mutant(
+        "downrestore-founded-with-who-stands-in",
+        "pitr/prepare.py",
+        "if one in _numbers(info.members) and one in _numbers(members)",
+        "if one in _numbers(members)",
+        (
+            "tests/sim/test_standing_in.py::test_a_table_is_restored_to_nodes_that_are_up_and_for_one_that_dies_meanwhile_a_log_replica_stands_in",
+        ),
+    ),
 ]

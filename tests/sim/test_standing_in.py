@@ -178,12 +178,13 @@ def test_a_table_is_restored_to_nodes_that_are_up_and_for_one_that_dies_meanwhil
     house.pass_time(6)
     asked = RestoreTarget(at_us=house.run(house.restore.preparing.look(house.table("t")))[1].latest_us)
     ward.host(LOST).crash(power=False)
-    house.pass_time(1)
+    house.until(lambda: ward.stands(1, 2, 4))
     house.run(house.restore.start(house.table("t"), "elsewhere", asked))
     report = house.restored("elsewhere")
     assert (report["state"], report["degraded"]) == ("published", [])
     (info,) = house.table("elsewhere").partitions
     assert info.nodes == (1, 2, 4), "another node of a zone of its own is up"
+    assert info.logs == (), "and has the rows: what stands in for the source's member there stands in for nobody here"
     ward.host(LOST).start()
     house.pass_time(5)
     house.run(house.restore.start(house.table("t"), "back", asked))
