@@ -8,7 +8,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "restored-logs-become-copies",
         "pitr/prepare.py",
-        "tuple([one for one in info.logs if one in _numbers(members)])",
+        "tuple([one for one in info.logs if one in _numbers(info.members) and one in _numbers(members)])",
         "()",
         ("tests/sim/test_log_replica.py::test_a_restored_table_keeps_its_logs_where_its_source_keeps_them",),
     ),
