@@ -7,7 +7,7 @@ from typing import Any
 
 from scrubjay.storage.api.call import Body
 from scrubjay.storage.api.streams import latest_members
-from scrubjay.storage.api.throughput import decreases_today, least_warm
+from scrubjay.storage.api.throughput import decreases_today, warm_units
 from scrubjay.storage.catalogue import GlobalIndex, KeySchema, LocalIndex, TableMeta, TableStats, Throughput
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -67,7 +67,7 @@ def table_description(
             for index, one in zip(meta.global_indexes, index_stats, strict=True)
         ]
     result["DeletionProtectionEnabled"] = meta.deletion_protection
-    result["WarmThroughput"] = warm_description(meta.billing, meta.throughput, meta.warm or None, status=result["TableStatus"])
+    result["WarmThroughput"] = warm_description(meta.billing, meta.throughput, meta.warm or None)
     return result
 
 
@@ -79,7 +79,7 @@ def _global_index(meta: TableMeta, index: GlobalIndex, stats: TableStats, arn: s
         "IndexSizeBytes": stats.bytes,
         "ItemCount": stats.rows,
         "IndexArn": arn,
-        "WarmThroughput": warm_description(meta.billing, index.throughput, index.warm, status=index.status),
+        "WarmThroughput": warm_description(meta.billing, index.throughput, index.warm),
     }
     if index.status == "CREATING" and meta.status != "CREATING":
         shown["Backfilling"] = index.backfilling
@@ -105,11 +105,10 @@ def on_demand_member(ceilings: Throughput | None) -> Body:
     return {"OnDemandThroughput": shown} if shown else {}
 
 
-def warm_description(billing: str, throughput: Throughput, asked: Throughput | None, *, status: str) -> Body:
-    """The member WarmThroughput: what was asked for, and at least what every table or index of this kind has."""
-    least = least_warm(billing, throughput)
-    warm = least if asked is None else Throughput(max(asked.read, least.read), max(asked.write, least.write))
-    return {"ReadUnitsPerSecond": warm.read, "WriteUnitsPerSecond": warm.write, "Status": "UPDATING" if status == "UPDATING" else "ACTIVE"}
+def warm_description(billing: str, throughput: Throughput, kept: Throughput | None) -> Body:
+    """The member WarmThroughput: at least what every table or index of this kind has. kept: as the catalogue has it."""
+    warm = warm_units(billing, throughput, kept)
+    return {"ReadUnitsPerSecond": warm.read, "WriteUnitsPerSecond": warm.write, "Status": "ACTIVE"}
 
 
 def _projection(kind: str, attributes: Sequence[str]) -> Body:

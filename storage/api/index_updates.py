@@ -13,7 +13,7 @@ import msgspec
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body
 from scrubjay.storage.api.index_definitions import Definitions, check_index_alone, check_projected_count, global_index_of
-from scrubjay.storage.api.throughput import changed_at, check_capacity, decreases_after, on_demand_of, warm_of
+from scrubjay.storage.api.throughput import changed_at, check_capacity, decreases_after, on_demand_of, warm_after, warm_of, warm_units
 from scrubjay.storage.catalogue import GlobalIndex, TableMeta, Throughput, used_attributes
 
 _INVALID = "One or more parameter values were invalid: "
@@ -85,6 +85,7 @@ def index_updates(data: Body, meta: TableMeta, billing: str, now_us: int) -> Ind
     changes = {one["Update"]["IndexName"]: _changes(one["Update"], meta, billing, now_us) for one in asked if "Update" in one}
     if billing != meta.billing:
         _switch(meta, billing, changes, [one["Delete"]["IndexName"] for one in online if "Delete" in one])
+    _keep_warm(meta, billing, changes)
     attributes = meta.shown_attributes
     if create is not None:
         attributes = _with_keys_of(create, data, meta)
@@ -252,6 +253,14 @@ def _changes(asked: Body, meta: TableMeta, billing: str, now_us: int) -> dict[st
     if warm != index.warm:
         changes["warm"] = warm
     return changes
+
+
+def _keep_warm(meta: TableMeta, billing: str, changes: dict[str, dict[str, Any]]) -> None:
+    for index in meta.global_indexes or ():
+        change = changes.get(index.name, {})
+        if "throughput" in change:
+            warm = warm_units(meta.billing, index.throughput, change.get("warm", index.warm))
+            change["warm"] = warm_after(warm, billing, change["throughput"])
 
 
 def _switch(meta: TableMeta, billing: str, changes: dict[str, dict[str, Any]], going: Sequence[str]) -> None:

@@ -76,15 +76,26 @@ def least_warm(billing: str, throughput: Throughput) -> Throughput:
     return throughput
 
 
+def warm_units(billing: str, throughput: Throughput, kept: Throughput | None) -> Throughput:
+    """What a table or index is warm to. kept: the most that was asked for, or that it was provisioned with; None: no more than it has anyway."""
+    least = least_warm(billing, throughput)
+    return least if kept is None else Throughput(max(kept.read, least.read), max(kept.write, least.write))
+
+
+def warm_after(units: Throughput, billing: str, throughput: Throughput) -> Throughput | None:
+    """What is kept of it that a table or index is warm to `units`, once it is billed and provisioned so: it gets no colder."""
+    most = warm_units(billing, throughput, units)
+    return None if most == least_warm(billing, throughput) else most
+
+
 def warm_of(
     asked: Body | None, billing: str, throughput: Throughput, now: Throughput | None, *, index: str | None = None, made: bool = True
 ) -> Throughput | None:
-    """What is to be warm; None: nothing was asked for that is not so anyway. throughput: as provisioned. now: as it was asked for before. made: it is of something new. Raises ApiError: it would
+    """What is to be warm; None: nothing was asked for that is not so anyway. throughput: as provisioned. now: as it was kept before. made: it is of something new. Raises ApiError: it would
     be less than there is."""
     if not asked:
         return now
-    least = least_warm(billing, throughput)
-    least = least if now is None else Throughput(max(least.read, now.read), max(least.write, now.write))
+    least = warm_units(billing, throughput, now)
     result = Throughput(asked.get(_WARM[0], least.read), asked.get(_WARM[1], least.write))
     for member, value, floor in ((_WARM[0], result.read, least.read), (_WARM[1], result.write, least.write)):
         if value >= floor:

@@ -15,6 +15,12 @@ INDEX_QUOTA = f"{RECORDED}::test_an_index_has_at_most_the_quota_of_an_account"
 REFUSED = f"{RECORDED}::test_refused_as_recorded"
 PAYLOAD = f"{RECORDED}::test_a_transaction_brings_at_most_four_megabytes"
 CEILINGS = f"{RECORDED}::test_a_ceiling_that_is_not_asked_for_stays_and_one_that_is_taken_away_is_shown_no_more"
+BUSY = f"{RECORDED}::test_only_some_changes_keep_a_table_busy"
+WARM = f"{RECORDED}::test_what_is_to_be_warm_is_shown_once_it_is"
+COLDER = f"{RECORDED}::test_a_table_and_an_index_get_no_colder"
+RESTORING = f"{RECORDED}::test_a_table_that_is_being_restored_is_not_there_yet"
+BACKED = f"{RECORDED}::test_it_has_no_backups_either"
+TAKEN = f"{RECORDED}::test_but_its_name_is_taken_and_it_is_described"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -102,4 +108,32 @@ MUTANTS: list[Mutant] = [
         "        pass\n",
         (f"{RECORDED}::test_a_new_table_tells_of_its_warmth_where_that_was_asked_for",),
     ),
+    Mutant("busy-with-all-changes", TABLES, "    busy = any(member in data for member in _TAKES_TIME)", "    busy = bool(change)", (BUSY,)),
+    Mutant("warm-at-once-in-the-answer", TABLES, "                **_warm_before(before, data),\n", "", (WARM,)),
+    Mutant(
+        "index-busy-with-warmth",
+        TABLES,
+        '        if set(update) != {"IndexName", "WarmThroughput"}:',
+        "        if update:",
+        (WARM,),
+    ),
+    Mutant("table-gets-colder", TABLES, '    if "throughput" in change:\n        warm =', "    if False:\n        warm =", (COLDER,)),
+    Mutant("index-gets-colder", INDEXES, "    _keep_warm(meta, billing, changes)\n", "", (COLDER,)),
+    Mutant("restoring-is-changed", TABLES, "    if is_restoring(meta) and not restoring:", "    if False:", (RESTORING,)),
+    Mutant(
+        "restoring-is-not-described",
+        TABLES,
+        "    meta = find_table(call, name, restoring=True)\n    if is_settling(meta):",
+        "    meta = find_table(call, name)\n    if is_settling(meta):",
+        (TAKEN,),
+    ),
+    Mutant("restoring-has-backups", "storage/api/operations/backups.py", "    if is_restoring(meta):", "    if False:", (BACKED,)),
+    Mutant(
+        "restoring-has-tags",
+        "storage/api/operations/tags.py",
+        "    if meta is None or (meta.restore_of is not None and meta.restore_of.in_progress):",
+        "    if meta is None:",
+        (f"{RECORDED}::test_it_has_no_tags_either",),
+    ),
+    Mutant("restoring-name-exists", TABLES, "if there is not None and is_restoring(there) else", "if False else", (TAKEN,)),
 ]

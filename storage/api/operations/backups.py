@@ -22,7 +22,7 @@ from scrubjay.storage.api.operations.table_shapes import (
     PROVISIONED_THROUGHPUT,
     VECTOR_INDEXES,
 )
-from scrubjay.storage.api.operations.tables import check_encryption, describe
+from scrubjay.storage.api.operations.tables import check_encryption, describe, is_restoring
 from scrubjay.storage.api.shapes import BOOLEAN, NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
 from scrubjay.storage.api.throughput import check_capacity, on_demand_of
 from scrubjay.storage.backend import ContinuousBackups
@@ -97,7 +97,10 @@ def backed_up_table(call: Call, name: str, asked: str | None = None) -> TableMet
         call.check_sure()
         call.check_absent(name)
         raise errors.backups_table_not_found(asked or name)
-    return call.check_policy(meta)
+    call.check_policy(meta)
+    if is_restoring(meta):
+        raise errors.backups_table_not_found(asked or name)
+    return meta
 
 
 def check_settled(meta: TableMeta) -> None:

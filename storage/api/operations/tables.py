@@ -10,7 +10,7 @@ import msgspec
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import deleted_description, index_throughput, table_description, throughput_description
+from scrubjay.storage.api.describe import deleted_description, index_throughput, table_description, throughput_description, warm_description
 from scrubjay.storage.api.index_definitions import check_indexes, check_key_elements, global_indexes_of, local_indexes_of
 from scrubjay.storage.api.index_updates import (
     IndexUpdates,
@@ -25,7 +25,16 @@ from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIB
 from scrubjay.storage.api.operations.tags import check_tags
 from scrubjay.storage.api.policy.document import PolicyOwner, read_policy
 from scrubjay.storage.api.shapes import Struct
-from scrubjay.storage.api.throughput import changed_at, check_capacity, check_quotas, decreases_after, on_demand_of, warm_of
+from scrubjay.storage.api.throughput import (
+    changed_at,
+    check_capacity,
+    check_quotas,
+    decreases_after,
+    on_demand_of,
+    warm_after,
+    warm_of,
+    warm_units,
+)
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, ResourcePolicy, TableMeta, TableStats, Throughput, new_stream
 
@@ -59,14 +68,22 @@ def _index_stats(call: Call, meta: TableMeta, index: GlobalIndex) -> TableStats:
     return TableStats(0, 0) if table is None else call.api.backend.stats(table)
 
 
-def find_table(call: Call, name: str) -> TableMeta:
-    """The table, in whatever status. Raises ResourceNotFoundException, AccessDeniedException."""
+def is_restoring(meta: TableMeta) -> bool:
+    """Whether a backup, or another table as it was, is being restored to it: only some operations know of it yet."""
+    return meta.restore_of is not None and meta.restore_of.in_progress and meta.restore_of.imported is None
+
+
+def find_table(call: Call, name: str, *, restoring: bool = False) -> TableMeta:
+    """The table, in whatever status. restoring: one that is being restored is found too. Raises ResourceNotFoundException, AccessDeniedException."""
     meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None:
         call.check_sure()
         call.check_absent(name)
         raise errors.table_not_found(name)
-    return call.check_policy(meta)
+    call.check_policy(meta)
+    if is_restoring(meta) and not restoring:
+        raise errors.table_not_found(name)
+    return meta
 
 
 def read_of_table(call: Call) -> tuple[Body, TableMeta]:
@@ -227,7 +244,9 @@ async def create_table(call: Call) -> None:
     try:
         meta = await call.api.backend.create_table(spec)
     except Conflict:
-        raise errors.resource_in_use(f"Table already exists: {name}") from None
+        there = call.api.backend.table(name)
+        words = "Table is being used" if there is not None and is_restoring(there) else "Table already exists"
+        raise errors.resource_in_use(f"{words}: {name}") from None
     call.reply({"TableDescription": _just_made(describe(call, meta, "CREATING"), data)})
 
 
@@ -253,7 +272,7 @@ def _just_made(description: Body, data: Body) -> Body:
 
 
 def is_settling(meta: TableMeta) -> bool:
-    """Whether the table is on its way to another status, which takes a moment. A restore takes longer, and is meant to be watched."""
+    """Whether the table is on its way to another status, which takes a moment. A restore or an import takes longer, and is meant to be watched."""
     restoring = meta.restore_of is not None and meta.restore_of.in_progress
     return meta.status in ("CREATING", "UPDATING", "DELETING") and not restoring
 
@@ -275,7 +294,7 @@ def describe_table(call: Call) -> Coroutine[Any, Any, None] | None:
     data = read_input(call)
     name = require_table_name(data)
     check_constraints(call)
-    meta = find_table(call, name)
+    meta = find_table(call, name, restoring=True)
     if is_settling(meta):
         return _describe_settled(call, name, meta)
     call.reply({"Table": describe(call, meta)})
@@ -313,7 +332,7 @@ async def delete_table(call: Call) -> None:
     data = read_input(call)
     name = require_table_name(data)
     check_constraints(call)
-    meta = find_table(call, name)
+    meta = find_table(call, name, restoring=True)
     check_changeable(meta)
     check_indexes_settled(meta)
     if meta.deletion_protection:
@@ -349,6 +368,8 @@ _ALONE = {
     "WarmThroughput": "WarmThroughput must be the only operation in the request",
 }
 """What is changed by a request of its own; of several, the first here is named."""
+_TAKES_TIME = ("BillingMode", "ProvisionedThroughput", "StreamSpecification", "TableClass")
+"""What a table is UPDATING for, in the answer even where it is so already; all else holds at once, or shows by a status of its own."""
 _BESIDE = {"OnDemandThroughput": frozenset(UPDATE.members) - {"StreamSpecification", "WarmThroughput"}}
 """What may stand beside one of them all the same."""
 
@@ -449,18 +470,25 @@ async def update_table(call: Call) -> None:
     except Conflict:
         raise errors.table_busy(name, "UPDATING") from None
     # the answer still shows the throughput from before; DescribeTable shows the new one once it holds
-    busy = change or indexes.create is not None or indexes.delete is not None
+    busy = any(member in data for member in _TAKES_TIME) or indexes.create is not None or indexes.delete is not None
     description = describe(call, meta, "UPDATING" if busy else None)
     call.reply(
         {
             "TableDescription": {
                 **description,
                 **throughput_description(before, now_us),
-                **_indexes_before(description, before, indexes, now_us),
+                **_warm_before(before, data),
+                **_indexes_before(description, before, indexes, data, now_us),
                 **_ceilings_asked(description, data),
             }
         }
     )
+
+
+def _warm_before(before: TableMeta, data: Body) -> Body:
+    """The member WarmThroughput of an UpdateTable's answer: what there was, and whether it is being made more."""
+    shown = warm_description(before.billing, before.throughput, before.warm or None)
+    return {"WarmThroughput": {**shown, "Status": "UPDATING"} if data.get("WarmThroughput") else shown}
 
 
 def _ceilings_asked(description: Body, data: Body) -> Body:
@@ -495,25 +523,31 @@ async def _update(call: Call, meta: TableMeta, change: dict[str, object], indexe
     return meta
 
 
-def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates, now_us: int) -> Body:
+def _indexes_before(description: Body, before: TableMeta, indexes: IndexUpdates, data: Body, now_us: int) -> Body:
     """The member GlobalSecondaryIndexes of an UpdateTable's answer: of an index that is updated with the throughput from before."""
     if not indexes.changes:
         return {}
     old = {index.name: index for index in before.global_indexes or ()}
+    asked = {one["Update"]["IndexName"]: one["Update"] for one in data.get("GlobalSecondaryIndexUpdates") or () if "Update" in one}
     shown = []
     for one in description["GlobalSecondaryIndexes"]:
-        if one["IndexName"] in indexes.changes:
-            index = old[one["IndexName"]]
-            member = index_throughput(before.billing, index, now_us)
-            shown.append({**one, **member, "IndexStatus": "UPDATING"})
-        else:
+        name = one["IndexName"]
+        if name not in indexes.changes:
             shown.append(one)
+            continue
+        index, update = old[name], asked.get(name, {})
+        warm = warm_description(before.billing, index.throughput, index.warm)
+        if "WarmThroughput" in update:
+            warm["Status"] = "UPDATING"
+        shown.append({**one, **index_throughput(before.billing, index, now_us), "WarmThroughput": warm})
+        if set(update) != {"IndexName", "WarmThroughput"}:
+            shown[-1]["IndexStatus"] = "UPDATING"
     return {"GlobalSecondaryIndexes": shown}
 
 
-def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
+def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, Any]:
     """The fields of TableMeta that the request changes."""
-    change: dict[str, object] = {}
+    change: dict[str, Any] = {}
     billing: str = data.get("BillingMode", meta.billing)
     asked = data.get("ProvisionedThroughput")
     if billing != meta.billing:
@@ -533,6 +567,8 @@ def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
         change |= _throughput_change(meta, check_capacity(asked), now_us, switched=billing != meta.billing)
     on_demand = on_demand_of(data.get("OnDemandThroughput"), billing, now=meta.on_demand, may_clear=True)
     warm = warm_of(data.get("WarmThroughput"), billing, meta.throughput, meta.warm or None, made=False)
+    if "throughput" in change:
+        warm = warm_after(warm_units(meta.billing, meta.throughput, warm), billing, change["throughput"])
     if warm != (meta.warm or None):
         change["warm"] = warm or msgspec.UNSET
     if on_demand is not None and on_demand != meta.on_demand:

@@ -82,8 +82,11 @@ def _table(call: Call, data: Body, name: str) -> TableMeta:
     if meta is None:
         call.check_sure()
         call.check_absent(name)
+    else:
+        call.check_policy(meta)
+    if meta is None or (meta.restore_of is not None and meta.restore_of.in_progress):
         raise errors.resource_not_found(f"Requested resource not found: ResourcArn: {data['ResourceArn']} not found")
-    return call.check_policy(meta)
+    return meta
 
 
 async def tag_resource(call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -244,3 +245,133 @@ def test_a_transaction_brings_at_most_four_megabytes(server: ApiServer) -> None:
     # what is removed may be as large as it likes
     removed = [{"Delete": {"TableName": "hash", "Key": {"pk": {"S": f"u{at}"}}}} for at in range(10)]
     server.ok("TransactWriteItems", {"TransactItems": removed})
+
+
+# -- UpdateTable's answer --------------------------------------------------------------------------------------------------------------
+
+
+def warm(shown: dict[str, Any]) -> tuple[int, int, str]:
+    units = shown["WarmThroughput"]
+    return units["ReadUnitsPerSecond"], units["WriteUnitsPerSecond"], units["Status"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"DeletionProtectionEnabled": True}, "ACTIVE"),
+        ({"DeletionProtectionEnabled": False}, "ACTIVE"),
+        ({"OnDemandThroughput": {"MaxReadRequestUnits": 7}}, "ACTIVE"),
+        ({"WarmThroughput": {"ReadUnitsPerSecond": 12001}}, "ACTIVE"),
+        ({"BillingMode": "PAY_PER_REQUEST"}, "UPDATING"),
+        ({"TableClass": "STANDARD"}, "UPDATING"),
+    ],
+)
+def test_only_some_changes_keep_a_table_busy(server: ApiServer, indexes: str, more: dict[str, Any], status: str) -> None:
+    assert server.ok(*update(indexes, **more))["TableDescription"]["TableStatus"] == status
+    assert server.ok("DescribeTable", {"TableName": indexes})["Table"]["TableStatus"] == "ACTIVE"
+
+
+def test_what_is_to_be_warm_is_shown_once_it_is(server: ApiServer) -> None:
+    operation, body = indexed(index("by-g", "g:HASH"), names=("pk", "g"), TableName="warmed")
+    server.ok(operation, body)
+    told = server.ok(*update("warmed", WarmThroughput={"ReadUnitsPerSecond": 13_000}))["TableDescription"]
+    assert warm(told) == (12_000, 4_000, "UPDATING")
+    more = update_index("by-g", WarmThroughput={"WriteUnitsPerSecond": 5_000})
+    told = server.ok(*update("warmed", GlobalSecondaryIndexUpdates=more))["TableDescription"]
+    (one,) = told["GlobalSecondaryIndexes"]
+    assert (told["TableStatus"], one["IndexStatus"], warm(one), warm(told)) == (
+        "ACTIVE",
+        "ACTIVE",
+        (12_000, 4_000, "UPDATING"),
+        (13_000, 4_000, "ACTIVE"),
+    )
+    shown = server.ok("DescribeTable", {"TableName": "warmed"})["Table"]
+    assert (warm(shown), warm(shown["GlobalSecondaryIndexes"][0])) == ((13_000, 4_000, "ACTIVE"), (12_000, 5_000, "ACTIVE"))
+
+
+def test_a_table_and_an_index_get_no_colder(server: ApiServer) -> None:
+    units = [{"ReadCapacityUnits": at, "WriteCapacityUnits": at} for at in range(10)]
+    one = {**index("by-g", "g:HASH"), "ProvisionedThroughput": units[5]}
+    server.ok(
+        *table(
+            TableName="cooled",
+            AttributeDefinitions=definitions("pk", "g"),
+            GlobalSecondaryIndexes=[one],
+            ProvisionedThroughput=units[5],
+        )
+    )
+
+    def changed(**more: Any) -> list[tuple[int, int, str]]:
+        told = server.ok(*update("cooled", **more))["TableDescription"]
+        shown = server.ok("DescribeTable", {"TableName": "cooled"})["Table"]
+        return [warm(told), *[warm(one) for one in (shown, shown["GlobalSecondaryIndexes"][0])]]
+
+    def to(at: int) -> dict[str, Any]:
+        return {"ProvisionedThroughput": units[at], "GlobalSecondaryIndexUpdates": update_index("by-g", ProvisionedThroughput=units[at])}
+
+    assert changed(**to(2)) == [(5, 5, "ACTIVE")] * 3
+    assert changed(**to(8)) == [(5, 5, "ACTIVE"), (8, 8, "ACTIVE"), (8, 8, "ACTIVE")]
+    assert changed(BillingMode="PAY_PER_REQUEST")[1:] == [(12_000, 4_000, "ACTIVE")] * 2
+    assert changed(BillingMode="PROVISIONED", **to(1)) == [(12_000, 4_000, "ACTIVE")] * 3
+    colder = {"ReadUnitsPerSecond": 11_999}
+    assert "is lower than current WarmThroughput" in str(server.refusal(*update("cooled", WarmThroughput=colder))[1])
+
+
+# -- a table that is being restored ----------------------------------------------------------------------------------------------------
+
+NOT_YET = "Requested resource not found: Table: target not found"
+POLICY = '{"Version": "2012-10-17", "Statement": []}'
+
+
+@pytest.fixture(scope="module")
+def restoring() -> Iterator[ApiServer]:
+    """Of a table `source` a restore to `target` has begun, and does not end."""
+    with ApiServer(backend_options={"delay_us": 3_600_000_000}) as server:
+        server.ok(*table(TableName="source"))
+        server.backend.finish("source")
+        server.ok("RestoreTableToPointInTime", {"SourceTableName": "source", "TargetTableName": "target", "UseLatestRestorableTime": True})
+        yield server
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        update("target", DeletionProtectionEnabled=True),
+        ("UpdateTimeToLive", {"TableName": "target", "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "a"}}),
+        ("DescribeTimeToLive", {"TableName": "target"}),
+        ("DescribeContributorInsights", {"TableName": "target"}),
+        ("GetResourcePolicy", {"ResourceArn": HASH.replace("hash", "target")}),
+        ("PutResourcePolicy", {"ResourceArn": HASH.replace("hash", "target"), "Policy": POLICY}),
+    ],
+    ids=lambda request: request[0],
+)
+def test_a_table_that_is_being_restored_is_not_there_yet(restoring: ApiServer, request_: tuple[str, Any]) -> None:
+    assert restoring.refusal(*request_) == ("ResourceNotFoundException", NOT_YET)
+
+
+@pytest.mark.parametrize("request_", [("TagResource", {"Tags": [{"Key": "a", "Value": "b"}]}), ("ListTagsOfResource", {})])
+def test_it_has_no_tags_either(restoring: ApiServer, request_: tuple[str, Any]) -> None:
+    operation, body = request_
+    kind, message = restoring.refusal(operation, {"ResourceArn": HASH.replace("hash", "target"), **body})
+    assert (kind, str(message)[-len("table/target not found") :]) == ("ResourceNotFoundException", "table/target not found")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("DescribeContinuousBackups", {}),
+        ("UpdateContinuousBackups", {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}),
+        ("CreateBackup", {"BackupName": "early"}),
+    ],
+    ids=lambda request: request[0],
+)
+def test_it_has_no_backups_either(restoring: ApiServer, request_: tuple[str, Any]) -> None:
+    operation, body = request_
+    assert restoring.refusal(operation, {"TableName": "target", **body}) == ("TableNotFoundException", "Table not found: target")
+
+
+def test_but_its_name_is_taken_and_it_is_described(restoring: ApiServer) -> None:
+    assert restoring.ok("DescribeTable", {"TableName": "target"})["Table"]["TableStatus"] == "CREATING"
+    assert restoring.refusal(*table(TableName="target")) == ("ResourceInUseException", "Table is being used: target")
+    assert restoring.refusal("DeleteTable", {"TableName": "target"})[0] == "ResourceInUseException"
+    assert restoring.refusal(*table(TableName="source")) == ("ResourceInUseException", "Table already exists: source")

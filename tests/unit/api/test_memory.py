@@ -87,7 +87,7 @@ def test_states_move_with_the_clock(clock: Clock) -> None:
     assert meta is not None
     assert meta.status == "ACTIVE"
     assert run(backend.update_table("table", {"tags": (("a", "b"),)})).status == "ACTIVE"
-    assert run(backend.update_table("table", {"deletion_protection": True})).status == "UPDATING"
+    assert run(backend.update_table("table", {"table_class": "STANDARD_INFREQUENT_ACCESS"})).status == "UPDATING"
     clock.us += 100
     assert run(backend.delete_table("table")).status == "DELETING"
     assert backend.table_names() == ["table"]
