@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from scrubjay.archiver.format.day import IndexedRun, IndexObject, day_of, encode_index, is_indexed, missed
 from scrubjay.archiver.format.fault import Fault
@@ -19,7 +19,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Exists, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
-from scrubjay.scrubber.ledger import LedgerRun, Proof
+from scrubjay.scrubber.ledger import LedgerRun, Proof, report_read
 
 AGAIN_US = 28 * 86_400_000_000
 """A name is told again after so long: so an object younger than the window tells it always, and older ones can go."""
@@ -197,9 +197,4 @@ def indexed(run: LedgerRun) -> IndexedRun:
 
 def recalled(run: IndexedRun) -> LedgerRun:
     """A report that is none is left out: its checksum was right, so whoever wrote it is of another version. Pure."""
-    try:
-        report: Any = json.loads(run.report)
-    except (ValueError, RecursionError):
-        report = None
-    found = report if isinstance(report, dict) else None
-    return LedgerRun(0, run.started_us, run.finished_us, run.verdict, run.healed, found, run.kind)
+    return LedgerRun(0, run.started_us, run.finished_us, run.verdict, run.healed, report_read(run.report), run.kind)

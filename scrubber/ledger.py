@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from scrubjay.base.errors import Invalid
 
 LEVELS = ("listed", "objects", "records", "replayed")
@@ -116,6 +118,39 @@ class Ledger(Protocol):
     async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
         """The newest first. kind None: any. since_us: those that began then or later."""
         ...
+
+
+class _PartTold(msgspec.Struct):
+    partition: str
+    verdict: str
+    findings: list[dict[str, Any]]
+
+
+class _TableTold(msgspec.Struct):
+    table: str
+    partitions: list[_PartTold]
+    table_id: str | None = None
+
+
+class _ReportTold(msgspec.Struct):
+    """What is read of a run's report by whoever tells of it later."""
+
+    exit: int | None = None
+    verdict: str | None = None
+    totals: dict[str, Any] | None = None
+    tables: list[_TableTold] | None = None
+    findings: list[dict[str, Any]] | None = None
+
+
+def report_read(text: str | None) -> dict[str, Any] | None:
+    """A run's report from where it was kept. None: it has none, or one that cannot be read any more: SQLite does not check what a row holds, and the archive's index proves
+    bytes and no sense. Pure."""
+    try:
+        found = None if text is None else msgspec.json.decode(text, type=dict[str, Any])
+        msgspec.convert(found, _ReportTold | None)
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 def matched(proof: PartitionProof) -> bool:

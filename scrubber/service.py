@@ -164,7 +164,7 @@ def rest_s(took_s: float, share: float) -> float:
 
 def _told(run: LedgerRun, table: str | None) -> dict[str, Any] | None:
     """A run as `scrub history` tells it; None if it did not cover `table`. Pure."""
-    parts = [] if run.report is None else [one for one in run.report.get("tables") or [] if table in (None, one["table_id"])]
+    parts = [] if run.report is None else [one for one in run.report.get("tables") or [] if table in (None, one.get("table_id"))]
     if table is not None and not parts and run.report is not None:
         return None
     verdicts = [part["verdict"] for one in parts for part in one["partitions"]]

@@ -20,7 +20,18 @@ from sqlite_utils.db import Table
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import MATCHED, SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, RebuiltLedger, level_rank, matched
+from scrubjay.scrubber.ledger import (
+    MATCHED,
+    SCRUB,
+    WINDOW_US,
+    LedgerRun,
+    PartitionProof,
+    Proof,
+    RebuiltLedger,
+    level_rank,
+    matched,
+    report_read,
+)
 
 T = TypeVar("T")
 
@@ -495,16 +506,9 @@ def _rotten(error: sqlite3.Error) -> bool:
 
 
 def _run_of(row: Mapping[str, Any]) -> LedgerRun:
-    return LedgerRun(**{name: row[name] for name in LedgerRun._fields} | {"healed": bool(row["healed"]), "report": _report(row["report"])})
-
-
-def _report(text: str | None) -> dict[str, Any] | None:
-    """A run's report; None if it has none, or one that cannot be read any more (SQLite does not check what a row holds)."""
-    try:
-        found = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    return LedgerRun(
+        **{name: row[name] for name in LedgerRun._fields} | {"healed": bool(row["healed"]), "report": report_read(row["report"])}
+    )
 
 
 def _write(db: Database, table: str, rows: Sequence[dict[str, Any]]) -> None:

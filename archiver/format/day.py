@@ -19,6 +19,8 @@ from scrubjay.base.errors import Invalid
 
 FORMAT = "scrubjay index"
 VERSION = 1
+TIME_MAX = (1 << 63) - 1
+"""A ledger, which takes these runs in, has no larger numbers."""
 _RUN = ("kind", "started", "finished", "verdict", "healed", "report")
 
 
@@ -114,7 +116,8 @@ def _run(row: object, f: Fields, where: str) -> IndexedRun:
     healed = r.fields["healed"]
     if not isinstance(healed, bool):
         raise f.bad("runs")
-    return IndexedRun(r.text("kind"), r.integer("started"), r.integer("finished"), r.text("verdict"), healed, r.text("report"))
+    started, finished = (r.integer(name, high=TIME_MAX) for name in ("started", "finished"))
+    return IndexedRun(r.text("kind"), started, finished, r.text("verdict"), healed, r.text("report"))
 
 
 def day_of(at_us: int) -> str:

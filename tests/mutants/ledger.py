@@ -361,4 +361,28 @@ MUTANTS: list[Mutant] = [
         "return run",
         ("tests/unit/scrubber/test_ledger.py::test_a_ledger_that_could_not_be_opened_is_opened_later_and_has_what_was_noted_meanwhile",),
     ),
+    Mutant(
+        "any-object-is-a-report",
+        "scrubber/ledger.py",
+        "        msgspec.convert(found, _ReportTold | None)\n",
+        "",
+        (
+            "tests/unit/scrubber/test_ledger.py::test_a_report_that_rotted_in_its_row_is_a_run_without_one",
+            "tests/unit/server/test_daily_index.py::test_a_report_is_shortened_and_comes_back",
+        ),
+    ),
+    Mutant(
+        "run-of-any-time-is-recalled",
+        "archiver/format/day.py",
+        "r.integer(name, high=TIME_MAX)",
+        "r.integer(name)",
+        ("tests/unit/server/test_daily_index.py::test_runs_that_no_ledger_could_take_in_are_none",),
+    ),
+    Mutant(
+        "half-of-a-pair-is-text",
+        "archiver/format/canonical.py",
+        "        if _HALF_PAIR in data:",
+        "        if False:",
+        ("tests/unit/server/test_daily_index.py::test_runs_that_no_ledger_could_take_in_are_none",),
+    ),
 ]

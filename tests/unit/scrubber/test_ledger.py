@@ -383,7 +383,20 @@ def test_the_last_match_is_kept_when_a_later_scrub_could_not_compare() -> None:
         assert last_matched(run(ledger.partitions())) == {"p1": 9}, "healed"
 
 
-@pytest.mark.parametrize("report", ["", "{", "[]", '{"tables": [', "[" * 100_000])
+@pytest.mark.parametrize(
+    "report",
+    [
+        "",
+        "{",
+        "[]",
+        '{"tables": [',
+        "[" * 100_000,
+        '{"tables": 5}',
+        '{"tables": [{"table": "birds"}]}',
+        '{"findings": [7]}',
+        '{"why": "\\ud800"}',
+    ],
+)
 def test_a_report_that_rotted_in_its_row_is_a_run_without_one(tmp_path: Path, report: str) -> None:
     path = str(tmp_path / "ledger.db")
     with opened(path) as ledger:

@@ -424,7 +424,8 @@ def test_a_report_is_shortened_and_comes_back() -> None:
     assert again.report is not None
     (table,) = again.report["tables"]
     assert table["partitions"] == [{"partition": "p", "verdict": "mismatch", "findings": [finding] * FINDINGS}]
-    assert recalled(IndexedRun(SCRUB, 1, 2, "match", False, "[]")).report is None
+    for none in ("[]", '{"tables": 5}', '{"tables": [{"table": "birds", "partitions": [{}]}]}'):
+        assert recalled(IndexedRun(SCRUB, 1, 2, "match", False, none)).report is None, "what `scrub history` could not tell"
 
 
 MADE = IndexObject(
@@ -438,6 +439,20 @@ def test_golden_index(golden: Golden) -> None:
     again = decode_index(golden.read("v3/archive/index.json"), where=build(MADE.key()))
     assert again == MADE
     golden.check_json("v3/archive/index.decoded.json", json.loads(encode_index(again)))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        IndexedRun(VERIFY, 1 << 63, 5, "match", False, "{}"),
+        IndexedRun(VERIFY, 5, 1 << 63, "match", False, "{}"),
+        IndexedRun("\ud800", 1, 2, "match", False, "{}"),
+    ],
+)
+def test_runs_that_no_ledger_could_take_in_are_none(run: IndexedRun) -> None:
+    """Their checksum is right all the same: a rebuild of the ledger fell over them, after each job anew."""
+    with pytest.raises(Corrupt):
+        decode_index(encode_index(replace(MADE, runs=(run,))), where=build(MADE.key()))
 
 
 @pytest.mark.parametrize("where", [build(MADE.key()._replace(generation=3)), build(MADE.key()._replace(day="20251010"))])
