@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
+from scrubjay.archiver.format.layout import parse, segment_of
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.ids import PartitionId
 from scrubjay.base.together import within
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.paired import FIRST, Half
 from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.scrubber.evidence import ARCHIVE
 from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
 from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.server.pairing import PairDifference, PairKeeper
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.service_port import Finding
 
 COMPARE = "compare"
 SETTINGS = JobSettings(cron="30 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US)
@@ -22,6 +29,16 @@ PATIENCE_S = 10.0
 EVIDENCE = "quarantine/archives"
 EVIDENCE_MAX = 64
 """Objects kept; those beyond are named in the log alone."""
+
+
+class Places(Protocol):
+    """Of the catalogue (storage.control.metadata.Metadata). system: the metadata group's table."""
+
+    system: TableMeta
+
+    def place(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
+        """Whose partition it is. Raises Unavailable if the catalogue does not know it."""
+        ...
 
 
 async def begin_pair(env: Env, keeper: PairKeeper, *, attached: bool, new: bool) -> None:
@@ -73,6 +90,33 @@ def evidence_in(disk: Disk) -> Callable[[PairDifference, bytes], None]:
             return  # a full disk keeps no archive from being mended; that it was is a line of the log
 
     return keep
+
+
+def findings_in(env: Env, places: Places, note: Callable[[Finding], None]) -> Callable[[PairDifference, bool], None]:
+    """Keeps what differs with all that is found outside a scrub (INTERFACE section 3): `status` names it, and the next scrub of the object's partition tells of it, in the ledger
+    too. What is of no partition that is scrubbed is told with the metadata group's."""
+
+    def noted(found: PairDifference, mended: bool) -> None:
+        detail = f"the archive {found.archive}: {found.detail}{'; put anew from the other one' if mended else ''}"
+        note(
+            Finding(
+                found.kind, ARCHIVE, scrubbed_with(places, found.key), None, None, found.key, None, segment_of(found.key), "agent",
+                "healed" if mended else "none", detail, env.clock.wall_us(),
+            )
+        )  # fmt: skip
+
+    return noted
+
+
+def scrubbed_with(places: Places, key: str) -> PartitionId:
+    """The partition whose scrub tells of an object."""
+    named = getattr(parse(key), "partition", None)
+    if named is not None:
+        with suppress(Unavailable):
+            table, info = places.place(PartitionId(named))
+            if table.status != "DROPPED":
+                return info.partition_id
+    return places.system.partitions[0].partition_id
 
 
 def in_both(keeper: PairKeeper, store: EncryptedStore) -> Callable[[Sequence[str]], Awaitable[None]]:

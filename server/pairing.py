@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from scrubjay.archiver.format.layout import EpochKey, epoch_prefix, parse
 from scrubjay.archiver.read.names import epochs_after
 from scrubjay.base.env import Env, ObjectInfo, ObjectStore, Task
-from scrubjay.base.errors import FORGED, UNREADABLE, Corrupt, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Exists, Missing, ScrubjayError, Unavailable
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.paired import FIRST, PASSING, SECOND, Half, PairedStore
@@ -92,6 +92,8 @@ class PairKeeper:
         self.reclaim: Callable[[], object] = _nothing
         self.kept_evidence: Callable[[PairDifference, bytes], None] = _no_evidence
         """Called before bytes that are not what was put are taken away."""
+        self.noted: Callable[[PairDifference, bool], object] = _noted_nowhere
+        """Told of each difference that is new, and whether it was mended. Never raises."""
         self.outstanding: dict[tuple[str, str], PairDifference] = {}
         """By archive and key: what differs and was not mended."""
         self.copied = self.copied_bytes = self.mended = 0
@@ -331,6 +333,7 @@ class PairKeeper:
                 if decides and not self._forced:
                     self.mended += 1
                     self._log("error", f"the archive {half.url} lacked {key}, and decides what is there: it was brought from {other.url}")
+                    self.noted(PairDifference(half.url, key, HOLE, "it lacked the object"), True)
                 self.outstanding.pop((half.url, key), None)
                 await self._pay(len(data))
         if not half.lacking and half.compared and all(one.whole for one in self.pair.halves):
@@ -403,11 +406,13 @@ class PairKeeper:
         self._same(key)
         self.mended += 1
         self._log("error", f"{key} in the archive {half.url} was {found.detail}: it was put anew from the other one")
+        self.noted(found, True)
 
     def _found(self, one: PairDifference) -> None:
         at = (one.archive, one.key)
         if at not in self.outstanding and len(self.outstanding) < FOUND_MAX:
             self._log("error", f"the archives differ: {one.key} in {one.archive}: {one.detail}")
+            self.noted(one, False)
         if at in self.outstanding or len(self.outstanding) < FOUND_MAX:
             self.outstanding[at] = one
 
@@ -518,6 +523,10 @@ def _nothing() -> None:
 
 def _nobody_told(told: int) -> None:
     """Nobody keeps it over restarts beside the archives themselves."""
+
+
+def _noted_nowhere(found: PairDifference, mended: bool) -> None:
+    """Nobody keeps findings."""
 
 
 def _no_evidence(found: PairDifference, data: bytes) -> None:

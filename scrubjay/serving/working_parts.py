@@ -35,7 +35,7 @@ from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, 
 from scrubjay.server.duty import WORKS
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.moving import Moves
-from scrubjay.server.pair_begin import compare_job, evidence_in, in_both
+from scrubjay.server.pair_begin import compare_job, evidence_in, findings_in, in_both
 from scrubjay.server.problems import DISK_LOW_FILES
 from scrubjay.server.raising import Raising
 from scrubjay.server.relocating import Relocating
@@ -128,6 +128,7 @@ async def open_services(
     if archive.pair is not None:
         jobs = PairedServerJobs(jobs, archive.pair.pair)
         archive.pair.kept_evidence = evidence_in(disk)
+        archive.pair.noted = findings_in(env, cluster.metadata, cluster.service.note)
     claims: list[Claiming] = []
 
     async def claim() -> Claiming:

@@ -350,4 +350,32 @@ MUTANTS: list[Mutant] = [
             "tests/unit/server/test_pairing.py::test_what_exists_in_the_first_alone_is_owed_at_once_not_only_after_a_comparison",
         ),
     ),
+    Mutant(
+        "pair-keeps-rot-to-itself",
+        KEEPER,
+        "        self.noted(found, True)\n",
+        "",
+        (UNIT + "test_what_rotted_in_one_is_read_from_the_other_and_put_anew",),
+    ),
+    Mutant(
+        "pair-keeps-a-loss-to-itself",
+        KEEPER,
+        'self.noted(PairDifference(half.url, key, HOLE, "it lacked the object"), True)',
+        "pass",
+        (UNIT + "test_what_the_first_lost_is_read_listed_and_brought_back",),
+    ),
+    Mutant(
+        "pair-keeps-what-nobody-can-mend-to-itself",
+        KEEPER,
+        "            self.noted(one, False)\n",
+        "",
+        (UNIT + "test_two_sound_objects_under_one_name_are_told_and_left",),
+    ),
+    Mutant(
+        "pair-finding-left-to-a-dropped-table",
+        "server/pair_begin.py",
+        'if table.status != "DROPPED":',
+        "if True:",
+        (UNIT + "test_a_difference_is_kept_with_the_findings_of_the_partition_whose_scrub_tells_of_it",),
+    ),
 ]

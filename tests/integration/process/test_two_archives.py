@@ -186,6 +186,18 @@ def test_one_loses_an_object_and_the_other_rots_and_the_archive_moves(scrubjay_s
     assert spoilt.read_bytes() == good
     assert [path.suffix for path in (server.data / "quarantine" / "archives").iterdir()] == [".seg"]
 
+    # Both are well again, and a person hears of it: now, of the next scrub, and in its history.
+    keys = {str(lost): "hole", str(rotten): "unreadable"}
+    assert "finding" in [one["kind"] for one in server.asked("status")[1]["problems"]]
+    code, report = server.cli_json("scrub", "run")
+    told = [one for table in report["tables"] for part in table["partitions"] for one in part["findings"]]
+    assert (code, report["verdict"], report["healed"]) == (2, "mismatch", True), report
+    assert {one["object"]: one["kind"] for one in told} == keys
+    assert {(one["copy"], one["found_by"], one["action"]) for one in told} == {("archive", "agent", "healed")}
+    assert server.cli_json("scrub", "run")[0] == 0
+    runs = server.asked("scrub/history")[1]["runs"]
+    assert [{one["object"] for one in run["findings"]} for run in runs] == [set(), set(keys)]
+
     # And the archive moves to the second one. The old place changes places with it, and nothing is copied anew.
     code, report = server.cli_json("archive", "move", "--confirm")
     assert (code, report["decides"], report["differences"]) == (0, second.as_uri(), []), report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrubjay.archiver.format.identity import Attached
-from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.format.layout import EpochKey, SegmentKey, build
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable, Unsafe
+from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.base.wrap.paired import FIRST, SECOND, Judging, PairedStore, _union
 from scrubjay.server.moving import Moves
-from scrubjay.server.pair_begin import begin_pair
+from scrubjay.server.pair_begin import begin_pair, findings_in
 from scrubjay.server.pairing import PairDifference, PairKeeper, PairOptions
 from scrubjay.sim.lone import LoneHost
 from scrubjay.sim.store import SimObject, SimStore
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from scrubjay.storage.service_port import Finding
 from tests.unit.archiver.sample import OWNER
 
 CLUSTER = "00000000-0000-0000-0000-000000000001"
@@ -55,6 +59,7 @@ class Two:
         self.claims: list[int | None] = []
         self.turns: list[int] = []
         self.evidence: list[tuple[PairDifference, bytes]] = []
+        self.noted: list[tuple[str, str, str, bool]] = []
         self.keeper: PairKeeper | None = None
         self.life()
 
@@ -82,6 +87,7 @@ class Two:
         self.keeper.reclaim = lambda: self.claims.append(pair.turn)
         self.keeper.turned = self.turns.append
         self.keeper.kept_evidence = lambda found, data: self.evidence.append((found, data))
+        self.keeper.noted = lambda found, mended: self.noted.append((found.archive, found.key, found.kind, mended))
         if settle:
             assert self.run(self.keeper.settle())
         return self.keeper
@@ -350,6 +356,7 @@ def test_what_the_first_lost_is_read_listed_and_brought_back(two: Two) -> None:
     assert two.same()
     assert two.keeper.mended == 1  # type: ignore[union-attr]
     assert "sim://one lacked a/1" in two.lines[-1][1]
+    assert two.noted == [("sim://one", "a/1", "hole", True)]
 
 
 def test_what_rotted_in_one_is_read_from_the_other_and_put_anew(two: Two) -> None:
@@ -365,6 +372,7 @@ def test_what_rotted_in_one_is_read_from_the_other_and_put_anew(two: Two) -> Non
         ("sim://two", "a/1", b"rotten"),
     ]
     assert two.keeper.outstanding == {}  # type: ignore[union-attr]
+    assert two.noted == [("sim://one", "a/0", "unreadable", True), ("sim://two", "a/1", "unreadable", True)]
 
 
 def test_rot_that_a_reader_met_is_mended_without_waiting_for_a_comparison(two: Two) -> None:
@@ -405,11 +413,47 @@ def test_rot_that_is_locked_stays_and_is_told(two: Two) -> None:
     assert two.keeper.outstanding == {}  # type: ignore[union-attr]
 
 
+def test_a_difference_is_kept_with_the_findings_of_the_partition_whose_scrub_tells_of_it() -> None:
+    host, kept = LoneHost(), list[Finding]()
+    system, live, dropped = (
+        TableMeta(
+            table_id=TableId(str(uuid.UUID(int=number))), name=f"birds-{number}", status=status, key=KeySchema(KeyAttribute("pk", "S")), attributes=(),
+            partitions=(PartitionInfo(PartitionId(str(uuid.UUID(int=number + 1))), "00" * 16, "", ()),), created_at=1,
+        )
+        for number, status in ((10, "ACTIVE"), (20, "ACTIVE"), (30, "DROPPED"))
+    )  # fmt: skip
+
+    class Catalogue:
+        def __init__(self) -> None:
+            self.system = system
+
+        def place(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
+            return next((one, one.partitions[0]) for one in (live, dropped) if one.partitions[0].partition_id == partition)
+
+    noted = findings_in(host.env(), Catalogue(), kept.append)
+    whose = [(one.table_id, one.partitions[0].partition_id) for one in (live, dropped)]
+    segments = [build(SegmentKey(CLUSTER, table, partition, 1, 5, 1, "ab" * 8, False)) for table, partition in whose]
+    for key, mended in ((segments[0], True), (segments[1], False), (epoch(3), False)):
+        noted(PairDifference("sim://one", key, "unreadable", "not what was put"), mended)
+    mine, other = whose[0][1], system.partitions[0].partition_id
+    assert [(one.partition, one.object, one.segment, one.action) for one in kept] == [
+        (mine, segments[0], segments[0], "healed"),
+        (other, segments[1], segments[1], "none"),
+        (other, epoch(3), None, "none"),
+    ], "a dropped table is scrubbed no more, and an epoch is of no partition"
+    assert {(one.kind, one.copy, one.found_by, one.key, one.at_us) for one in kept} == {
+        ("unreadable", "archive", "agent", None, host.clock.wall_us())
+    }
+    assert "sim://one" in kept[0].detail
+
+
 def test_two_sound_objects_under_one_name_are_told_and_left(two: Two) -> None:
     two.put("a/0", b"one")
     two.two.objects["a/0"].data = b"two"
     found = two.run(two.keeper.compare())  # type: ignore[union-attr]
     assert [(one.archive, one.kind) for one in found.differences] == [("sim://two", "forged")]
+    two.run(two.keeper.compare())  # type: ignore[union-attr]
+    assert two.noted == [("sim://two", "a/0", "forged", False)], "once"
     assert two.held() == ({"a/0": b"one"}, {"a/0": b"two"})
     two.two.objects["a/0"].data = b"one"
     assert two.run(two.keeper.compare()).differences == ()  # type: ignore[union-attr]
