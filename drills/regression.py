@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -77,12 +77,29 @@ def _worse(last: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Dri
     if last["verdict"] != MATCH:
         why = "; ".join(last["differences"][:2]) or (last["error"] or {}).get("message") or "nothing was compared"
         return DrillHealth(name, f"drill {name} ended with {last['verdict']}: {why}", last["verdict"] == MISMATCH)
-    now = slowness(last)
-    before = [slow for one in earlier if (slow := slowness(one)) is not None]
-    if now is None or len(before) < EARLIER_MIN:
-        return None
-    usual = median(before)
-    usual_s = usual * max(1.0, float(last["predicted_seconds"] or 1.0))
-    if now > WORSE_FACTOR * usual and last["rto_seconds"] > usual_s + WORSE_S:
-        return DrillHealth(name, f"drill {name} took {last['rto_seconds']:.0f} s where {usual_s:.0f} s were usual for as much", False)
-    return None
+    told = [
+        f"{words} {now * unit:.0f} s where {usual * unit:.0f} s were usual{more}"
+        for words, more, now, usual, unit in _figures(last, earlier)
+        if now > WORSE_FACTOR * usual and now * unit > usual * unit + WORSE_S
+    ]
+    return DrillHealth(name, f"drill {name} {', '.join(told)}", False) if told else None
+
+
+def _figures(last: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float, float, float]]:
+    """Of each figure that has been measured often enough: how it is told, what it is and was, and how many seconds that is a unit of."""
+    figures: tuple[tuple[str, str, Callable[[Mapping[str, Any]], float | None], float], ...] = (
+        ("took", " for as much", slowness, max(1.0, float(last["predicted_seconds"] or 1.0))),
+        ("would have lost the newest", "", lambda one: one["rpo_seconds"], 1.0),
+        ("found what was planted within", "", found_s, 1.0),
+    )
+    for words, more, figure, unit in figures:
+        now, before = figure(last), [was for one in earlier if (was := figure(one)) is not None]
+        if now is not None and len(before) >= EARLIER_MIN:
+            yield words, more, now, median(before), unit
+
+
+def found_s(report: Mapping[str, Any]) -> float | None:
+    """How long it took to find what was planted, of the kind that took longest; None: nothing says so."""
+    times = report["facts"].get("found_seconds")
+    numbers = [one for one in times.values() if isinstance(one, int | float)] if isinstance(times, dict) else []
+    return max(map(float, numbers), default=None)

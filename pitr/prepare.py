@@ -17,7 +17,7 @@ from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.target import Bounds, Reach, RestoreTarget
 from scrubjay.pitr.window import bounds_of, in_a_hole, reach_in, resolve_in, window_note, window_text
-from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta, as_of, definition_anew
+from scrubjay.storage.catalogue import METADATA_TABLE, PITR_DAYS, PartitionInfo, RestoreOrigin, TableMeta, as_of, definition_anew
 from scrubjay.storage.service_port import ServicePort
 
 FIRST_LOOK_S = 25.0
@@ -142,6 +142,7 @@ class Preparing:
             deletion_protection=False,
             tags=(),
             pitr_enabled_at=now_us if self._pitr_default else None,
+            pitr_days=PITR_DAYS,  # a shorter period is set up by hand, as all settings of point-in-time recovery are
             dropped_at=None,
             restore_of=RestoreOrigin(source.table_id, source.name, target.at_us, True),
             finals=(),

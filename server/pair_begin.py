@@ -31,7 +31,7 @@ EVIDENCE_MAX = 64
 """Objects kept; those beyond are named in the log alone."""
 
 
-class Places(Protocol):
+class PartitionPlaces(Protocol):
     """Of the catalogue (storage.control.metadata.Metadata). system: the metadata group's table."""
 
     system: TableMeta
@@ -92,7 +92,7 @@ def evidence_in(disk: Disk) -> Callable[[PairDifference, bytes], None]:
     return keep
 
 
-def findings_in(env: Env, places: Places, note: Callable[[Finding], None]) -> Callable[[PairDifference, bool], None]:
+def findings_in(env: Env, places: PartitionPlaces, note: Callable[[Finding], None]) -> Callable[[PairDifference, bool], None]:
     """Keeps what differs with all that is found outside a scrub (INTERFACE section 3): `status` names it, and the next scrub of the object's partition tells of it, in the ledger
     too. What is of no partition that is scrubbed is told with the metadata group's."""
 
@@ -108,7 +108,7 @@ def findings_in(env: Env, places: Places, note: Callable[[Finding], None]) -> Ca
     return noted
 
 
-def scrubbed_with(places: Places, key: str) -> PartitionId:
+def scrubbed_with(places: PartitionPlaces, key: str) -> PartitionId:
     """The partition whose scrub tells of an object."""
     named = getattr(parse(key), "partition", None)
     if named is not None:

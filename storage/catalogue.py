@@ -244,6 +244,10 @@ def new_stream(view: str, now_us: int) -> TableStream:
     return TableStream(label=utc_text(now_us)[:23], view=view, status="ENABLING", created_at=now_us)
 
 
+PITR_DAYS = 35
+"""How long history is kept unless somebody asked for less."""
+
+
 class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     """One table, live or dropped.
 
@@ -273,7 +277,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     table_class_changed_at: int | None = None
     tags: tuple[tuple[str, str], ...] = ()
     pitr_enabled_at: int | None = None
-    pitr_days: int = 35
+    pitr_days: int = PITR_DAYS
     dropped_at: int | None = None
     restore_of: RestoreOrigin | None = None
     version: int = 1

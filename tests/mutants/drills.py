@@ -100,8 +100,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "drill-slow-is-no-alarm",
         "drills/regression.py",
-        "    if now > WORSE_FACTOR * usual and",
-        "    if False and",
+        "        if now > WORSE_FACTOR * usual and",
+        "        if False and",
         (f"{_REPORTS}::test_much_slower_than_usual_for_as_much_is_told",),
     ),
     Mutant(
@@ -428,5 +428,19 @@ MUTANTS: list[Mutant] = [
         '"indexing": expected.indexing,',
         '"indexing": b"",',
         ("tests/unit/drills/test_restore_random.py::test_a_table_with_local_indexes_is_rehearsed_row_by_row",),
+    ),
+    Mutant(
+        "drill-that-loses-more-is-no-worse",
+        "drills/regression.py",
+        'lambda one: one["rpo_seconds"]',
+        "lambda one: None",
+        ("tests/unit/drills/test_drill_reports.py::test_losing_more_and_finding_later_than_usual_is_told_too",),
+    ),
+    Mutant(
+        "drill-that-finds-later-is-no-worse",
+        "drills/regression.py",
+        '"", found_s, 1.0',
+        '"", lambda one: None, 1.0',
+        ("tests/unit/drills/test_drill_reports.py::test_losing_more_and_finding_later_than_usual_is_told_too",),
     ),
 ]

@@ -376,6 +376,6 @@ MUTANTS: list[Mutant] = [
         "server/pair_begin.py",
         'if table.status != "DROPPED":',
         "if True:",
-        (UNIT + "test_a_difference_is_kept_with_the_findings_of_the_partition_whose_scrub_tells_of_it",),
+        ("tests/unit/server/test_pair_findings.py::test_a_difference_is_kept_with_the_findings_of_the_partition_whose_scrub_tells_of_it",),
     ),
 ]

@@ -362,4 +362,11 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/pitr/test_restore.py::test_a_node_that_is_down_is_named_in_what_to_do_next",),
     ),
+    Mutant(
+        "restored-table-forgets-as-soon-as-its-source",
+        "pitr/prepare.py",
+        "            pitr_days=PITR_DAYS,",
+        "            pitr_days=source.pitr_days,",
+        ("tests/unit/pitr/test_restore.py::test_the_api_restores_with_overrides_and_without_tags",),
+    ),
 ]

@@ -71,6 +71,20 @@ def test_much_slower_than_usual_for_as_much_is_told() -> None:
     assert worse([*usual, report(9, rto_seconds=11.0, predicted_seconds=0.1)]) == [], "nobody is woken for seconds"
 
 
+def test_losing_more_and_finding_later_than_usual_is_told_too() -> None:
+    usual = [report(number, facts={"found_seconds": {"segment": 2.0, "base": 15.0}}) for number in range(EARLIER_MIN)]
+    for facts, rpo, words in (
+        ({}, 11.0, None),
+        ({}, 12.0, "would have lost the newest 12 s where 2 s were usual"),
+        ({"found_seconds": {"segment": 29.0}}, 1.5, None),
+        ({"found_seconds": {"segment": 31.0, "base": 1.0}}, 1.5, "found what was planted within 31 s where 15 s were usual"),
+        ({"found_seconds": "soon"}, None, None),
+    ):
+        told = worse([*usual, report(9, facts=facts, rpo_seconds=rpo)])
+        assert [one.what.partition("random ")[2] for one in told] == ([] if words is None else [words])
+        assert not any(one.found for one in told)
+
+
 def test_another_key_is_told_until_two_reports_in_a_row_carry_it() -> None:
     old, new = report(0), {**report(1), "public_key": "bmV3", "started": "2026-03-02T02:00:00Z"}
     mine = old["public_key"]

@@ -409,10 +409,11 @@ def test_cancel_at_any_moment_leaves_nothing(moment: int) -> None:
 
 def test_the_api_restores_with_overrides_and_without_tags() -> None:
     world = world_with_history()
-    world.source = msgspec.structs.replace(world.source, tags=(("a", "b"),), deletion_protection=True)
+    world.source = msgspec.structs.replace(world.source, tags=(("a", "b"),), deletion_protection=True, pitr_days=7)
     world.metas[world.source.table_id] = world.source
     meta = world.run(world.service.restore_table(world.source, "new", at_us=None, overrides={"billing": "PAY_PER_REQUEST"}))
     assert (meta.status, meta.billing, meta.tags, meta.deletion_protection) == ("CREATING", "PAY_PER_REQUEST", (), False)
+    assert meta.pitr_days == 35, "retention would take history away that nobody gave up"
     assert meta.restore_of is not None
     assert meta.restore_of.in_progress
     assert [(info.lo, info.hi) for info in meta.partitions] == [(info.lo, info.hi) for info in world.source.partitions]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrubjay.archiver.format.identity import Attached
-from scrubjay.archiver.format.layout import EpochKey, SegmentKey, build
+from scrubjay.archiver.format.layout import EpochKey, build
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable, Unsafe
-from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.base.wrap.paired import FIRST, SECOND, Judging, PairedStore, _union
 from scrubjay.server.moving import Moves
-from scrubjay.server.pair_begin import begin_pair, findings_in
+from scrubjay.server.pair_begin import begin_pair
 from scrubjay.server.pairing import PairDifference, PairKeeper, PairOptions
 from scrubjay.sim.lone import LoneHost
 from scrubjay.sim.store import SimObject, SimStore
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
-from scrubjay.storage.service_port import Finding
 from tests.unit.archiver.sample import OWNER
 
 CLUSTER = "00000000-0000-0000-0000-000000000001"
@@ -411,40 +407,6 @@ def test_rot_that_is_locked_stays_and_is_told(two: Two) -> None:
     two.one.objects["a/0"].locked_until_us = 0
     two.run(two.keeper.compare())  # type: ignore[union-attr]
     assert two.keeper.outstanding == {}  # type: ignore[union-attr]
-
-
-def test_a_difference_is_kept_with_the_findings_of_the_partition_whose_scrub_tells_of_it() -> None:
-    host, kept = LoneHost(), list[Finding]()
-    system, live, dropped = (
-        TableMeta(
-            table_id=TableId(str(uuid.UUID(int=number))), name=f"birds-{number}", status=status, key=KeySchema(KeyAttribute("pk", "S")), attributes=(),
-            partitions=(PartitionInfo(PartitionId(str(uuid.UUID(int=number + 1))), "00" * 16, "", ()),), created_at=1,
-        )
-        for number, status in ((10, "ACTIVE"), (20, "ACTIVE"), (30, "DROPPED"))
-    )  # fmt: skip
-
-    class Catalogue:
-        def __init__(self) -> None:
-            self.system = system
-
-        def place(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
-            return next((one, one.partitions[0]) for one in (live, dropped) if one.partitions[0].partition_id == partition)
-
-    noted = findings_in(host.env(), Catalogue(), kept.append)
-    whose = [(one.table_id, one.partitions[0].partition_id) for one in (live, dropped)]
-    segments = [build(SegmentKey(CLUSTER, table, partition, 1, 5, 1, "ab" * 8, False)) for table, partition in whose]
-    for key, mended in ((segments[0], True), (segments[1], False), (epoch(3), False)):
-        noted(PairDifference("sim://one", key, "unreadable", "not what was put"), mended)
-    mine, other = whose[0][1], system.partitions[0].partition_id
-    assert [(one.partition, one.object, one.segment, one.action) for one in kept] == [
-        (mine, segments[0], segments[0], "healed"),
-        (other, segments[1], segments[1], "none"),
-        (other, epoch(3), None, "none"),
-    ], "a dropped table is scrubbed no more, and an epoch is of no partition"
-    assert {(one.kind, one.copy, one.found_by, one.key, one.at_us) for one in kept} == {
-        ("unreadable", "archive", "agent", None, host.clock.wall_us())
-    }
-    assert "sim://one" in kept[0].detail
 
 
 def test_two_sound_objects_under_one_name_are_told_and_left(two: Two) -> None:
