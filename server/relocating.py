@@ -26,7 +26,7 @@ from scrubjay.server.filling import Filling
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.process_talk import Asker, AskNode, IdentityTold, NodeTold, ask
 from scrubjay.server.replacing import IN_USE, identity_told, members_of, next_step
-from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
+from scrubjay.server.standing_in import LOG_KEPT_US, NOBODY, grows, lets_go, next_stand_in, only_stands_by
 from scrubjay.storage.catalogue import DRAINING, MEMBER, REMOVED, NodeMember, PartitionInfo, TableMeta, index_tables
 from scrubjay.storage.cluster_version import BALANCING, MOVING, STANDING_IN
 from scrubjay.storage.consensus.membership import quorum_of
@@ -180,7 +180,7 @@ def partitions_of(control: Control) -> Iterator[tuple[TableId, TableMeta, Partit
 
 class Relocating:
     """net: to the nodes' processes. works: whether this process works for the cluster. stand_in_us: a node that has not answered for so long is lost, and another stands in for its copies; 0: none
-    ever does. free: of a node's disk, bytes, None: not known; of which low_bytes stay free.
+    ever does. logs_kept_us: so long a log that nobody needs stands by. free: of a node's disk, bytes, None: not known; of which low_bytes stay free.
 
     More than 25 methods, more than 15 fields: three verbs, what they share, and the steps of the round that sees to all of them, with what each of these goes by."""
 
@@ -195,9 +195,12 @@ class Relocating:
         stand_in_us: int = 0,
         free: Callable[[NodeName], int | None] = lambda _: None,
         low_bytes: int = 0,
+        logs_kept_us: int = LOG_KEPT_US,
     ) -> None:
         self._env, self._net, self._control, self._works, self._log = env, net, control, works, log
-        self._stand_in_us = stand_in_us
+        self._stand_in_us, self._logs_kept_us = stand_in_us, logs_kept_us
+        self._stand_by_us: dict[PartitionId, int] = {}
+        """Of each partition beside which a log only stands by: since when, boot time."""
         self._free, self._low_bytes = free, low_bytes
         self._down_us: dict[NodeName, int] = {}
         """Of each member that does not answer: since when, boot time."""
@@ -533,6 +536,8 @@ class Relocating:
             if one.status in IN_USE and any(placed.let_go(info, number) for number in info.nodes)
         }
         self.filling.look(going, full, self._env.clock.boot_us())
+        known = {info.partition_id for _, _, info in partitions_of(self._control)}
+        self._stand_by_us = {partition: since_us for partition, since_us in self._stand_by_us.items() if partition in known}
         placed = placed._replace(declined=frozenset(self.filling.declined))
         leaving = {name: member for name, member in self._control.metadata.nodes.items() if member.state != MEMBER}
         found: dict[NodeName, dict[str, str]] = {name: {} for name in leaving}
@@ -591,9 +596,30 @@ class Relocating:
                 if stands_in.left and stands_in.left != NOBODY:
                     return stands_in
             given_up = self._given_up(one, info, configuration, placed, leader, copies)
-            return next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost, given_up=given_up)
+            move = next_move(info, configuration, placed, leader=leader, copies=copies, lost=lost, given_up=given_up)
+            if not move.left and self._stands_by_long(one, info, configuration, placed, lost, copies):
+                return lets_go(info, configuration)
+            return move
         except ScrubjayError as error:
             return Move(str(error))
+
+    def _stands_by_long(
+        self,
+        one: TableMeta,
+        info: PartitionInfo,
+        configuration: Configuration,
+        placed: Layout,
+        lost: Collection[int],
+        copies: Mapping[int, ReplicaFacts],
+    ) -> bool:
+        """For how long is remembered by this process alone: the next one that works for the cluster waits as long again."""
+        needed = not only_stands_by(info, configuration, placed, lost=lost, copies=copies)
+        needed = needed or not isinstance(one.split, msgspec.UnsetType)  # its halves are to have the log too
+        if needed or self._control.store.version.lacks(BALANCING):  # older processes do not know of a log that comes back as another member
+            self._stand_by_us.pop(info.partition_id, None)
+            return False
+        now_us = self._env.clock.boot_us()
+        return now_us - self._stand_by_us.setdefault(info.partition_id, now_us) >= self._logs_kept_us
 
     def _given_up(
         self,

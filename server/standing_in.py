@@ -4,8 +4,9 @@
     a log       the catalogue names a node that is to have the log; its log begins; it is a learner; its log begins behind what is archived; it lacks little
     swapped     the lost member rests: it votes no more, and keeps what it has; the log replica votes
     back        the lost member is whole again and votes; then the log replica rests, and stands by
+    gone        all have been whole for an hour: the log replica leaves the group, and its log goes
 
-Each step leaves a quorum of those that are up as large as it was, or larger. No step takes anything away from anybody: whoever rests keeps its copy, and its place under the same id.
+Each step leaves a quorum of those that are up as large as it was, or larger. No step takes anything away from who votes: whoever rests keeps its copy, and its place under the same id. A log that was let go of comes back as the next member.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from scrubjay.base.ids import Member
 from scrubjay.server.copy_moves import SETTLED, Layout, Move, besides, with_copy, without
 from scrubjay.storage.catalogue import MEMBER, PartitionInfo
 from scrubjay.storage.control.placement import COPIES, Site, next_site
-from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote
-from scrubjay.storage.node.port import GROWS, LOG_LEARNS, RESTS, BeginLog, ChangeMembers, ChangePlace, GrowTree, ReplicaFacts
+from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote
+from scrubjay.storage.node.port import GROWS, LOG_LEARNS, RESTS, BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember, ReplicaFacts
 
 LAG_MAX = 1_000
 """So many records a log may lack when it is let vote."""
+LOG_KEPT_US = 3_600_000_000
+"""So long all storage replicas of a partition are whole before a log that stands by is let go of: where a node comes and goes it is there at once."""
 NOBODY = "no other node is there that could stand in"
 
 
@@ -36,6 +39,11 @@ def next_stand_in(
     copies: Mapping[int, ReplicaFacts],
 ) -> Move:
     """What is next, or SETTLED: nobody has to stand in, or to rest. lost: numbers of nodes that have not answered for too long. copies: by node number."""
+    for number in info.logs:
+        place = configuration.place(number)
+        known = place is not None and place.vote is Vote.GONE and number in placed.members
+        if known and place is not None and placed.wanted(info, number).incarnation <= place.member.incarnation:
+            return Move("its log goes", without(info, number))  # it could stand in as another member only, and that is begun anew
     voters = [place for place in configuration.places if place.vote is Vote.VOTES]
     out = [place.member for place in voters if place.member.node in lost]
     fit = [place for place in voters if place.member.node not in lost]
@@ -60,6 +68,34 @@ def next_stand_in(
     if site is None:
         return Move(NOBODY)
     return Move("another node stands in", with_copy(info, site.member, configuration, log=True))
+
+
+def only_stands_by(
+    info: PartitionInfo, configuration: Configuration, placed: Layout, *, lost: Collection[int], copies: Mapping[int, ReplicaFacts]
+) -> bool:
+    """Nobody needs the partition's log replicas: all storage replicas that it should have vote, and are there and whole, and nothing of it is on its way."""
+    if not info.logs or info.fresh or info.goes or any(placed.leaves(number) for number in info.nodes):
+        return False
+    if any(place.vote is Vote.VOTES and place.member.node in info.logs for place in configuration.places):
+        return False
+    storage = placed.storage(info)
+    for number in storage:
+        copy = copies.get(number)
+        if number in lost or MemberPlace(placed.wanted(info, number), CopyKind.STORAGE, Vote.VOTES) not in configuration.places:
+            return False
+        if copy is None or not copy.up or copy.tree != "ok" or copy.behind:
+            return False
+    return len(storage) >= COPIES
+
+
+def lets_go(info: PartitionInfo, configuration: Configuration) -> Move:
+    """The next step by which a log that only stands by goes."""
+    number = info.logs[0]
+    place = configuration.place(number)
+    if place is None or place.vote is Vote.GONE:
+        return Move("its log goes", without(info, number))
+    request = RemoveMember(info.partition_id, number, (), place.member.incarnation)
+    return Move("the log that stands by is let go of", request=request)
 
 
 def grows(info: PartitionInfo, number: int, *, leader: ReplicaFacts, copy: ReplicaFacts | None) -> Move:

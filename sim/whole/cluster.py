@@ -82,6 +82,8 @@ _OPERATOR_S = 1.0
 _POLL_S = 0.05
 _NOTES_S = 5.0
 """How long a node waits for the notes about who writes."""
+LOGS_KEPT_US = 10_000_000
+"""A log that nobody needs goes sooner than in production: a run lasts for a minute."""
 _CLAIM_S = 5.0
 """How long a start of the control part waits for the archive, before it comes up without it."""
 _CLOCK_TRY_US = 500_000
@@ -534,6 +536,7 @@ class WholeCluster:
                 works=lambda: True,
                 log=told,
                 stand_in_us=self._stand_in_us,
+                logs_kept_us=LOGS_KEPT_US,
                 free=lambda name: hosts[name].disk.free_bytes(),
             )
             life.relocating.start()

@@ -15,7 +15,46 @@ _ALONE = _SIM + "test_where_there_is_no_fourth_node_nothing_changes_and_it_is_sa
 _CODE = "server/standing_in.py"
 _CONFIG = "tests/unit/consensus/test_membership.py"
 
+_GOES = _SIM + "test_a_log_that_nobody_needs_any_more_goes_and_another_member_stands_in_the_next_time"
+_NEEDED = "tests/unit/server/test_standing_in.py::test_a_log_only_stands_by_while_all_that_should_be_there_are_whole"
+
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "log-stands-by-for-good",
+        "server/relocating.py",
+        "            if not move.left and self._stands_by_long(one, info, configuration, placed, lost, copies):\n",
+        "            if False:\n",
+        (_GOES,),
+    ),
+    Mutant(
+        "log-goes-at-once",
+        "server/relocating.py",
+        "        return now_us - self._stand_by_us.setdefault(info.partition_id, now_us) >= self._logs_kept_us\n",
+        "        return True\n",
+        (_GOES,),
+    ),
+    Mutant(
+        "log-goes-while-one-is-not-whole",
+        _CODE,
+        '        if copy is None or not copy.up or copy.tree != "ok" or copy.behind:\n',
+        "        if copy is None or not copy.up:\n",
+        (_NEEDED,),
+    ),
+    Mutant(
+        "log-goes-while-it-votes",
+        _CODE,
+        "    if any(place.vote is Vote.VOTES and place.member.node in info.logs for",
+        "    if any(False for",
+        (_NEEDED,),
+    ),
+    Mutant("log-goes-while-two-are-left", _CODE, "    return len(storage) >= COPIES\n", "    return True\n", (_NEEDED,)),
+    Mutant(
+        "log-that-left-keeps-its-place",
+        _CODE,
+        "        if known and place is not None and placed.wanted(info, number).incarnation <= place.member.incarnation:\n",
+        "        if False:\n",
+        ("tests/unit/server/test_standing_in.py::test_a_log_leaves_its_group_before_its_copy_goes",),
+    ),
     Mutant(
         "few-copies-unsaid",
         "server/problems.py",

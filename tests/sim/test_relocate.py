@@ -13,6 +13,7 @@ from scrubjay.base.ids import Member, NodeName
 from scrubjay.scrubber.healer import Healer
 from scrubjay.server.relocating import LANES, Relocating
 from scrubjay.server.replacing import Replacing
+from scrubjay.server.standing_in import LOG_KEPT_US
 from scrubjay.sim.events import Life
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.sim.whole.run import STORAGE
@@ -25,12 +26,21 @@ OLD, NEW = NodeName("n1"), NodeName("n4")
 
 
 class Yard:
-    """A house with a spare node, a healer and one table. keep_log: what is archived stays in the logs. stand_in_us: as `Relocating` has it."""
+    """A house with a spare node, a healer and one table. keep_log: what is archived stays in the logs. stand_in_us, logs_kept_us: as `Relocating` has it."""
 
-    def __init__(self, *, keep_log: bool = True, seed: int = 1, partitions: int = 2, spares: int = 1, stand_in_us: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        keep_log: bool = True,
+        seed: int = 1,
+        partitions: int = 2,
+        spares: int = 1,
+        stand_in_us: int = 0,
+        logs_kept_us: int = LOG_KEPT_US,
+    ) -> None:
         storage = replace(STORAGE, keep_log_us=3_600_000_000 if keep_log else 0)
         house = self.house = House(seed, storage=storage, spares=spares, partitions=partitions)
-        self.stand_in_us = stand_in_us
+        self.stand_in_us, self.logs_kept_us = stand_in_us, logs_kept_us
         self.table = house.create("t")
         self.lines: list[str] = []
         self.works()
@@ -43,7 +53,13 @@ class Yard:
         self.replacing = Replacing(house.env, house.cluster.folders, parts, works=lambda: True, log=self.lines.append)
         self.replacing.start()
         self.relocating = Relocating(
-            house.env, house.cluster.folders, parts, works=lambda: True, log=self.lines.append, stand_in_us=self.stand_in_us
+            house.env,
+            house.cluster.folders,
+            parts,
+            works=lambda: True,
+            log=self.lines.append,
+            stand_in_us=self.stand_in_us,
+            logs_kept_us=self.logs_kept_us,
         )
         self.relocating.start()
 

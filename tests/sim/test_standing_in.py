@@ -10,9 +10,11 @@ import pytest
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.server.raising import Raising
 from scrubjay.server.standing_in import NOBODY
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import PartitionInfo
+from scrubjay.storage.cluster_version import BALANCING
 from scrubjay.storage.log.configuration import Configuration, CopyKind, Vote, decode_configuration
 from tests.sim.test_relocate import NEW, Yard
 
@@ -115,6 +117,27 @@ def test_a_partition_beside_which_a_log_stands_by_is_split_and_its_halves_have_t
     house.until(lambda: ward.stands(1, 2, 3))
     assert house.rows(house.table("t")) == {key_of(key): key for key in range(70)}
     house.until(lambda: house.scrub().verdict == "match")
+
+
+def test_a_log_that_nobody_needs_any_more_goes_and_another_member_stands_in_the_next_time() -> None:
+    ward = Ward(logs_kept_us=20_000_000)
+    house = ward.house
+    Raising(house.env, house.cluster.parts, works=lambda: True, log=ward.lines.append).start()
+    house.until(lambda: not house.cluster.parts.store.version.lacks(BALANCING))
+    for times in (1, 2):
+        ward.host(LOST).crash(power=False)
+        house.until(lambda: ward.stands(1, 2, 4))
+        ward.fill(20 + 20 * times, 40 + 20 * times)
+        ward.host(LOST).start()
+        house.until(lambda: ward.stands(1, 2, 3))
+        house.pass_time(10)
+        assert all(info.logs == (4,) for info in ward.infos()), "a node that is lost again soon finds it there"
+        house.until(lambda: all(info.nodes == (1, 2, 3) and not info.logs for info in ward.infos()))
+        house.until(lambda: ward.copies(NEW) == [])
+        places = [place for info in ward.infos() for place in ward.group(info).places if place.member.node == 4]
+        assert {(place.member.incarnation, place.vote) for place in places} == {(times, Vote.GONE)}
+    assert house.rows(ward.table) == {key_of(key): key for key in range(80)}
+    assert house.scrub().verdict == "match"
 
 
 def test_where_there_is_no_fourth_node_nothing_changes_and_it_is_said() -> None:

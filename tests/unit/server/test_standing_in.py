@@ -12,10 +12,10 @@ from scrubjay.base.ids import Lsn, Member, PartitionId
 from scrubjay.server.copy_moves import Layout, Move
 from scrubjay.server.relocating import next_move
 from scrubjay.server.replacing import next_step
-from scrubjay.server.standing_in import NOBODY, grows, next_stand_in
+from scrubjay.server.standing_in import NOBODY, grows, lets_go, next_stand_in, only_stands_by
 from scrubjay.storage.catalogue import DRAINING, REMOVED, PartitionInfo
 from scrubjay.storage.log.configuration import Configuration, CopyKind, MemberPlace, Vote, founding
-from scrubjay.storage.node.port import GROWS, LOG_LEARNS, RESTS, BeginLog, ChangeMembers, ChangePlace, GrowTree
+from scrubjay.storage.node.port import GROWS, LOG_LEARNS, RESTS, BeginLog, ChangeMembers, ChangePlace, GrowTree, RemoveMember
 from tests.unit.server.test_relocating import FOUNDERS, INFO, CopyFacts, info, placed
 
 P = PartitionId("p")
@@ -103,6 +103,46 @@ def test_the_next_step(
     found = step(here, configuration, where, lost, **copies)
     asked = found.info or found.request or found.left or None
     assert asked == expected, found
+
+
+SETTLED_GROUP = group(n4=Vote.LEARNER)
+
+
+@pytest.mark.parametrize(
+    ("here", "configuration", "where", "lost", "copies", "expected"),
+    [
+        (logged(), SETTLED_GROUP, placed(), set(), {}, True),
+        (logged(), group(), placed(), set(), {}, True),
+        (INFO, group(), placed(), set(), {}, False),
+        (logged(fresh=(4,)), group(), placed(), set(), {}, False),
+        (logged(), STANDS, placed(), set(), {}, False),
+        (logged(), RESTED, placed(), set(), {}, False),
+        (logged(), SETTLED_GROUP, placed(), {3}, {}, False),
+        (logged(), SETTLED_GROUP, placed(), set(), {"n3": None}, False),
+        (logged(), SETTLED_GROUP, placed(), set(), {"n3": CopyFacts(up=False)}, False),
+        (logged(), SETTLED_GROUP, placed(), set(), {"n3": CopyFacts(tree="suspect")}, False),
+        (logged(), SETTLED_GROUP, placed(), set(), {"n3": CopyFacts(behind=True)}, False),
+        (logged(), SETTLED_GROUP, placed(n2=DRAINING), set(), {}, False),
+        (logged(1, 2, 4), group(n3=Vote.GONE, n4=Vote.LEARNER), placed(), set(), {}, False),
+        (logged(), group(n4=Vote.VOTES), placed(), set(), {}, False),
+    ],
+)
+def test_a_log_only_stands_by_while_all_that_should_be_there_are_whole(
+    here: PartitionInfo, configuration: Configuration, where: Layout, lost: set[int], copies: dict[str, CopyFacts | None], *, expected: bool
+) -> None:
+    found: dict[int, Any] = {number: LOG if number in here.logs else CopyFacts() for number in here.nodes}
+    found.update({int(name[1:]): copy for name, copy in copies.items()})
+    known = {number: copy for number, copy in found.items() if copy is not None}
+    assert only_stands_by(here, configuration, where, lost=lost, copies=known) is expected
+
+
+def test_a_log_leaves_its_group_before_its_copy_goes() -> None:
+    assert lets_go(logged(), SETTLED_GROUP).request == RemoveMember(P, 4, (), 1)
+    gone = group(n4=Vote.GONE)
+    assert lets_go(logged(), gone).info == lets_go(logged(), group()).info == info(1, 2, 3)
+    # Whoever works next ends what was begun: that member cannot stand in any more.
+    assert step(logged(), gone, placed(), {3}).info == info(1, 2, 3)
+    assert step(info(1, 2, 3), gone, placed(), {3}).info == replace_again(logged(fresh=(4,)), Member(4, 2))
 
 
 def test_who_is_back_is_let_vote_by_the_ordinary_way_and_a_log_that_stands_by_is_nobody_s_affair() -> None:
