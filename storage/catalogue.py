@@ -611,7 +611,8 @@ def index_places(table: TableMeta, index: GlobalIndex) -> tuple[PartitionInfo, .
 class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed. backup: id of the backup, if it was one.
 
-    imported: id of the import that made the table: it came from no table, and table_id and table_name are its own."""
+    imported: id of the import that made the table: it came from no table, and table_id and table_name are its own. published_at: when its digests agreed, microseconds; 0: they have not, or an
+    older release published it."""
 
     table_id: TableId
     table_name: str
@@ -619,6 +620,11 @@ class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):
     in_progress: bool
     backup: str | None = None
     imported: str | None = None
+    published_at: int = 0
+
+    def brings(self, index: GlobalIndex) -> bool:
+        """The index came with the table, and its rows are still being made. One that is added later is the table's own change."""
+        return index.status == "CREATING" and index.created_at <= self.published_at
 
 
 class WriterNotes(msgspec.Struct, frozen=True):

@@ -192,15 +192,24 @@ def deleted_description(description: Body) -> Body:
     return {name: value for name, value in description.items() if name not in _MADE_OF}
 
 
+def brings_indexes(meta: TableMeta) -> bool:
+    """A table that was restored or imported, and serves, has not yet all the global indexes that came with it."""
+    origin = meta.restore_of
+    return origin is not None and any(origin.brings(index) for index in meta.global_indexes or ())
+
+
+def _is_coming(meta: TableMeta) -> bool:
+    """It is being restored or imported, as AWS counts: until its indexes are there too. Who waits for ACTIVE reads them next."""
+    return meta.restore_of is not None and (meta.restore_of.in_progress or brings_indexes(meta))
+
+
 def _status(meta: TableMeta) -> str:
-    if meta.restore_of is not None and meta.restore_of.in_progress:
-        return "CREATING"
-    return meta.status
+    return "CREATING" if _is_coming(meta) else meta.status
 
 
 def _restore_summary(meta: TableMeta, source_arn: str | None) -> Body:
     assert meta.restore_of is not None
-    summary: Body = {"RestoreDateTime": seconds(meta.restore_of.at), "RestoreInProgress": meta.restore_of.in_progress}
+    summary: Body = {"RestoreDateTime": seconds(meta.restore_of.at), "RestoreInProgress": _is_coming(meta)}
     if source_arn is not None:
         summary["SourceTableArn"] = source_arn
         if meta.restore_of.backup is not None:

@@ -374,7 +374,7 @@ class Service:
         assert meta.restore_of is not None
         if not meta.restore_of.in_progress:
             return meta  # by a try whose answer was lost
-        origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
+        origin = msgspec.structs.replace(meta.restore_of, in_progress=False, published_at=self._env.clock.wall_us())
         absent = self._fleet.without_log(meta)
         try:
             meta = await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))

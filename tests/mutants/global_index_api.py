@@ -231,4 +231,18 @@ MUTANTS: list[Mutant] = [
         "        if True:\n",
         (f"{API}::test_table_warm_throughput_is_kept_and_never_less",),
     ),
+    Mutant(
+        "restored-before-its-indexes",
+        "storage/api/describe.py",
+        "(meta.restore_of.in_progress or brings_indexes(meta))",
+        "meta.restore_of.in_progress",
+        ("tests/unit/control/test_global_indexes.py::test_a_restore_builds_the_indexes_that_the_new_table_has",),
+    ),
+    Mutant(
+        "every-index-came-with-the-table",
+        "storage/catalogue.py",
+        " and index.created_at <= self.published_at",
+        "",
+        ("tests/unit/control/test_global_indexes.py::test_a_restore_builds_the_indexes_that_the_new_table_has",),
+    ),
 ]

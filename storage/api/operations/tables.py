@@ -10,7 +10,14 @@ import msgspec
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.describe import deleted_description, index_throughput, table_description, throughput_description, warm_description
+from scrubjay.storage.api.describe import (
+    brings_indexes,
+    deleted_description,
+    index_throughput,
+    table_description,
+    throughput_description,
+    warm_description,
+)
 from scrubjay.storage.api.index_definitions import check_indexes, check_key_elements, global_indexes_of, local_indexes_of
 from scrubjay.storage.api.index_updates import (
     IndexUpdates,
@@ -274,7 +281,7 @@ def _just_made(description: Body, data: Body) -> Body:
 def is_settling(meta: TableMeta) -> bool:
     """Whether the table is on its way to another status, which takes a moment. A restore or an import takes longer, and is meant to be watched."""
     restoring = meta.restore_of is not None and meta.restore_of.in_progress
-    return meta.status in ("CREATING", "UPDATING", "DELETING") and not restoring
+    return (meta.status in ("CREATING", "UPDATING", "DELETING") or brings_indexes(meta)) and not restoring
 
 
 async def settled(call: Call, meta: TableMeta) -> TableMeta | None:

@@ -15,8 +15,9 @@ from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.server import control, health
 from scrubjay.server.health import late_indexes
+from scrubjay.storage.api.describe import table_description
 from scrubjay.storage.backend import TableSpec, TransactPart
-from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, TableMeta, Throughput, index_table, index_tables
+from scrubjay.storage.catalogue import GlobalIndex, KeyAttribute, KeySchema, TableMeta, TableStats, Throughput, index_table, index_tables
 from scrubjay.storage.commands.values import DeleteCommand, PutCommand, RangeRead, WriteAnswer
 from scrubjay.storage.control.indexing import feeding
 from scrubjay.storage.control.indexing import keeper as keeping
@@ -297,12 +298,18 @@ def test_a_restore_builds_the_indexes_that_the_new_table_has(renamed: str | None
     assert house.restored("restored")["state"] == "published"
     old, indexed.name = indexed.table, "restored"
     named = renamed or "by-colour"
+    assert shown(indexed) == ("CREATING", True, False)  # it serves, and who waits for ACTIVE is told when its indexes can be read too
     assert [one.name for one in indexed.table.global_indexes or ()] == [named]
     assert {one.table_id for one in index_tables(indexed.table)}.isdisjoint({one.table_id for one in index_tables(old)})
     assert (indexed.table.attributes, indexed.table.attributes_now) == ((("k", "S"), ("c", "S"), ("n", "N")), msgspec.UNSET)
     indexed.active(named)
+    assert shown(indexed) == ("ACTIVE", False, False)
     indexed.agrees()
     of_old = dict(indexed.items)
+    restored_at = indexed.table.restore_of
+    assert restored_at is not None
+    later = msgspec.structs.replace(indexed.index(named), name="later", status="CREATING", created_at=restored_at.published_at + 1)
+    assert not restored_at.brings(later)  # what is added later is a change of a table that is there
     indexed.write(10)
     indexed.agrees()
     house.run(house.cluster.store.delete_table("restored"))
@@ -311,6 +318,12 @@ def test_a_restore_builds_the_indexes_that_the_new_table_has(renamed: str | None
     indexed.name, indexed.items = "indexed", of_old
     indexed.write(10)
     indexed.agrees()
+
+
+def shown(indexed: Indexed) -> tuple[str, bool, bool]:
+    """TableStatus and RestoreInProgress, and whether it is refused to be read."""
+    told = table_description(indexed.table, TableStats(0, 0), "arn", now_us=0, index_stats=[TableStats(0, 0)])
+    return told["TableStatus"], told["RestoreSummary"]["RestoreInProgress"], indexed.table.status != "ACTIVE"
 
 
 def test_no_table_is_made_with_the_index_tables_of_another() -> None:
