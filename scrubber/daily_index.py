@@ -53,7 +53,9 @@ class IndexedLedger(Protocol):
 
     async def proved(self, proofs: Sequence[Proof]) -> None: ...
 
-    async def take_back_runs(self, runs: Sequence[LedgerRun]) -> int: ...
+    async def told_at(self, times: Sequence[int], *, since_us: int) -> int: ...
+
+    async def take_back_runs(self, runs: Sequence[LedgerRun], at_us: int) -> int: ...
 
 
 class DailyIndex:
@@ -63,8 +65,8 @@ class DailyIndex:
         self._env, self._store, self._ledger, self._writer, self._log = env, store, ledger, writer, log
         self._gate = Gate(env.tasks)
         self._epochs = Epochs(store, writer.cluster)
-        self._heard: dict[str, None] = {}
-        """Objects that there are, and of which the ledger knows what they tell."""
+        self._heard: dict[str, int] = {}
+        """Objects that there are, and of which the ledger knows what they tell, with the time at which each was made."""
 
     async def tell(self) -> None:
         """What is proven or found and not told yet. Nothing new is no object."""
@@ -79,17 +81,20 @@ class DailyIndex:
 
     async def _hear(self) -> None:
         """What was told already, by an earlier life whose ledger was lost or by another process that ran the schedule, is not told again. What cannot be read says
-        nothing here; a verify tells of it. Raises Unavailable."""
+        nothing here; a verify tells of it. What it told, or one that is gone, is told again: else nobody but the ledger would know it for weeks. Raises Unavailable."""
         now_us = self._env.clock.wall_us()
         listed = [(name, parse(name)) for name in await list_all(self._store, index_prefix(self._writer.cluster))]
         there = [name for name, key in listed if isinstance(key, IndexKey) and key.day >= day_of(now_us - AGAIN_US)]
-        self._heard = dict.fromkeys(name for name in there if name in self._heard)
+        self._heard = {name: self._heard[name] for name in there if name in self._heard}
         for name in there:
             if name not in self._heard:
                 found = await read_day(self._store, name, self._epochs, now_us=now_us, ahead_us=0)
                 if not isinstance(found, Fault):
                     await self._ledger.heard(found.names, found.time_us)
-                    self._heard[name] = None
+                    self._heard[name] = found.time_us
+        anew = await self._ledger.told_at(list(self._heard.values()), since_us=now_us - AGAIN_US)
+        if anew:
+            self._log(f"{anew} names and runs are told to the archive again: what told of them is gone, or cannot be read")
 
     async def _one(self) -> bool:
         now_us = self._env.clock.wall_us()
@@ -99,7 +104,7 @@ class DailyIndex:
         if not unsaid and not told:
             return False
         if names or told:
-            self._heard[await self._put(names, [run for _, run in told], now_us)] = None
+            self._heard[await self._put(names, [run for _, run in told], now_us)] = now_us
         await self._ledger.said(unsaid, [number for number, _ in told], now_us)
         return True
 
@@ -142,7 +147,7 @@ class DailyIndex:
                 continue
             days.note_names(found)
             if found.runs:  # the newest object first, so that each one's come in front of those that are there
-                runs += await self._ledger.take_back_runs([recalled(run) for run in found.runs])
+                runs += await self._ledger.take_back_runs([recalled(run) for run in found.runs], found.time_us)
         return await self._recall_names(days), runs
 
     async def _recall_names(self, days: Days) -> int:

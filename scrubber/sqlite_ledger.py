@@ -320,8 +320,21 @@ class SqliteLedger:
         bounds = {"low": f"{cluster}/t=", "high": f"{cluster}/t=\uffff", "since": since_us, "now": now_us}
         return await self._run(lambda db: bool(next(iter(db.query(query, bounds)))["untold"]))
 
-    async def take_back_runs(self, runs: Sequence[LedgerRun]) -> int:
-        """Runs of a ledger that was lost, as the archive tells them: those that are not there, in front of those that are. How many."""
+    async def told_at(self, times: Sequence[int], *, since_us: int) -> int:
+        """Objects of the daily index that were made at these times tell what they did. What was told at another since then is not told any more, and is to be told again: how
+        many names and runs."""
+        asked = {"since": since_us, "times": json.dumps(list(times))}
+        of_others = ">= :since and {0} not in (select value from json_each(:times))"
+
+        def work(db: Database) -> int:
+            with db.conn:
+                names = db.execute(f"update said set at_us = 0 where at_us {of_others.format('at_us')}", asked).rowcount  # noqa: S608
+                return names + db.execute(f"update runs set said = null where said {of_others.format('said')}", asked).rowcount  # noqa: S608
+
+        return await self._run(work, writes=True)
+
+    async def take_back_runs(self, runs: Sequence[LedgerRun], at_us: int) -> int:
+        """Runs of a ledger that was lost, as an object of the archive tells them that was made then: those that are not there, in front of those that are. How many."""
 
         def work(db: Database) -> int:
             with db.conn:
@@ -332,7 +345,7 @@ class SqliteLedger:
                 rows = [
                     {
                         "id": first + place, "started_us": run.started_us, "finished_us": run.finished_us, "verdict": run.verdict,
-                        "healed": int(run.healed), "report": json.dumps(run.report, sort_keys=True), "kind": run.kind, "said": run.finished_us,
+                        "healed": int(run.healed), "report": json.dumps(run.report, sort_keys=True), "kind": run.kind, "said": at_us,
                     }
                     for place, run in enumerate(lost)
                 ]  # fmt: skip

@@ -385,4 +385,25 @@ MUTANTS: list[Mutant] = [
         "        if False:",
         ("tests/unit/server/test_daily_index.py::test_runs_that_no_ledger_could_take_in_are_none",),
     ),
+    Mutant(
+        "lost-day-is-told-by-nobody",
+        "scrubber/daily_index.py",
+        "await self._ledger.told_at(list(self._heard.values()), since_us=now_us - AGAIN_US)",
+        "0",
+        ("tests/unit/server/test_daily_index.py::test_what_an_object_told_that_is_lost_is_told_again",),
+    ),
+    Mutant(
+        "runs-of-a-lost-day-are-told-by-nobody",
+        "scrubber/sqlite_ledger.py",
+        "update runs set said = null where said",
+        "update runs set said = said where said",
+        ("tests/unit/server/test_daily_index.py::test_what_an_object_told_that_is_lost_is_told_again",),
+    ),
+    Mutant(
+        "run-that-was-recalled-is-told-again",
+        "scrubber/sqlite_ledger.py",
+        '"said": at_us,',
+        '"said": run.finished_us,',
+        ("tests/unit/server/test_daily_index.py::test_what_an_object_told_that_is_lost_is_told_again",),
+    ),
 ]

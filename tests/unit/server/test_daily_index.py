@@ -201,6 +201,32 @@ def test_an_object_of_the_index_that_rots_is_found_and_says_nothing(one: Told) -
     assert [(finding["object"], finding["kind"]) for finding in one.verify()["findings"]] == [(key, "hole")]
 
 
+@pytest.mark.parametrize("lost", ["gone", "rotten"])
+def test_what_an_object_told_that_is_lost_is_told_again(one: Told, lost: str) -> None:
+    """Else a ledger that is lost in the four weeks after it would know of nothing that is missing."""
+    one.verify()
+    (key,) = one.tell()
+    archive = one.house.cluster.archive
+    first = decode_index(archive.objects[key].data, where=key)
+    if lost == "gone":
+        del archive.objects[key]
+    else:
+        archive.objects[key].data = archive.objects[key].data[:50]
+    one.daily = one.index_of(one.ledger)
+    one.house.run(one.house.env.tasks.sleep(1))
+    (again,) = one.tell()
+    found = decode_index(archive.objects[again].data, where=again)
+    assert (found.names, found.runs) == (first.names, first.runs)
+    assert any("are told to the archive again" in line for line in one.lines)
+    assert one.tell() == [], "once"
+    one.daily = one.index_of(one.ledger)
+    assert one.tell() == [], "nor by the next life"
+    one.lose_ledger()
+    one.rebuild()
+    one.daily = one.index_of(one.ledger)
+    assert one.tell() == [], "nor by one that has it from there"
+
+
 def test_many_names_are_several_objects_and_a_night_tells_no_more_than_its_share(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     one.verify()
     monkeypatch.setattr(daily_index, "NAMES", 2)
