@@ -24,6 +24,7 @@ _INVALID = "One or more parameter values were invalid: "
 NULL_FALSE = _INVALID + "Null attribute value types must have the value of true"
 TOO_DEEP = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 _NAME_BYTES_MAX = 65535
+_NO_NAME = "Empty attribute name"
 NAME_TOO_LONG = f"Attribute name is too large, must be less than {_NAME_BYTES_MAX + 1} bytes"
 
 _ATTRIBUTE_VALUE = "com.amazonaws.dynamodb.v20120810.AttributeValue"
@@ -58,8 +59,15 @@ def item_from_json(obj: object, where: str = "Item") -> Item:
         return _item_slow(obj)
     except ItemError:
         check_item_shape(obj)
+        _check_named(obj)
         raise
     return item
+
+
+def _check_named(obj: Any) -> None:
+    """Raise ItemError if an attribute has no name: it is told before what is wrong with any value."""
+    if "" in obj:
+        raise ItemError(_NO_NAME) from None
 
 
 def value_from_json(obj: object) -> Value:
@@ -207,6 +215,7 @@ def _base64(payload: Any) -> bytes:
 def _item_slow(obj: object) -> Item:
     check_item_shape(obj)
     assert isinstance(obj, dict)
+    _check_named(obj)
     item: Item = {}
     for name, wrapped in obj.items():
         check_name(name)
@@ -252,7 +261,7 @@ def check_name(name: str, *, empty: bool = False) -> str:
     if size > _NAME_BYTES_MAX:
         raise ItemError(NAME_TOO_LONG)
     if not name and not empty:
-        raise ItemError("One or more parameter values were invalid: Attribute name must not be empty")
+        raise ItemError(_NO_NAME)
     return name
 
 

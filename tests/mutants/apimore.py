@@ -15,6 +15,7 @@ INDEX_QUOTA = f"{RECORDED}::test_an_index_has_at_most_the_quota_of_an_account"
 REFUSED = f"{RECORDED}::test_refused_as_recorded"
 PAYLOAD = f"{RECORDED}::test_a_transaction_brings_at_most_four_megabytes"
 CEILINGS = f"{RECORDED}::test_a_ceiling_that_is_not_asked_for_stays_and_one_that_is_taken_away_is_shown_no_more"
+FIRST = f"{RECORDED}::test_what_is_told_first_of_an_action"
 BUSY = f"{RECORDED}::test_only_some_changes_keep_a_table_busy"
 WARM = f"{RECORDED}::test_what_is_to_be_warm_is_shown_once_it_is"
 COLDER = f"{RECORDED}::test_a_table_and_an_index_get_no_colder"
@@ -108,6 +109,15 @@ MUTANTS: list[Mutant] = [
         "        pass\n",
         (f"{RECORDED}::test_a_new_table_tells_of_its_warmth_where_that_was_asked_for",),
     ),
+    Mutant("nameless-after-values", "storage/items/wire.py", '    if "" in obj:', "    if False:", (FIRST,)),
+    Mutant(
+        "key-before-expressions",
+        TRANSACTIONS,
+        '    item = item_from_json(body["Item"]) if kind == "Put" else {}\n',
+        '    item = item_from_json(body["Item"]) if kind == "Put" else item_from_json(body["Key"], "Key")\n',
+        (FIRST,),
+    ),
+    Mutant("size-of-an-update", "storage/items/expressions/lexer.py", 'if kind == "UpdateExpression" else', "if False else", (FIRST,)),
     Mutant("busy-with-all-changes", TABLES, "    busy = any(member in data for member in _TAKES_TIME)", "    busy = bool(change)", (BUSY,)),
     Mutant("warm-at-once-in-the-answer", TABLES, "                **_warm_before(before, data),\n", "", (WARM,)),
     Mutant(

@@ -84,9 +84,9 @@ _ACTIONS: dict[str, Struct] = {
 _WRITE = Struct(
     "TransactWriteItemsInput",
     {
+        "ClientRequestToken": Str(min_chars=1, max_chars=limits.REQUEST_TOKEN_CHARS_MAX),
         "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
         "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
-        "ClientRequestToken": Str(min_chars=1, max_chars=limits.REQUEST_TOKEN_CHARS_MAX),
         "TransactItems": ListOf(Struct("TransactWriteItem", dict(_ACTIONS))),
     },
     required=("TransactItems",),
@@ -225,12 +225,14 @@ def _action(entry: Body) -> _Action:
     body: Body = entry[kind]
     expressions = ("UpdateExpression", "ConditionExpression") if kind == "Update" else ("ConditionExpression",)
     check_mixing(body, expressions, (), Layer.BARE)
-    item = item_from_json(body["Item"]) if kind == "Put" else item_from_json(body["Key"], "Key")
+    item = item_from_json(body["Item"]) if kind == "Put" else {}
     placeholders = placeholders_of(body) if any(name in body for name in expressions) else None
     update = update_of(body, placeholders)
     condition = condition_of(body, placeholders)
     if placeholders is not None:
         placeholders.check_all_used()
+    if kind != "Put":  # of a key nothing is told before what is wrong with the expressions
+        item = item_from_json(body["Key"], "Key")
 
     def make(meta: TableMeta) -> TransactedCommand:
         if kind == "Put":

@@ -46,7 +46,8 @@ def tokenize(text: str, kind: str) -> list[Token]:
         raise ItemError(f"Invalid {kind}: The expression can not be empty;")
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
     if size > EXPRESSION_BYTES_MAX:
-        raise ItemError(f"Invalid {kind}: Expression size has exceeded the maximum allowed size; expression size: {size}")
+        how = "" if kind == "UpdateExpression" else f" expression size: {size}"
+        raise ItemError(f"Invalid {kind}: Expression size has exceeded the maximum allowed size;{how}")
     tokens: list[Token] = []
     at = 0
     while True:

@@ -635,7 +635,7 @@ BATCHES = [
 
 LONG_NAME = "n" * 65_536
 TOO_LONG = "Attribute name is too large, must be less than 65536 bytes"
-NO_NAME_AT_ALL = INVALID + "Attribute name must not be empty"
+NO_NAME_AT_ALL = "Empty attribute name"
 IS_A = {"Value": {"S": "a"}}
 
 NAMES = [

@@ -247,6 +247,52 @@ def test_a_transaction_brings_at_most_four_megabytes(server: ApiServer) -> None:
     server.ok("TransactWriteItems", {"TransactItems": removed})
 
 
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"S": "leaf"}
+    for _ in range(levels):
+        value = {"M": {"n": value}}
+    return value
+
+
+NAMELESS = {"pk": {"S": "a"}, "": {"S": "x"}}
+DEEP_KEY = {"TableName": "no-table", "Key": {"pk": deep(100)}}
+LONG = "a = :v" + " AND a = :v" * 373
+V_VALUE = {"ExpressionAttributeValues": {":v": {"S": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ({"Put": {"TableName": "no-table", "Item": NAMELESS}}, "Empty attribute name"),
+        ({"Put": {"TableName": "no-table", "Item": {"d": deep(100), **NAMELESS}}}, "Empty attribute name"),
+        (
+            {"Delete": {**DEEP_KEY, "ConditionExpression": "a = = b"}},
+            'Invalid ConditionExpression: Syntax error; token: "=", near: "= = b"',
+        ),
+        (
+            {"Delete": {**DEEP_KEY, "ConditionExpression": LONG, **V_VALUE}},
+            "Invalid ConditionExpression: Expression size has exceeded the maximum allowed size; expression size: 4109",
+        ),
+        (
+            {"Update": {**DEEP_KEY, "UpdateExpression": "SET " + ", ".join([f"a{at} = :v" for at in range(500)]), **V_VALUE}},
+            "Invalid UpdateExpression: Expression size has exceeded the maximum allowed size;",
+        ),
+        (
+            {"ConditionCheck": {**DEEP_KEY, "ConditionExpression": "attribute_exists(a)"}},
+            "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+        ),
+    ],
+)
+def test_what_is_told_first_of_an_action(server: ApiServer, action: dict[str, Any], message: str) -> None:
+    assert server.refusal("TransactWriteItems", {"TransactItems": [action]}) == (V, message)
+
+
+def test_a_token_that_is_too_long_is_told_before_the_enums(server: ApiServer) -> None:
+    asked = {"TransactItems": [{"Put": {"TableName": "hash", "Item": {"pk": {"S": "a"}}}}], "ReturnConsumedCapacity": "BOGUS"}
+    kind, message = server.refusal("TransactWriteItems", {**asked, "ClientRequestToken": "x" * 37})
+    assert (kind, str(message).startswith(f"2 validation errors detected: Value '{'x' * 37}' at 'clientRequestToken'")) == (V, True)
+
+
 # -- UpdateTable's answer --------------------------------------------------------------------------------------------------------------
 
 
