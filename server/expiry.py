@@ -88,7 +88,7 @@ class ExpireRuns:
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
                 report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
-                return self._told(report.as_json(), await self._aged(report, act=False))
+                return self._by_this_clock(self._told(report.as_json(), await self._aged(report, act=False)))
             self._check_clock()
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
@@ -196,6 +196,15 @@ class ExpireRuns:
         for one in answer["tables"]:
             found = shortened.get(one["table_id"])
             one["shortened"] = None if found is None else found.as_json()
+        return answer
+
+    def _by_this_clock(self, answer: Report) -> Report:
+        """A plan that no run would carry out now is refused as the run is, and shows what would go all the same."""
+        try:
+            self._check_clock()
+        except Unsafe as error:
+            told = {"code": error.code, "message": error.message, "asked": None, "found": None, "next": error.fields["next"]}
+            answer |= {"clock": error.message, "exit": answer["exit"] or REFUSED, "error": answer["error"] or told}
         return answer
 
     def _check_clock(self) -> None:

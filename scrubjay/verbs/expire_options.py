@@ -92,7 +92,7 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
         return [*lines, f"{plural(totals['deleted'], 'object')} deleted"]
     return [
         *lines,
-        f"{plural(totals['objects'], 'object')}, {human_size(totals['bytes'])} may go; scrubjay expire run --confirm takes them away",
+        f"{plural(totals['objects'], 'object')}, {human_size(totals['bytes'])} may go{'' if document['error'] else '; scrubjay expire run --confirm takes them away'}",
     ]
 
 

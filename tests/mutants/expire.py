@@ -609,4 +609,11 @@ MUTANTS: list[Mutant] = [
         "(wanted.final_lsn or 0)",
         ("tests/unit/archiver/test_split_expire.py::test_a_parent_rests_until_its_heir_begins_behind_it",),
     ),
+    Mutant(
+        "plan-by-a-clock-that-leapt-is-promised",
+        "server/expiry.py",
+        "return self._by_this_clock(self._told(report.as_json(), await self._aged(report, act=False)))",
+        "return self._told(report.as_json(), await self._aged(report, act=False))",
+        ("tests/sim/test_expire.py::test_a_plan_by_a_clock_that_leapt_is_refused_as_its_run_is",),
+    ),
 ]

@@ -209,6 +209,21 @@ def test_a_leap_between_two_runs_is_noted_for_whoever_comes_after_a_restart() ->
     assert edge.bugs == []
 
 
+def test_a_plan_by_a_clock_that_leapt_is_refused_as_its_run_is() -> None:
+    edge = Edge(13)
+
+    async def story() -> None:
+        assert (await edge.work("expire", {"confirm": False}))["exit"] == 0
+        edge.cluster.control.clock.jump(120_000_000)
+        plan = await edge.work("expire", {"confirm": False})
+        assert (plan["exit"], plan["error"]["code"], plan["ran"]) == (4, "Unsafe", False)
+        assert "+120 s" in plan["clock"]
+        assert plan["tables"], "it says what would go by this clock"
+
+    edge.run(story())
+    assert edge.bugs == []
+
+
 def test_a_run_that_is_cut_goes_on_where_it_stopped() -> None:
     edge = Edge(8)
 
