@@ -75,7 +75,7 @@ def run(
         wrong += judge.judge_diff(cluster, notes, at[0], at[-1], root)
         wrong += judge.judge_histories(cluster, notes, rand, HISTORIES)
         wrong += judge.judge_export(cluster, client, notes, rand.choice(at), root)
-        wrong += judge.judge_proofs(cluster, {("scrub", "run"): 3, ("verify",): 1, ("status",): 10})
+        wrong += judge.judge_proofs(cluster, {("scrub", "run"): 20.0, ("verify",): 0.0, ("status",): 30.0})
         say("undo")
         wrong += judge.judge_undo(cluster, client, notes, at[0], ended)
         later, last = _anew(cluster, client, seed + 1)
