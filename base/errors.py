@@ -44,8 +44,11 @@ class ScrubjayError(Exception):
         self.fields: dict[str, Any] = fields
 
     def __str__(self) -> str:
-        facts = ", ".join(f"{name}={value}" for name, value in self.fields.items())
-        return f"{self.message} ({facts})" if facts else self.message
+        """One line for a log or a note: the facts in brackets, and what to do next, where that is known, behind them."""
+        facts = ", ".join(f"{name}={value}" for name, value in self.fields.items() if name != "next")
+        said = f"{self.message} ({facts})" if facts else self.message
+        step = self.fields.get("next")
+        return said if step is None else f"{said}; {step}"
 
 
 class Invalid(ScrubjayError):

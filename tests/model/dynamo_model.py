@@ -53,7 +53,7 @@ class Refused(Exception):
 
 
 class EmptyKey(Refused):
-    """A key attribute is an empty string or binary: that is said of a whole transaction."""
+    """A key attribute, of the table or of an index, is an empty string or binary: that is said of a whole transaction."""
 
 
 def invalid() -> Refused:
@@ -566,8 +566,9 @@ class Table:
     def check_index_keys(self, item: Item) -> None:
         """An attribute that is a key of an index has its type, is not empty, and not too long. Items from before the index may lack either, until they are written."""
         for index in self.indexes.values():
-            if any(name in item and not sound for name, sound in zip(index.keys, index.sound(item), strict=True)):
-                raise invalid()
+            for (name, kind), sound in zip(index.attributes, index.sound(item), strict=True):
+                if name in item and not sound:
+                    raise EmptyKey(VALIDATION) if item[name] in ((kind, ""), (kind, b"")) else invalid()
 
     def check_index_changes(self, changes: Sequence[Tree]) -> None:
         """What an update would make of a key of an index whatever the item is."""

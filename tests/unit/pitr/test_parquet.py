@@ -288,7 +288,7 @@ def deep(levels: int) -> pa.DataType:
         (plain(m=pa.array([[(1, "x")]] * 3, type=pa.map_(pa.int8(), pa.string()))), "column m of type map"),
         (plain(deep=pa.array([None] * 3, type=deep(40))), "nested deeper"),
         (pa.table([["a"], ["b"]], names=["pk", "pk"]), "two columns of one name"),
-        (plain(**{"": ["", "", ""]}), "must not be empty"),
+        (plain(**{"": ["", "", ""]}), "Empty attribute name"),
         (plain().replace_schema_metadata({"scrubjay_parquet": "2"}), "of version 2"),
     ],
 )
