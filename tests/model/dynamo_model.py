@@ -566,9 +566,8 @@ class Table:
     def check_index_keys(self, item: Item) -> None:
         """An attribute that is a key of an index has its type, is not empty, and not too long. Items from before the index may lack either, until they are written."""
         for index in self.indexes.values():
-            for (name, kind), sound in zip(index.attributes, index.sound(item), strict=True):
-                if name in item and not sound:
-                    raise EmptyKey(VALIDATION) if item[name] in ((kind, ""), (kind, b"")) else invalid()
+            for name, kind in (one for one, sound in zip(index.attributes, index.sound(item), strict=True) if one[0] in item and not sound):
+                raise EmptyKey(VALIDATION) if item[name] in ((kind, ""), (kind, b"")) else invalid()
 
     def check_index_changes(self, changes: Sequence[Tree]) -> None:
         """What an update would make of a key of an index whatever the item is."""
