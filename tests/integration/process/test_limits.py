@@ -93,7 +93,7 @@ def test_too_little_address_space_fails_the_start_by_name_and_the_next_start_is_
     make_table(server.port, "birds")
     put(server.client(), "birds", "k")
     assert server.stop() == 0
-    server.limits = {resource.RLIMIT_AS: (800_000 << 10, 800_000 << 10)}
+    server.limits = {resource.RLIMIT_AS: (560_000 << 10, 560_000 << 10)}
     with pytest.raises(RuntimeError, match="process ended with 1"):
         server.start()
     assert "no more memory" in server.log.read_text()
